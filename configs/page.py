@@ -1,0 +1,108 @@
+"""The printed page: its geometry in millimetres, and every pixel constant derived from it.
+
+One page is 11 x 8.5 inch of 5 mm squares, printed at 25 mm/s and 10 mm/mV as ECG-image-kit does it
+(Shivashankara et al. 2024, doi 10.1088/1361-6579/ad4954). The grid is counted from the left edge and
+from the bottom edge: GRID_COLUMNS vertical lines, GRID_ROWS horizontal ones, row 0 at the top.
+
+All frames here are anchored at the signal: grid column SIGNAL_START_SQUARES is where the leads of the
+first column begin. A page without a calibration pulse begins one square further left on the paper, so
+its column 0 lies one square outside the paper; nothing downstream needs to know.
+
+Pixel coordinates are (x, y) with integers at pixel centres, as OpenCV's remap has it.
+"""
+
+from dataclasses import dataclass
+
+LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+ROWS = (("I", "aVR", "V1", "V4"), ("II", "aVL", "V2", "V5"), ("III", "aVF", "V3", "V6"))
+RHYTHM_LEAD = "II"
+SAMPLING_RATES = (250, 256, 500, 512, 1000, 1025)  # Hz, those of the competition
+IMAGE_TYPES = ("0001", "0003", "0004", "0005", "0006", "0009", "0010", "0011", "0012")
+FLAT_TYPES = ("0001", "0003", "0004", "0011", "0012")
+PHOTO_TYPES = ("0005", "0006", "0009", "0010")
+
+PAGE_WIDTH_MM = 279.4
+PAGE_HEIGHT_MM = 215.9
+SQUARE_MM = 5.0
+MM_PER_SECOND = 25.0
+MM_PER_MV = 10.0
+DURATION_S = 10.0
+PAGE_DPI = 200.0  # of type 0001; errors are reported in pixels of this page
+PAGE_PX_PER_MM = PAGE_DPI / 25.4
+
+GRID_COLUMNS = int(PAGE_WIDTH_MM // SQUARE_MM) + 2  # 57: the last line lies just outside the paper
+GRID_ROWS = int(PAGE_HEIGHT_MM // SQUARE_MM) + 1  # 44
+GRID_TOP_MM = PAGE_HEIGHT_MM - (GRID_ROWS - 1) * SQUARE_MM  # row 0, from the top edge
+
+SIGNAL_START_SQUARES = 3
+PULSE_SECONDS = 0.2
+PULSE_MV = 1.0
+SQUARES_PER_SECOND = MM_PER_SECOND / SQUARE_MM
+SQUARES_PER_MV = MM_PER_MV / SQUARE_MM
+
+ROW_PITCH_MM = PAGE_HEIGHT_MM / 6  # a sixth of the page
+ZERO_LINES_MM = (  # from the top edge: three rows of leads, then the rhythm strip
+    PAGE_HEIGHT_MM - 3.5 * ROW_PITCH_MM,
+    PAGE_HEIGHT_MM - 2.5 * ROW_PITCH_MM,
+    PAGE_HEIGHT_MM - 1.5 * ROW_PITCH_MM,
+    PAGE_HEIGHT_MM - 0.5 * ROW_PITCH_MM - 0.3 * MM_PER_MV,
+)
+ZERO_LINE_ROWS = tuple((y - GRID_TOP_MM) / SQUARE_MM for y in ZERO_LINES_MM)  # in grid rows
+
+# The grid points nearest to the lead names, (row, column), in the order of LEAD_MARKERS.
+LEAD_MARKERS = (*ROWS[0], *ROWS[1], *ROWS[2], "II-rhythm")
+LEAD_MARKER_POINTS = (
+    *((19, column) for column in (3, 16, 28, 41)),
+    *((26, column) for column in (3, 16, 28, 41)),
+    *((33, column) for column in (3, 16, 28, 41)),
+    (40, 3),
+)
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """A rectified frame: the grid of GRID_ROWS x GRID_COLUMNS points stretched over width x height px."""
+
+    width: int
+    height: int
+
+    @property
+    def square_width(self) -> float:
+        """Width of a 5 mm square in px."""
+        return (self.width - 1) / (GRID_COLUMNS - 1)
+
+    @property
+    def square_height(self) -> float:
+        """Height of a 5 mm square in px."""
+        return (self.height - 1) / (GRID_ROWS - 1)
+
+    @property
+    def px_per_mv(self) -> float:
+        return self.square_height * SQUARES_PER_MV
+
+    @property
+    def px_per_second(self) -> float:
+        return self.square_width * SQUARES_PER_SECOND
+
+    @property
+    def signal_start(self) -> float:
+        """x of time 0."""
+        return SIGNAL_START_SQUARES * self.square_width
+
+    @property
+    def signal_stop(self) -> float:
+        """x of time DURATION_S."""
+        return self.signal_start + DURATION_S * self.px_per_second
+
+    @property
+    def zero_lines(self) -> tuple[float, ...]:
+        """y of 0 mV for the four rows."""
+        return tuple(row * self.square_height for row in ZERO_LINE_ROWS)
+
+    def cropped(self, multiple: int = 32) -> tuple[int, int]:
+        """(width, height) cut at the right and the bottom to multiples that networks divide."""
+        return self.width // multiple * multiple, self.height // multiple * multiple
+
+
+RECTIFIED = Canvas(width=4400, height=1700)
+MASK_WIDTH, MASK_HEIGHT = RECTIFIED.cropped()  # 4352 x 1696
