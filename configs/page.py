@@ -104,5 +104,8 @@ class Canvas:
         return self.width // multiple * multiple, self.height // multiple * multiple
 
 
-RECTIFIED = Canvas(width=4400, height=1700)
-MASK_WIDTH, MASK_HEIGHT = RECTIFIED.cropped()  # 4352 x 1696
+RECTIFIED_SINGLE = Canvas(width=2200, height=1700)
+COLUMN_DOUBLING = 2  # the time axis is stretched twofold, for the resolution of the traces in time
+RECTIFIED = Canvas(width=COLUMN_DOUBLING * RECTIFIED_SINGLE.width, height=RECTIFIED_SINGLE.height)
+MASK_WIDTH = COLUMN_DOUBLING * RECTIFIED_SINGLE.cropped()[0]  # 4352
+MASK_HEIGHT = RECTIFIED_SINGLE.cropped()[1]  # 1696
