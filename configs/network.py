@@ -1,0 +1,27 @@
+"""What every stage's configuration shares: the network's shape and the recipe that trains it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """An encoder, a U-Net decoder and a training recipe; stages add their own fields.
+
+    `backbone` is a timm model name, or "compact" for the small encoder of models/unet.py.
+    """
+
+    backbone: str = "compact"
+    encoder_channels: tuple[int, ...] = (16, 24, 48, 64, 96)  # of the compact encoder, fine to coarse
+    stem_stride: tuple[int, int] = (2, 2)  # (rows, columns) folded into channels by the compact encoder
+    skip_stem_pool: bool = False  # ResNets without max-pool keep features at strides 2, 4, 8, 16
+    decoder_channels: tuple[int, ...] = (64, 48, 24, 16)  # coarse to fine
+
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    warmup: float = 0.05  # share of all steps
+    batch_size: int = 4
+    steps: int = 20_000
+    gradient_clip: float = 1.0
+    ema_decay: float = 0.995
+    echo: int = 4  # samples drawn from each synthetic page
+    pool: int = 24  # synthetic pages held at once by a loader

@@ -1,0 +1,29 @@
+"""Stage 0: which way is the page turned, and where are its lead names."""
+
+from dataclasses import dataclass
+
+from configs.network import NetworkConfig
+from configs.page import LEAD_MARKERS
+
+MARKER_CLASSES = 1 + len(LEAD_MARKERS)  # class 0 is none
+ORIENTATIONS = 8  # 0-3: counter-clockwise quarter turns; 4-7: the same after an up-down flip
+
+
+@dataclass(frozen=True)
+class Stage0Config(NetworkConfig):
+    input_width: int = 832  # px to which the image is scaled before
+    scale_by: str = "longer"  # the side that becomes input_width: "longer" or "width"
+    flips: bool = False  # average the maps over the four flips
+    marker_radius: float = 5.0  # px of the input, around each lead-name point
+    marker_weight: float = 4.0  # of a marker's pixel against one of class 0
+
+
+# The interface of the public weights stage0-last.checkpoint.pth (hengck23).
+published = Stage0Config(
+    backbone="resnet18d",
+    skip_stem_pool=True,
+    decoder_channels=(256, 128, 64, 32),
+    input_width=1440,
+    scale_by="width",
+    flips=True,
+)

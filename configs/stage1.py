@@ -1,0 +1,45 @@
+"""Stage 1: the grid points of the upright page, warped to a frame of its own."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from configs.network import NetworkConfig
+from configs.page import GRID_COLUMNS, GRID_ROWS, GRID_TOP_MM, PAGE_PX_PER_MM, SQUARE_MM
+
+FRAME_WIDTH, FRAME_HEIGHT = 1440, 1152
+FRAME_SCALE = 1280 / 2200  # frame px per px of a 200 dpi page, as the public weights have it
+FRAME_SHIFT = np.array([80.0 - 6.0, 80.0 + 10.0])
+FRAME_PX_PER_SQUARE = SQUARE_MM * PAGE_PX_PER_MM * FRAME_SCALE  # 22.9
+
+
+def reference_points(rows_columns: np.ndarray) -> np.ndarray:
+    """Where grid points (N, 2) of (row, column) lie in the stage-1 frame: (N, 2) of (x, y) px."""
+    rows_columns = np.asarray(rows_columns, dtype=np.float64)
+    column_row = rows_columns[..., ::-1]
+    millimetres = column_row * SQUARE_MM + np.array([0.0, GRID_TOP_MM])
+    return millimetres * PAGE_PX_PER_MM * FRAME_SCALE + FRAME_SHIFT
+
+
+@dataclass(frozen=True)
+class Stage1Config(NetworkConfig):
+    heads: tuple[str, ...] = ("gridpoint",)
+    crop: int = 448  # px, side of a training crop
+    point_sigma: float = 1.6  # px of the frame, of the target around each grid point
+    positive_weight: float = 8.0
+
+
+HEAD_CLASSES = {
+    "gridpoint": 1,
+    "gridhline": GRID_ROWS + 1,
+    "gridvline": GRID_COLUMNS + 1,
+    "marker": 14,
+}
+
+# The interface of the public weights stage1-last.checkpoint.pth (hengck23).
+published = Stage1Config(
+    backbone="resnet34",
+    skip_stem_pool=True,
+    decoder_channels=(256, 128, 64, 32),
+    heads=tuple(HEAD_CLASSES),
+)

@@ -1,0 +1,33 @@
+"""Stage 2: the four rows of traces on the rectified page."""
+
+from dataclasses import dataclass
+
+from configs.network import NetworkConfig
+from configs.page import MASK_HEIGHT, MASK_WIDTH, RECTIFIED, ROWS
+
+ROW_CHANNELS = len(ROWS) + 1  # three rows of leads and the rhythm strip
+HEADROOM_MV = 4.4  # kept above the top row's zero line; the header is cut off
+MULTIPLE = 64  # px, the coarsest stride of the encoders in use
+
+
+def crop_top() -> int:
+    """First row of the rectified page that stage 2 sees: a multiple of 32 px."""
+    top = RECTIFIED.zero_lines[0] - HEADROOM_MV * RECTIFIED.px_per_mv
+    return int(MASK_HEIGHT - -((top - MASK_HEIGHT) // MULTIPLE) * MULTIPLE)
+
+
+CROP_TOP = crop_top()
+INPUT_HEIGHT = MASK_HEIGHT - CROP_TOP
+INPUT_WIDTH = MASK_WIDTH
+
+
+@dataclass(frozen=True)
+class Stage2Config(NetworkConfig):
+    backbone: str = "compact"
+    stem_stride: tuple[int, int] = (4, 2)
+    row_coordinate: bool = True  # the coarsest features learn at which height they are
+    crop_columns: int = 1088  # width of a training crop
+    target_sigma: float = 0.8  # of a column's target over y, in output bins
+    loss: str = "column"  # "column": cross-entropy over y and soft-argmax; "bce": plain pixels
+    argmax_weight: float = 0.2  # of the soft-argmax term, per output bin of error
+    horizontal_flip: float = 0.5

@@ -1,0 +1,27 @@
+"""Stage 0's network: orientation of the image and maps of the thirteen lead names."""
+
+import torch
+from torch import nn
+
+from configs.stage0 import MARKER_CLASSES, ORIENTATIONS, Stage0Config
+from models.unet import UNet
+
+
+class Stage0Net(UNet):
+    """Input (B, 3, H, W) float RGB in 0..1, H and W multiples of 32.
+
+    Output a dict: `marker` (B, 14, H/s, W/s) logits, class 0 for none, then the lead names in the order
+    of LEAD_MARKERS; `orientation` (B, 8) logits.
+    """
+
+    def __init__(self, config: Stage0Config, pretrained: bool = False):
+        super().__init__(config, pretrained)
+        self.marker = nn.Conv2d(config.decoder_channels[-1], MARKER_CLASSES, kernel_size=1)
+        self.orientation = nn.Linear(self.coarsest_channels, ORIENTATIONS)
+
+    def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
+        features = self.encode(image)
+        return {
+            "marker": self.marker(self.decoder(features)),
+            "orientation": self.orientation(features[-1].mean(dim=(2, 3))),
+        }

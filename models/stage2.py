@@ -1,0 +1,29 @@
+"""Stage 2's network: where each row's trace runs on the rectified page."""
+
+import torch
+from torch import nn
+
+from configs.stage2 import ROW_CHANNELS, Stage2Config
+from models.unet import UNet, unfold_columns
+
+
+class Stage2Net(UNet):
+    """Input (B, 3, H, W) float RGB in 0..1: the rectified page without its header, or columns of it.
+
+    Output (B, 4, H / row_stride, W) logits: channel r traces row r from the top. Every column of the input
+    has a column of output; `row_stride` is the height of an output bin in px.
+    """
+
+    def __init__(self, config: Stage2Config, pretrained: bool = False):
+        super().__init__(config, pretrained, extra_channels=int(config.row_coordinate))
+        self.row_stride, self.column_stride = self.decoder.stride
+        self.head = nn.Conv2d(config.decoder_channels[-1], ROW_CHANNELS * self.column_stride, kernel_size=1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        features = self.encode(image)
+        if self.config.row_coordinate:
+            coarse = features[-1]
+            height = torch.linspace(-1, 1, coarse.shape[2], device=coarse.device, dtype=coarse.dtype)
+            height = height[None, None, :, None].expand(coarse.shape[0], 1, -1, coarse.shape[3])
+            features[-1] = torch.cat([coarse, height], dim=1)
+        return unfold_columns(self.head(self.decoder(features)), self.column_stride)

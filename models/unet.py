@@ -1,0 +1,167 @@
+"""The parts of all three networks: an encoder that publishes its pyramid, and a U-Net decoder over it."""
+
+from itertools import pairwise
+
+import timm
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from configs.network import NetworkConfig
+
+Stride = tuple[int, int]  # (rows, columns)
+
+
+class PretrainedUnavailable(RuntimeError):
+    """ImageNet weights were asked for and cannot be had."""
+
+
+def conv_norm(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    conv = nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=1, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs))
+
+
+def fold_pixels(image: torch.Tensor, stride: Stride) -> torch.Tensor:
+    """(B, C, H, W) -> (B, C * rows * columns, H / rows, W / columns), nothing lost."""
+    batch, channels, height, width = image.shape
+    rows, columns = stride
+    image = image.reshape(batch, channels, height // rows, rows, width // columns, columns)
+    return image.permute(0, 1, 3, 5, 2, 4).reshape(batch, -1, height // rows, width // columns)
+
+
+def unfold_columns(maps: torch.Tensor, columns: int) -> torch.Tensor:
+    """(B, C * columns, H, W) -> (B, C, H, W * columns): the last layer's channels become sub-columns."""
+    batch, channels, height, width = maps.shape
+    maps = maps.reshape(batch, channels // columns, columns, height, width)
+    return maps.permute(0, 1, 3, 4, 2).reshape(batch, channels // columns, height, width * columns)
+
+
+class ResidualBlock(nn.Module):
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv1 = conv_norm(channels, channels)
+        self.conv2 = conv_norm(channels, channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.relu(x + self.conv2(F.relu(self.conv1(x))))
+
+
+class CompactEncoder(nn.Module):
+    """A small encoder for CPUs: pixels folded into channels, then stages of stride 2.
+
+    Input (B, 3, H, W); output a list of maps at strides stem, 2 stem, 4 stem, ...
+    """
+
+    def __init__(self, channels: tuple[int, ...], stem_stride: Stride):
+        super().__init__()
+        self.stem_stride = stem_stride
+        self.stem = conv_norm(3 * stem_stride[0] * stem_stride[1], channels[0])
+        self.downs = nn.ModuleList(conv_norm(a, b, stride=2) for a, b in pairwise(channels))
+        self.blocks = nn.ModuleList(ResidualBlock(c) for c in channels[1:])
+
+    def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
+        features = [F.relu(self.stem(fold_pixels(image, self.stem_stride)))]
+        for down, block in zip(self.downs, self.blocks, strict=True):
+            features.append(block(F.relu(down(features[-1]))))
+        return features
+
+
+def build_encoder(config: NetworkConfig, pretrained: bool) -> tuple[nn.Module, list[int], list[Stride]]:
+    """An encoder with its channels and strides, fine to coarse.
+
+    Raises PretrainedUnavailable when ImageNet weights are asked for and the hub cannot be reached.
+    """
+    if config.backbone == "compact":
+        if pretrained:
+            raise PretrainedUnavailable("the compact encoder has no ImageNet weights; train it from scratch")
+        strides = [tuple(s << i for s in config.stem_stride) for i in range(len(config.encoder_channels))]
+        return (
+            CompactEncoder(config.encoder_channels, config.stem_stride),
+            list(config.encoder_channels),
+            strides,
+        )
+    options = {"out_indices": (1, 2, 3, 4)} if config.skip_stem_pool else {}
+    try:
+        encoder = timm.create_model(config.backbone, pretrained=pretrained, features_only=True, **options)
+    except (OSError, RuntimeError) as error:
+        if not pretrained:
+            raise
+        raise PretrainedUnavailable(
+            f"no ImageNet weights for {config.backbone}: the hub cannot be reached ({error}). "
+            "Train without --pretrained."
+        ) from error
+    strides = [(s, s) for s in encoder.feature_info.reduction()]
+    if config.skip_stem_pool:
+        encoder.maxpool = nn.Identity()
+        strides = [(s // 2, s // 2) for s, _ in strides]
+    return encoder, encoder.feature_info.channels(), strides
+
+
+class DecoderBlock(nn.Module):
+    """Upsampled to the next finer stride, the skip concatenated, two convolutions."""
+
+    def __init__(self, inputs: int, skip: int, outputs: int, scale: Stride):
+        super().__init__()
+        self.scale = scale
+        self.conv1 = nn.Sequential(*conv_norm(inputs + skip, outputs), nn.ReLU(inplace=True))
+        self.conv2 = nn.Sequential(*conv_norm(outputs, outputs), nn.ReLU(inplace=True))
+
+    def forward(self, x: torch.Tensor, skip: torch.Tensor | None) -> torch.Tensor:
+        if self.scale != (1, 1):
+            x = F.interpolate(x, scale_factor=tuple(float(s) for s in self.scale), mode="nearest")
+        if skip is not None:
+            x = torch.cat([x, skip], dim=1)
+        return self.conv2(self.conv1(x))
+
+
+class UNetDecoder(nn.Module):
+    """From the coarsest map to the finest: a block per skip, then blocks of plain x2 upsampling.
+
+    `channels` and `strides` go fine to coarse, `widths` coarse to fine; `stride` is the output's.
+    """
+
+    def __init__(self, channels: list[int], strides: list[Stride], widths: tuple[int, ...]):
+        super().__init__()
+        skips = list(zip(channels, strides, strict=True))[-2::-1]
+        if len(widths) < len(skips):
+            raise ValueError(f"{len(skips)} skips need as many decoder channels, not {len(widths)}")
+        blocks = []
+        inputs, stride = channels[-1], strides[-1]
+        for index, width in enumerate(widths):
+            if index < len(skips):
+                skip, finer = skips[index]
+            else:
+                skip, finer = 0, (max(stride[0] // 2, 1), max(stride[1] // 2, 1))
+            scale = (stride[0] // finer[0], stride[1] // finer[1])
+            blocks.append(DecoderBlock(inputs, skip, width, scale))
+            inputs, stride = width, finer
+        self.block = nn.ModuleList(blocks)
+        self.stride = stride
+
+    def forward(self, features: list[torch.Tensor]) -> torch.Tensor:
+        x, *skips = features[::-1]
+        for index, block in enumerate(self.block):
+            x = block(x, skips[index] if index < len(skips) else None)
+        return x
+
+
+class UNet(nn.Module):
+    """A normalised RGB image through encoder and decoder; stages add their heads.
+
+    `mean`, `std` and `D` are buffers because the public weights carry them.
+    """
+
+    def __init__(self, config: NetworkConfig, pretrained: bool = False, extra_channels: int = 0):
+        super().__init__()
+        self.config = config
+        self.register_buffer("D", torch.tensor(0))
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).reshape(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).reshape(1, 3, 1, 1))
+        self.encoder, channels, strides = build_encoder(config, pretrained)
+        self.coarsest_channels, self.coarsest_stride = channels[-1], strides[-1]
+        self.decoder = UNetDecoder(
+            [*channels[:-1], channels[-1] + extra_channels], strides, config.decoder_channels
+        )
+
+    def encode(self, image: torch.Tensor) -> list[torch.Tensor]:
+        return list(self.encoder((image - self.mean) / self.std))
