@@ -1,0 +1,66 @@
+"""The photo resampled once so that the page's grid becomes an even lattice."""
+
+import cv2
+import numpy as np
+from scipy.interpolate import make_interp_spline
+
+from configs.page import GRID_COLUMNS, GRID_ROWS, RECTIFIED, Canvas
+
+BAND_HEIGHT = 128  # canvas rows mapped at a time; the maps of a band take under 5 MB
+WHITE = (255, 255, 255)  # beyond the image: paper without ink, where a replicated border would draw lines
+
+
+def spline_weights(points: int, places: np.ndarray) -> np.ndarray:
+    """(len(places), points) float64: the cubic spline through values at 0..points-1 is weights @ values."""
+    return make_interp_spline(np.arange(points), np.eye(points), k=3)(places)
+
+
+def check_inputs(image: np.ndarray, gridpoint_xy: np.ndarray) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+        raise ValueError(f"image: (H, W, 3) uint8 wanted, not {image.shape} {image.dtype}")
+    if gridpoint_xy.shape != (GRID_ROWS, GRID_COLUMNS, 2):
+        raise ValueError(f"gridpoint_xy: ({GRID_ROWS}, {GRID_COLUMNS}, 2) wanted, not {gridpoint_xy.shape}")
+    if not np.isfinite(gridpoint_xy).all():
+        raise ValueError(f"gridpoint_xy: {int(np.isnan(gridpoint_xy).sum())} coordinates are not finite")
+
+
+def rectify_region(
+    image: np.ndarray,
+    gridpoint_xy: np.ndarray,
+    x0: int,
+    y0: int,
+    x1: int,
+    y1: int,
+    canvas: Canvas = RECTIFIED,
+) -> np.ndarray:
+    """The part x0 <= x < x1, y0 <= y < y1 of the rectified page: (y1 - y0, x1 - x0, 3) uint8.
+
+    image (H, W, 3) uint8; gridpoint_xy (44, 57, 2) px of that image. Grid point (row, column) comes to
+    canvas px (column * square_width, row * square_height); between the points a bicubic spline runs, and
+    the image is read once, with cubic interpolation. Raises ValueError for anything else.
+    """
+    check_inputs(image, gridpoint_xy)
+    if not (x0 < x1 and y0 < y1):
+        raise ValueError(f"empty region: x {x0}..{x1}, y {y0}..{y1}")
+    across = spline_weights(GRID_COLUMNS, np.arange(x0, x1) / canvas.square_width)  # (w, 57)
+    down = spline_weights(GRID_ROWS, np.arange(y0, y1) / canvas.square_height)  # (h, 44)
+    columns = np.einsum("wc,rcd->drw", across, gridpoint_xy.astype(np.float64), optimize=True)
+    columns = columns.astype(np.float32)  # (2, 44, w): the grid's rows, dense in x
+    down = down.astype(np.float32)
+    region = np.empty((y1 - y0, x1 - x0, 3), np.uint8)
+    for top in range(0, len(region), BAND_HEIGHT):
+        band = down[top : top + BAND_HEIGHT]
+        region[top : top + BAND_HEIGHT] = cv2.remap(
+            image,
+            band @ columns[0],
+            band @ columns[1],
+            cv2.INTER_CUBIC,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=WHITE,
+        )
+    return region
+
+
+def rectify(image: np.ndarray, gridpoint_xy: np.ndarray, canvas: Canvas = RECTIFIED) -> np.ndarray:
+    """The whole rectified page: (canvas.height, canvas.width, 3) uint8. See rectify_region."""
+    return rectify_region(image, gridpoint_xy, 0, 0, canvas.width, canvas.height, canvas)

@@ -1,0 +1,295 @@
+"""Stage 0 decoded: which way the image is turned, and where the page's lead names are in it."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+
+from configs.page import GRID_COLUMNS, GRID_ROWS, LEAD_MARKER_POINTS, LEAD_MARKERS
+from configs.stage0 import ORIENTATIONS
+from configs.stage1 import FRAME_HEIGHT, FRAME_PX_PER_SQUARE, FRAME_WIDTH, reference_points
+
+INPUT_MULTIPLE = 32  # px, of the sides of the network's input
+MIN_CONFIDENCE = 0.3  # probability at a lead name's peak below which it is left out
+INLIER_SQUARES = 1.0  # reprojection error of a lead name; paper curls, but wrong names lie 7 squares off
+MIN_POINTS = 4  # of a homography
+SURE_POINTS = 6  # so many agreeing lead names decide the orientation against the head
+MIN_SPREAD_SQUARES = 2.0  # standard deviation of the points along their short axis
+MAX_RESIDUAL_SQUARES = 0.6  # median over the inliers
+MIN_PAGE_SHARE = 0.02  # of the image's area
+MIRRORED = ORIENTATIONS // 2  # classes from here on are flipped up-down before they are turned
+
+Shape = tuple[int, ...]  # (height, width) first
+
+
+class PageNotFound(ValueError):
+    """No page can be located in the image; the message says why."""
+
+
+@dataclass(frozen=True)
+class PageFound:
+    """Where the page is; "unturned" is the image with its orientation undone, the page upright in it.
+
+    orientation: 0..7, image == turn(unturned, orientation).
+    points: (13, 2) float32 px of the unturned image, in the order of LEAD_MARKERS, NaN where doubtful.
+    confidence: (13,) float32 in 0..1, 0 where doubtful.
+    homography: (3, 3) float64, px of the unturned image to px of the stage-1 frame.
+    """
+
+    orientation: int
+    points: np.ndarray
+    confidence: np.ndarray
+    homography: np.ndarray
+
+
+@dataclass(frozen=True)
+class Stage0Input:
+    """tensor (1, 3, H, W) float32 in 0..1, H and W multiples of 32; scale (2,) input px per image px."""
+
+    tensor: torch.Tensor
+    scale: np.ndarray
+
+    def to_image(self, points: np.ndarray) -> np.ndarray:
+        """Points (N, 2) from px of the input to px of the image."""
+        return (points + 0.5) / self.scale - 0.5
+
+
+def turn(image: np.ndarray, orientation: int) -> np.ndarray:
+    """An upright (H, W, ...) image in one of the 8 orientations; contiguous."""
+    flipped = image[::-1] if orientation >= MIRRORED else image
+    return np.ascontiguousarray(np.rot90(flipped, orientation % MIRRORED))
+
+
+def unturn(image: np.ndarray, orientation: int) -> np.ndarray:
+    """The upright image of one in the given orientation: the inverse of turn."""
+    image = np.rot90(image, -(orientation % MIRRORED))
+    return np.ascontiguousarray(image[::-1] if orientation >= MIRRORED else image)
+
+
+def turn_matrix(orientation: int, upright_shape: Shape) -> np.ndarray:
+    """(3, 3) float64, px of an upright (height, width) image to px of the turned one."""
+    if not 0 <= orientation < ORIENTATIONS:
+        raise ValueError(f"orientation: 0..{ORIENTATIONS - 1} wanted, not {orientation}")
+    height, width = upright_shape[:2]
+    matrix = np.eye(3)
+    if orientation >= MIRRORED:
+        matrix = np.array([[1.0, 0, 0], [0, -1, height - 1], [0, 0, 1]])
+    for _ in range(orientation % MIRRORED):
+        matrix = np.array([[0.0, 1, 0], [-1, 0, width - 1], [0, 0, 1]]) @ matrix
+        height, width = width, height
+    return matrix
+
+
+def map_points(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Points (..., 2) through a (3, 3) projective map; the dtype float64."""
+    homogeneous = np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
+    return homogeneous[..., :2] / homogeneous[..., 2:]
+
+
+def turn_points(points: np.ndarray, orientation: int, upright_shape: Shape) -> np.ndarray:
+    """Points (..., 2) from px of an upright (height, width) image to px of the turned one; float32."""
+    return map_points(points, turn_matrix(orientation, upright_shape)).astype(np.float32)
+
+
+def unturn_points(points: np.ndarray, orientation: int, turned_shape: Shape) -> np.ndarray:
+    """The inverse of turn_points, given the (height, width) of the turned image."""
+    matrix = turn_matrix(orientation, unturned_shape(orientation, turned_shape))
+    return map_points(points, np.linalg.inv(matrix)).astype(np.float32)
+
+
+def unturned_shape(orientation: int, turned_shape: Shape) -> Shape:
+    height, width = turned_shape[:2]
+    return (width, height) if orientation % 2 else (height, width)
+
+
+def prepare_input(image: np.ndarray, config) -> Stage0Input:
+    """Scale an (H, W, 3) uint8 image as the Stage0Config says and pad it with zeros, right and bottom."""
+    height, width = image.shape[:2]
+    scale = config.input_width / (width if config.scale_by == "width" else max(height, width))
+    size = (max(round(width * scale), 1), max(round(height * scale), 1))
+    scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    padded = cv2.copyMakeBorder(
+        scaled,
+        0,
+        -size[1] % INPUT_MULTIPLE,
+        0,
+        -size[0] % INPUT_MULTIPLE,
+        cv2.BORDER_CONSTANT,
+        value=(0, 0, 0),
+    )
+    return Stage0Input(to_tensor(padded), np.array(size) / (width, height))
+
+
+def to_tensor(image: np.ndarray) -> torch.Tensor:
+    """(H, W, 3) uint8 to (1, 3, H, W) float32 in 0..1."""
+    return torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+
+
+@torch.inference_mode()
+def run_stage0(
+    net: torch.nn.Module, tensor: torch.Tensor, device: torch.device
+) -> tuple[np.ndarray, np.ndarray]:
+    """Marker probabilities (14, h, w) and orientation probabilities (8,), float32.
+
+    With net.config.flips both are averaged over the image as it is, flipped left-right, up-down and both.
+    """
+    flips = ((), (3,), (2,), (2, 3)) if net.config.flips else ((),)
+    marker, orientation = 0.0, 0.0
+    for flip in flips:
+        output = net(torch.flip(tensor, flip).to(device))
+        marker = marker + torch.flip(output["marker"].float().softmax(dim=1), flip)[0]
+        order = [flipped_class(k, left_right=3 in flip, up_down=2 in flip) for k in range(ORIENTATIONS)]
+        orientation = orientation + output["orientation"].float().softmax(dim=1)[0, order]
+    return (marker / len(flips)).cpu().numpy(), (orientation / len(flips)).cpu().numpy()
+
+
+def flipped_class(orientation: int, left_right: bool, up_down: bool) -> int:
+    """The orientation class of an image after it is flipped."""
+    mirrored, quarter_turns = divmod(orientation, MIRRORED)
+    if up_down:  # flipud(rot90(x, k)) == rot90(flipud(x), -k)
+        mirrored, quarter_turns = 1 - mirrored, -quarter_turns
+    if left_right:  # fliplr(x) == rot90(flipud(x), 2)
+        mirrored, quarter_turns = 1 - mirrored, 2 - quarter_turns
+    return mirrored * MIRRORED + quarter_turns % MIRRORED
+
+
+def find_markers(probability: np.ndarray, stride: float, radius: float) -> tuple[np.ndarray, np.ndarray]:
+    """The lead names in marker maps: points (13, 2) float32 px of the input, and confidence (13,).
+
+    probability (14, h, w) at the given output stride, class 0 for none; radius in px of the input, within
+    which the weighted centroid is taken about each peak. Doubtful names: NaN, confidence 0.
+    """
+    points = np.full((len(LEAD_MARKERS), 2), np.nan, np.float32)
+    confidence = np.zeros(len(LEAD_MARKERS), np.float32)
+    reach = max(int(np.ceil(radius / stride)), 2)
+    for index, found in enumerate(probability[1:]):
+        smooth = cv2.blur(found, (3, 3))
+        y, x = np.unravel_index(smooth.argmax(), smooth.shape)
+        if smooth[y, x] < MIN_CONFIDENCE:
+            continue
+        confidence[index] = smooth[y, x]
+        for _ in range(2):  # the second window is centred better than on the peak of a plateau
+            top, left = max(round(y) - reach, 0), max(round(x) - reach, 0)
+            window = found[top : round(y) + reach + 1, left : round(x) + reach + 1]
+            weight = window.sum(dtype=np.float64)
+            y = top + window.sum(axis=1) @ np.arange(window.shape[0]) / weight
+            x = left + window.sum(axis=0) @ np.arange(window.shape[1]) / weight
+        points[index] = (np.array([x, y]) + 0.5) * stride - 0.5
+    return points, confidence
+
+
+def fit_homography(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lead names (13, 2) px, NaN where unknown, to the stage-1 frame: homography (3, 3), inliers (13,) bool.
+
+    Raises PageNotFound when there are too few points, or they lie on a line, or they do not agree. The
+    homography may turn and mirror.
+    """
+    known = np.flatnonzero(np.isfinite(points).all(axis=1))
+    if len(known) < MIN_POINTS:
+        raise PageNotFound(f"only {len(known)} of {len(LEAD_MARKERS)} lead names found, {MIN_POINTS} needed")
+    source = points[known].astype(np.float64)
+    target = reference_points(np.array(LEAD_MARKER_POINTS)[known])
+    threshold = INLIER_SQUARES * FRAME_PX_PER_SQUARE
+    homography, mask = cv2.findHomography(source, target, cv2.RANSAC, threshold, maxIters=4000)
+    if homography is None or mask.sum() < MIN_POINTS:
+        raise PageNotFound(f"the {len(known)} lead names found do not lie as on a page")
+    agree = mask[:, 0].astype(bool)
+    homography, _ = cv2.findHomography(source[agree], target[agree], 0)
+    spread = np.linalg.svd(target[agree] - target[agree].mean(axis=0), compute_uv=False)[1]
+    if homography is None or spread / np.sqrt(agree.sum()) < MIN_SPREAD_SQUARES * FRAME_PX_PER_SQUARE:
+        raise PageNotFound(f"the {agree.sum()} lead names found lie on a line")
+    residual = np.linalg.norm(map_points(source[agree], homography) - target[agree], axis=1)
+    if np.median(residual) > MAX_RESIDUAL_SQUARES * FRAME_PX_PER_SQUARE:
+        squares = np.median(residual) / FRAME_PX_PER_SQUARE
+        raise PageNotFound(f"the lead names miss their places by {squares:.1f} squares")
+    inliers = np.zeros(len(points), bool)
+    inliers[known[agree]] = True
+    return homography, inliers
+
+
+def check_page(homography: np.ndarray, shape: Shape) -> None:
+    """Raise PageNotFound unless the page is a plain, unmirrored quadrilateral of some size in the image."""
+    corners = [(0, 0), (0, GRID_COLUMNS - 1), (GRID_ROWS - 1, GRID_COLUMNS - 1), (GRID_ROWS - 1, 0)]
+    reference = reference_points(np.array(corners))
+    inverse = np.linalg.inv(homography)
+    depth = reference @ inverse[2, :2] + inverse[2, 2]
+    quad = map_points(reference, inverse)
+    edges = np.roll(quad, -1, axis=0) - quad
+    turns = edges[:, 0] * np.roll(edges[:, 1], -1) - edges[:, 1] * np.roll(edges[:, 0], -1)
+    if (turns < 0).all():
+        raise PageNotFound("the lead names lie mirrored")
+    if not (turns > 0).all() or depth.min() * depth.max() <= 0:
+        raise PageNotFound("the lead names give no convex page")
+    area = cv2.contourArea(quad.astype(np.float32)) / (shape[0] * shape[1])
+    if area < MIN_PAGE_SHARE:
+        raise PageNotFound(f"the page would cover only {area:.2%} of the image")
+
+
+def orientation_of(homography: np.ndarray, inverse_centre: np.ndarray, shape: Shape) -> int:
+    """The class under which a homography from the turned image has the page upright in the unturned one.
+
+    inverse_centre (2,) is a point of the page in the turned image; shape that image's (height, width).
+    """
+
+    def uprightness(orientation: int) -> float:
+        back = turn_matrix(orientation, unturned_shape(orientation, shape))  # unturned px -> turned px
+        steps = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+        start = map_points(inverse_centre, np.linalg.inv(back))
+        origin, right, down = map_points(start + steps, homography @ back)
+        right, down = right - origin, down - origin
+        return right[0] / np.linalg.norm(right) + down[1] / np.linalg.norm(down)
+
+    return max(range(ORIENTATIONS), key=uprightness)
+
+
+def locate_page(points: np.ndarray, confidence: np.ndarray, claimed: int, shape: Shape) -> PageFound:
+    """From lead names in px of the image as it is, and the orientation claimed by the head, to the page.
+
+    points (13, 2), NaN where doubtful; shape (height, width) of the image. The layout of the names decides
+    the orientation where SURE_POINTS of them agree; fewer must agree with the head. Raises PageNotFound.
+    """
+    homography, inliers = fit_homography(points)
+    orientation = orientation_of(homography, points[inliers].mean(axis=0), shape)
+    if orientation != claimed and inliers.sum() < SURE_POINTS:
+        raise PageNotFound(
+            f"only {inliers.sum()} lead names agree, and they lie as in orientation {orientation} "
+            f"while the image looks like orientation {claimed}"
+        )
+    upright = unturn_points(points, orientation, shape)
+    upright[~inliers] = np.nan
+    homography, _ = fit_homography(upright)
+    check_page(homography, shape)
+    return PageFound(orientation, upright, np.where(inliers, confidence, 0).astype(np.float32), homography)
+
+
+def find_page(image: np.ndarray, net: torch.nn.Module, device: torch.device | str = "cpu") -> PageFound:
+    """Locate the page in an (H, W, 3) uint8 RGB image of any orientation, by one run of stage 0.
+
+    Raises PageNotFound with the reason.
+    """
+    prepared = prepare_input(image, net.config)
+    marker, orientation = run_stage0(net, prepared.tensor, torch.device(device))
+    stride = prepared.tensor.shape[-1] / marker.shape[-1]
+    points, confidence = find_markers(marker, stride, radius=2 * net.config.marker_radius)
+    return locate_page(prepared.to_image(points), confidence, int(orientation.argmax()), image.shape)
+
+
+def warp_to_frame(image: np.ndarray, homography: np.ndarray) -> np.ndarray:
+    """The unturned image in the stage-1 frame: (FRAME_HEIGHT, FRAME_WIDTH, 3) uint8, black outside.
+
+    homography (3, 3): px of the image to px of the frame. A larger image is averaged down first, so that
+    thin lines do not alias.
+    """
+    centre = np.array([FRAME_WIDTH / 2, FRAME_HEIGHT / 2])
+    inverse = np.linalg.inv(homography)
+    across, down = (map_points(centre + step, inverse) - map_points(centre, inverse) for step in np.eye(2))
+    shrink = np.sqrt(abs(across[0] * down[1] - across[1] * down[0]))  # image px per frame px
+    if shrink > 1.3:
+        height, width = image.shape[:2]
+        size = (max(round(width / shrink), 1), max(round(height / shrink), 1))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        x, y = width / size[0], height / size[1]
+        enlarge = np.array([[x, 0, 0.5 * x - 0.5], [0, y, 0.5 * y - 0.5], [0, 0, 1]])
+        homography = homography @ enlarge
+    return cv2.warpPerspective(image, homography, (FRAME_WIDTH, FRAME_HEIGHT), flags=cv2.INTER_LINEAR)
