@@ -8,12 +8,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from configs.network import NetworkConfig
+from models.imagenet import PretrainedUnavailable, load_imagenet_weights
 
 Stride = tuple[int, int]  # (rows, columns)
-
-
-class PretrainedUnavailable(RuntimeError):
-    """ImageNet weights were asked for and cannot be had."""
 
 
 def conv_norm(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -81,15 +78,9 @@ def build_encoder(config: NetworkConfig, pretrained: bool) -> tuple[nn.Module, l
             strides,
         )
     options = {"out_indices": (1, 2, 3, 4)} if config.skip_stem_pool else {}
-    try:
-        encoder = timm.create_model(config.backbone, pretrained=pretrained, features_only=True, **options)
-    except (OSError, RuntimeError) as error:
-        if not pretrained:
-            raise
-        raise PretrainedUnavailable(
-            f"no ImageNet weights for {config.backbone}: the hub cannot be reached ({error}). "
-            "Train without --pretrained."
-        ) from error
+    encoder = timm.create_model(config.backbone, pretrained=False, features_only=True, **options)
+    if pretrained:
+        load_imagenet_weights(encoder, config.backbone)
     strides = [(s, s) for s in encoder.feature_info.reduction()]
     if config.skip_stem_pool:
         encoder.maxpool = nn.Identity()

@@ -1,0 +1,5 @@
+"""Stage 2 over timm's hrnet_w18."""
+
+from configs.stage2 import Stage2Config
+
+config = Stage2Config(backbone="hrnet_w18", decoder_channels=(256, 128, 64, 32), learning_rate=5e-4)

@@ -1,0 +1,27 @@
+"""What happens to the colours of a training image; geometry belongs to the stage that knows its labels."""
+
+import cv2
+import numpy as np
+
+
+def vary_colours(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Gain, gamma, tint, grey, blur, noise and JPEG, each sometimes: (H, W, 3) uint8 to the same."""
+    if rng.random() < 0.8:
+        gain = rng.uniform(0.75, 1.2) * rng.uniform(0.92, 1.08, 3)
+        ramp = np.linspace(0, 1, 256)[:, None] ** rng.uniform(0.7, 1.4)
+        lookup = np.clip(ramp * gain * 255 + rng.uniform(-15, 15), 0, 255).astype(np.uint8)
+        image = cv2.LUT(image, lookup[:, None, :])
+    if rng.random() < 0.15:
+        image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    if rng.random() < 0.15:
+        image = np.ascontiguousarray(image[..., rng.permutation(3)])
+    if rng.random() < 0.25:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.1))
+    if rng.random() < 0.3:
+        noise = rng.integers(0, 256, image.shape[:2], dtype=np.uint8).astype(np.int16) - 128
+        image = np.clip(image + (noise * rng.uniform(0.02, 0.12))[..., None], 0, 255).astype(np.uint8)
+    if rng.random() < 0.2:
+        quality = int(rng.integers(40, 90))
+        _, code = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        image = cv2.imdecode(code, cv2.IMREAD_COLOR)
+    return image

@@ -1,0 +1,63 @@
+"""Stage 1's samples: crops of the page in the stage-1 frame, and a map of its grid points."""
+
+import cv2
+import numpy as np
+from synthesis.signals import Record
+
+from configs.page import LEAD_MARKER_POINTS
+from configs.stage1 import FRAME_HEIGHT, FRAME_PX_PER_SQUARE, FRAME_WIDTH, Stage1Config, reference_points
+from datasets.augmentation import vary_colours
+from synthesis import Capture
+from utils.upright import warp_to_frame
+
+MARKER_ERROR = 0.08  # squares, of stage 0's points
+
+
+def draw_points(points: np.ndarray, side: int, sigma: float) -> np.ndarray:
+    """(N, 2) px to a (side, side) float16 map, a Gaussian of peak 1 at each point."""
+    image = np.zeros((side, side), np.float32)
+    reach = int(np.ceil(3 * sigma))
+    for x, y in points:
+        left, top = int(round(x)) - reach, int(round(y)) - reach
+        xs = np.arange(max(left, 0), min(left + 2 * reach + 1, side))
+        ys = np.arange(max(top, 0), min(top + 2 * reach + 1, side))
+        if len(xs) and len(ys):
+            blob = np.exp(-((ys[:, None] - y) ** 2 + (xs[None] - x) ** 2) / (2 * sigma**2))
+            window = image[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1]
+            np.maximum(window, blob, out=window)
+    return image.astype(np.float16)
+
+
+class Stage1Samples:
+    """Pages warped by a homography as stage 0 would find it; each sample is a crop, coloured anew."""
+
+    def __init__(self, config: Stage1Config, stride: int):
+        self.config, self.stride = config, stride
+
+    def prepare(self, capture: Capture, record: Record, rng: np.random.Generator) -> dict:
+        square = np.linalg.norm(np.diff(capture.gridpoint_xy[26, 20:22], axis=0))
+        found = capture.leadpoint_xy + rng.normal(0, MARKER_ERROR * square, capture.leadpoint_xy.shape)
+        homography, _ = cv2.findHomography(found, reference_points(LEAD_MARKER_POINTS))
+        flat = capture.gridpoint_xy.reshape(1, -1, 2).astype(np.float64)
+        points = cv2.perspectiveTransform(flat, homography)[0]
+        height, width = capture.image.shape[:2]
+        inside = ((flat[0] > 0) & (flat[0] < (width - 1, height - 1))).all(axis=1)
+        image = warp_to_frame(capture.image, homography)
+        return {"image": image, "points": points[inside]}
+
+    def sample(self, page: dict, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        crop = self.config.crop
+        left = rng.integers(0, FRAME_WIDTH - crop + 1)
+        top = rng.integers(0, FRAME_HEIGHT - crop + 1)
+        image = page["image"][top : top + crop, left : left + crop]
+        points = page["points"] - (left, top)
+        if rng.random() < 0.5:
+            image, points = image[:, ::-1], (crop - 1 - points[:, 0], points[:, 1])
+            points = np.stack(points, axis=1)
+        if rng.random() < 0.5:
+            image, points = image.transpose(1, 0, 2), points[:, ::-1]
+        margin = FRAME_PX_PER_SQUARE
+        near = ((points > -margin) & (points < crop + margin)).all(axis=1)
+        output = (points[near] + 0.5) / self.stride - 0.5
+        target = draw_points(output, crop // self.stride, self.config.point_sigma / self.stride)
+        return vary_colours(np.ascontiguousarray(image), rng), target

@@ -1,0 +1,55 @@
+"""Stage 2's samples: columns of the rectified page, and the height of each row's trace in them."""
+
+import cv2
+import numpy as np
+from synthesis.signals import Record
+
+from configs.page import MASK_WIDTH
+from configs.stage2 import CROP_TOP, INPUT_HEIGHT, Stage2Config
+from datasets.augmentation import vary_colours
+from synthesis import Capture
+from utils.leads import rows_from_leads
+from utils.rectify import rectify_region
+from utils.trace import columns_from_rows
+
+GRID_ERROR = 0.008  # squares, of stage 1's points: independent
+GRID_DRIFT = 0.012  # squares, of stage 1's points: smooth over the page
+
+
+def shake_grid(gridpoint_xy: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The grid as stage 1 would find it, with its small errors: (44, 57, 2) px to the same."""
+    rows, columns = gridpoint_xy.shape[:2]
+    square = np.linalg.norm(gridpoint_xy[22, 29] - gridpoint_xy[22, 28])
+    drift = cv2.resize(rng.normal(0, GRID_DRIFT, (5, 6, 2)), (columns, rows), interpolation=cv2.INTER_CUBIC)
+    error = rng.normal(0, GRID_ERROR, gridpoint_xy.shape)
+    return (gridpoint_xy + square * (drift + error)).astype(np.float32)
+
+
+class Stage2Samples:
+    """Pages rectified by a slightly wrong grid; each sample is a run of columns, coloured anew.
+
+    A sample is (image (H, W, 3) uint8, y (4, W) float32). y is in px of the input, NaN where no trace is.
+    """
+
+    def __init__(self, config: Stage2Config):
+        self.config = config
+
+    def prepare(self, capture: Capture, record: Record, rng: np.random.Generator) -> dict:
+        grid = shake_grid(capture.gridpoint_xy, rng)
+        image = rectify_region(capture.image, grid, 0, CROP_TOP, MASK_WIDTH, CROP_TOP + INPUT_HEIGHT)
+        return {"image": image, "y": target_columns(record.leads)}
+
+    def sample(self, page: dict, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        width = self.config.crop_columns
+        left = rng.integers(0, MASK_WIDTH - width + 1)
+        image = page["image"][:, left : left + width]
+        y = page["y"][:, left : left + width]
+        if rng.random() < self.config.horizontal_flip:
+            image, y = image[:, ::-1], y[:, ::-1]
+        return vary_colours(np.ascontiguousarray(image), rng), y
+
+
+def target_columns(leads: np.ndarray) -> np.ndarray:
+    """(12, T) mV to the height of each row's trace: (4, MASK_WIDTH) float32 px of stage 2's input."""
+    y = columns_from_rows(rows_from_leads(leads))
+    return (y[:, :MASK_WIDTH] - CROP_TOP).astype(np.float32)

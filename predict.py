@@ -1,0 +1,189 @@
+"""Digitize ECG pages: python predict.py INPUT --output OUT.
+
+INPUT is an image, a folder of images (one <name>.csv in mV per page), or a competition test.csv
+(submission.csv with exactly the rows it asks for).
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from datasets.competition import read_test_table, write_record
+from tqdm import tqdm
+from utils.images import read_rgb
+from utils.straighten import Straightened, Straightener
+from utils.submission import write_submission
+
+from configs.page import DURATION_S, LEADS, MASK_WIDTH
+from configs.stage2 import CROP_TOP, INPUT_HEIGHT
+from utils.checkpoint import CheckpointError, load_network
+from utils.decode import decode_rows
+from utils.device import choose_device
+from utils.leads import leads_from_rows
+
+CHECKPOINTS = Path(__file__).parent / "checkpoints"
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
+DOUBTFUL = 0.5  # page score under which a page is called doubtful
+
+
+@dataclass
+class Digitized:
+    """One page: `leads` (12, 10 * fs) mV in the order of LEADS, NaN outside a lead's own time."""
+
+    leads: np.ndarray
+    fs: int
+    confidence: np.ndarray  # (4, MASK_WIDTH) in 0..1, of each row's columns
+    straightened: Straightened
+
+
+class Digitizer:
+    """Pages to millivolts, with networks from three checkpoints.
+
+    Raises CheckpointError when a file is missing or does not fit.
+    """
+
+    def __init__(
+        self,
+        stage0: Path = CHECKPOINTS / "stage0.pt",
+        stage1: Path = CHECKPOINTS / "stage1.pt",
+        stage2: Path = CHECKPOINTS / "stage2.pt",
+        device: str | None = None,
+    ):
+        self.device = choose_device(device)
+        nets = [load_network(path, stage, self.device) for stage, path in enumerate((stage0, stage1))]
+        self.straightener = Straightener(*nets, self.device)
+        self.stage2 = load_network(stage2, 2, self.device)
+
+    def __call__(self, image: np.ndarray, fs: int = 500) -> Digitized:
+        """Digitize a photo or scan (H, W, 3) uint8 RGB. Raises PageNotFound (a ValueError) with the reason."""
+        straightened = self.straightener.straighten(image)
+        rows, confidence = self.trace(straightened.rect, fs)
+        return Digitized(leads_from_rows(rows), fs, confidence, straightened)
+
+    @torch.inference_mode()
+    def trace(self, rect: np.ndarray, fs: int) -> tuple[np.ndarray, np.ndarray]:
+        """A rectified page (1700, 4400, 3) to rows (4, 10 * fs) mV and their columns' confidence."""
+        page = np.ascontiguousarray(rect[CROP_TOP : CROP_TOP + INPUT_HEIGHT, :MASK_WIDTH])
+        tensor = torch.from_numpy(page).to(self.device).permute(2, 0, 1)[None].float() / 255
+        logits = self.stage2(tensor)[0]
+        return decode_rows(logits, self.stage2.row_stride, int(DURATION_S * fs))
+
+
+def warn(message: str) -> None:
+    tqdm.write(f"warning: {message}", file=sys.stderr)
+
+
+def digitize_each(
+    digitizer: Digitizer, pages: dict[str, tuple[Path, int]]
+) -> Iterator[tuple[str, Digitized | None]]:
+    """Digitize name -> (image path, fs); a page that cannot be read is warned of and comes as None."""
+    counts = {"done": 0, "doubtful": 0, "failed": 0}
+    started = time.monotonic()
+    for name, (path, fs) in tqdm(pages.items(), unit="page", disable=None):
+        try:
+            page = digitizer(read_rgb(path), fs)
+        except (ValueError, OSError) as error:
+            reason = str(error)
+            warn(reason if str(path) in reason else f"{path}: {reason}")
+            counts["failed"] += 1
+            yield name, None
+            continue
+        score = page.straightened.page_score
+        if score < DOUBTFUL:
+            warn(f"{path}: doubtful, page score {score:.2f}")
+        counts["doubtful" if score < DOUBTFUL else "done"] += 1
+        yield name, page
+    listed = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+    print(f"{len(pages)} pages: {listed}; {time.monotonic() - started:.1f} s")
+
+
+def unknown_leads(fs: int) -> np.ndarray:
+    return np.zeros((len(LEADS), int(DURATION_S * fs)), np.float32)
+
+
+def predict_images(digitizer: Digitizer, paths: list[Path], output: Path, fs: int) -> int:
+    """Write <name>.csv for each image, zeros for a page that cannot be read; returns how many failed."""
+    names = [path.stem for path in paths]
+    twice = {name for name in names if names.count(name) > 1}
+    pages = {path.name if path.stem in twice else path.stem: (path, fs) for path in paths}
+    failed = 0
+    for name, page in digitize_each(digitizer, pages):
+        failed += page is None
+        write_record(output / f"{name}.csv", unknown_leads(fs) if page is None else page.leads, fs)
+    return failed
+
+
+def find_image(folder: Path, image_id: str) -> Path:
+    """The image of a test id; the .png that it should be when there is none."""
+    candidates = [folder / f"{image_id}{suffix}" for suffix in IMAGE_SUFFIXES]
+    return next((path for path in candidates if path.exists()), candidates[0])
+
+
+def predict_test(digitizer: Digitizer, table_path: Path, images: Path, output: Path) -> int:
+    """Write submission.csv with the rows that test.csv asks for; returns how many pages failed."""
+    table = read_test_table(table_path)
+    rates = table.groupby("id", sort=False)["fs"].first()
+    pages = {str(image_id): (find_image(images, str(image_id)), int(fs)) for image_id, fs in rates.items()}
+    signals, failed = {}, 0
+    for image_id, page in digitize_each(digitizer, pages):
+        if page is None:
+            failed += 1
+        else:
+            signals[image_id] = {
+                lead: signal[np.isfinite(signal)] for lead, signal in zip(LEADS, page.leads, strict=True)
+            }
+    write_submission(output / "submission.csv", table, signals)
+    return failed
+
+
+def find_images(folder: Path) -> list[Path]:
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not paths:
+        raise ValueError(f"{folder}: no images in it ({', '.join(IMAGE_SUFFIXES)})")
+    return paths
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("input", type=Path, help="an image, a folder of images, or test.csv")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write to")
+    parser.add_argument("--images", type=Path, help="folder of test.csv's images (default: test/ beside it)")
+    parser.add_argument("--fs", type=int, default=500, help="Hz of the signals of images (default 500)")
+    parser.add_argument("--stage0", type=Path, default=CHECKPOINTS / "stage0.pt")
+    parser.add_argument("--stage1", type=Path, default=CHECKPOINTS / "stage1.pt")
+    parser.add_argument("--stage2", type=Path, default=CHECKPOINTS / "stage2.pt")
+    parser.add_argument("--device", help="cpu, cuda, ... (default: CUDA when there is one)")
+    parser.add_argument("--threads", type=int, help="torch threads on the CPU")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Returns 0 when every page was read, 1 when some failed; raises when nothing can be done."""
+    args = parse_arguments()
+    if not args.input.exists():
+        raise ValueError(f"{args.input}: no such file or folder")
+    if args.fs <= 0:
+        raise ValueError(f"--fs {args.fs}: must be above 0")
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    digitizer = Digitizer(args.stage0, args.stage1, args.stage2, args.device)
+    args.output.mkdir(parents=True, exist_ok=True)
+    if args.input.suffix.lower() == ".csv":
+        images = args.images or args.input.parent / "test"
+        failed = predict_test(digitizer, args.input, images, args.output)
+    else:
+        paths = find_images(args.input) if args.input.is_dir() else [args.input]
+        failed = predict_images(digitizer, paths, args.output, args.fs)
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (ValueError, OSError, CheckpointError) as error:
+        sys.exit(f"predict.py: {error}")

@@ -1,0 +1,197 @@
+"""Train a stage on synthetic pages: python train.py [--stage 0|1|2|all] [--config NAME] --records DIR."""
+
+import argparse
+import copy
+import importlib
+import math
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from configs.network import NetworkConfig
+from datasets.synthetic import SyntheticPages, training_records
+from models.imagenet import PretrainedUnavailable
+from training.stages import STAGES, Stage
+from utils.checkpoint import CheckpointError, read_checkpoint, save_network, write_torch
+from utils.device import choose_device
+
+DEFAULT_CONFIGS = {0: "stage0_compact", 1: "stage1_compact", 2: "compact"}
+SAVE_EVERY = 120.0  # seconds
+
+
+class Average:
+    """An exponential moving average of a network's weights and buffers, kept as a network of its own."""
+
+    def __init__(self, net: nn.Module, decay: float):
+        self.net = copy.deepcopy(net).eval().requires_grad_(False)
+        self.decay, self.updates = decay, 0
+
+    @torch.no_grad()
+    def update(self, net: nn.Module) -> None:
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        for mean, value in zip(self.net.state_dict().values(), net.state_dict().values(), strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(value, 1 - decay)
+            else:
+                mean.copy_(value)
+
+
+def learning_rate_at(progress: float, config: NetworkConfig) -> float:
+    """One cycle: a linear warm-up, then a cosine to a hundredth. progress in 0..1."""
+    if progress < config.warmup:
+        return config.learning_rate * max(progress / config.warmup, 0.02)
+    phase = (progress - config.warmup) / (1 - config.warmup)
+    return config.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(phase, 1.0))))
+
+
+def train(stage: Stage, config: NetworkConfig, name: str, args: argparse.Namespace) -> Path:
+    """Train one stage until its steps or minutes are over; returns the checkpoint of the best weights."""
+    device = choose_device(args.device)
+    torch.manual_seed(args.seed)
+    run = args.runs / name
+    last, best = run / "last.pt", run / f"stage{stage.number}.pt"
+    net = stage.build(config, pretrained=args.pretrained).to(device)
+    average = Average(net, config.ema_decay)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    step, spent, best_score = 0, 0.0, -math.inf
+    if args.resume and last.exists():
+        state = read_checkpoint(last)
+        net.load_state_dict(state["state_dict"])
+        average.net.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        step, spent, best_score = state["step"], state["spent"], state["best_score"]
+        average.updates = step
+        print(f"resumed {last} at step {step}, {spent / 60:.1f} min")
+
+    samples = stage.samples(net)
+    pages = SyntheticPages(
+        training_records(args.records), samples, config.echo, config.pool, args.seed + step
+    )
+    workers = {"prefetch_factor": 4, "persistent_workers": True} if args.workers else {}
+    loader = DataLoader(pages, config.batch_size, num_workers=args.workers, drop_last=True, **workers)
+    validation = stage.validation(args.records, args.validation_pages)
+
+    def save() -> None:
+        contents = {
+            "state_dict": net.state_dict(),
+            "average": average.net.state_dict(),
+            "optimizer": optimizer.state_dict(),
+        }
+        write_torch(last, {**contents, "step": step, "spent": spent, "best_score": best_score})
+
+    def validate() -> None:
+        nonlocal best_score
+        score, facts = stage.validate(average.net, validation, device)
+        listed = "  ".join(f"{key} {value:.3f}" for key, value in facts.items())
+        print(f"{name} step {step} validation: {listed}", flush=True)
+        if score > best_score:
+            best_score = score
+            training = {
+                "steps": step,
+                "minutes": spent / 60,
+                "seed": args.seed,
+                "images": step * config.batch_size,
+            }
+            save_network(best, average.net, stage.number, validation=facts, training=training)
+
+    started = time.monotonic() - spent
+    saved = validated = logged = time.monotonic()
+    running, waited = 0.0, 0.0
+    limit = 60 * args.max_minutes
+    mark = time.monotonic()
+    for batch in loader:
+        waited += time.monotonic() - mark
+        spent = time.monotonic() - started
+        progress = max(step / config.steps, spent / limit)
+        if progress >= 1:
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate_at(progress, config)
+        net.train()
+        image, *target = (part.to(device, non_blocking=True) for part in batch)
+        image = image.permute(0, 3, 1, 2).float().div_(255)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+            output = net(image)
+        loss = stage.loss(output, *target, net=net)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), config.gradient_clip)
+        optimizer.step()
+        average.update(net)
+        step += 1
+        running += loss.detach()
+        now = time.monotonic()
+        if step % args.log_every == 0:
+            rate = args.log_every * config.batch_size / (now - logged)
+            print(
+                f"{name} step {step} {spent / 60:.1f} min loss {float(running) / args.log_every:.4f} "
+                f"lr {optimizer.param_groups[0]['lr']:.1e} {rate:.2f} images/s, "
+                f"waited {100 * waited / (now - logged):.0f} %",
+                flush=True,
+            )
+            running, waited, logged = 0.0, 0.0, now
+        if now - validated > 60 * args.validate_minutes:
+            validate()
+            validated = time.monotonic()
+        if now - saved > SAVE_EVERY:
+            save()
+            saved = time.monotonic()
+        mark = time.monotonic()
+    validate()
+    save()
+    print(f"{best}: best score {best_score:.4f} after {step} steps")
+    return best
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--stage", default="2", choices=["0", "1", "2", "all"])
+    parser.add_argument(
+        "--config", help="module of configs/ with a `config` (default: the shipped network's)"
+    )
+    parser.add_argument("--records", type=Path, required=True, help="folder with WFDB records (*.hea)")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), help="folder for <config>/last.pt, stageN.pt"
+    )
+    parser.add_argument("--device", help="cpu, cuda, ... (default: CUDA when there is one)")
+    parser.add_argument("--workers", type=int, default=1, help="processes that draw pages")
+    parser.add_argument("--threads", type=int, help="torch threads of the training process")
+    parser.add_argument("--max-minutes", type=float, default=60.0, help="per stage, resumed time counted in")
+    parser.add_argument("--validate-minutes", type=float, default=8.0)
+    parser.add_argument("--validation-pages", type=int, default=9)
+    parser.add_argument("--log-every", type=int, default=20, help="steps")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--resume", action="store_true", help="go on from runs/<config>/last.pt")
+    parser.add_argument("--pretrained", action="store_true", help="start from ImageNet weights")
+    parser.add_argument("--debug", action="store_true", help="a few steps, everything exercised")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_arguments()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    numbers = [0, 1, 2] if args.stage == "all" else [int(args.stage)]
+    for number in numbers:
+        name = args.config if args.config and len(numbers) == 1 else DEFAULT_CONFIGS[number]
+        config = importlib.import_module(f"configs.{name}").config
+        if args.batch_size:
+            config = replace(config, batch_size=args.batch_size)
+        if args.debug:
+            config = replace(config, steps=3, pool=2, batch_size=2)
+            args.validation_pages, args.workers, args.log_every = 1, 0, 1
+        train(STAGES[number], config, name, args)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (ValueError, PretrainedUnavailable, CheckpointError, ModuleNotFoundError) as error:
+        sys.exit(f"train.py: {error}")

@@ -1,0 +1,98 @@
+"""Networks on disk: a checkpoint holds its config beside its weights."""
+
+import os
+import pickle
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from configs import stage0, stage1, stage2
+from models.stage0 import Stage0Net
+from models.stage1 import Stage1Net
+from models.stage2 import Stage2Net
+
+NETWORKS = {
+    0: (Stage0Net, stage0.Stage0Config),
+    1: (Stage1Net, stage1.Stage1Config),
+    2: (Stage2Net, stage2.Stage2Config),
+}
+PUBLISHED = {0: stage0.published, 1: stage1.published}
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used; the message names the file and the reason."""
+
+
+def read_checkpoint(path: Path) -> dict:
+    """The dict in a checkpoint file, read without running any code that it might carry."""
+    path = Path(path)
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such checkpoint") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path}: not a checkpoint of plain weights ({reason})") from None
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise CheckpointError(f"{path}: not a checkpoint, it has no state_dict")
+    return checkpoint
+
+
+def restore_config(stage: int, values: dict, path: Path):
+    kind = NETWORKS[stage][1]
+    known = {field.name for field in fields(kind)}
+    if unknown := sorted(set(values) - known):
+        raise CheckpointError(f"{path}: config fields unknown to stage {stage}: {', '.join(unknown)}")
+    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+
+
+def load_weights(net: nn.Module, state: dict, path: Path) -> None:
+    """Load by name, every key matched; raises CheckpointError naming the keys that do not fit."""
+    expected = net.state_dict()
+    problems = [f"missing {key}" for key in expected.keys() - state.keys()]
+    problems += [f"unexpected {key}" for key in state.keys() - expected.keys()]
+    problems += [
+        f"{key} is {tuple(state[key].shape)}, not {tuple(expected[key].shape)}"
+        for key in expected.keys() & state.keys()
+        if state[key].shape != expected[key].shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 8} more" if len(problems) > 8 else ""
+        raise CheckpointError(f"{path}: keys that do not fit: {'; '.join(sorted(problems)[:8])}{more}")
+    net.load_state_dict(state)
+
+
+def load_network(path: Path, stage: int, device: torch.device | str = "cpu") -> nn.Module:
+    """The network of a stage, in evaluation mode, from our checkpoint or a published one.
+
+    A file without a config is taken for the published weights of stage 0 or 1.
+    """
+    checkpoint = read_checkpoint(path)
+    if checkpoint.get("stage", stage) != stage:
+        raise CheckpointError(f"{path}: weights of stage {checkpoint['stage']}, not of stage {stage}")
+    if "config" in checkpoint:
+        config = restore_config(stage, checkpoint["config"], path)
+    elif stage in PUBLISHED:
+        config = PUBLISHED[stage]
+    else:
+        raise CheckpointError(f"{path}: no config inside")
+    net = NETWORKS[stage][0](config)
+    load_weights(net, checkpoint["state_dict"], path)
+    return net.float().eval().to(device)
+
+
+def save_network(path: Path, net: nn.Module, stage: int, state: dict | None = None, **facts) -> None:
+    """Write weights in half precision beside their config and any facts (plain values), atomically."""
+    state = net.state_dict() if state is None else state
+    state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+    write_torch(path, {"stage": stage, "config": asdict(net.config), "state_dict": state, **facts})
+
+
+def write_torch(path: Path, contents: dict) -> None:
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    torch.save(contents, partial)
+    os.replace(partial, path)

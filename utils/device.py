@@ -1,0 +1,16 @@
+"""Where networks run."""
+
+import torch
+
+
+def choose_device(name: str | None = None) -> torch.device:
+    """The named device, else CUDA when there is one, else the CPU. ValueError when it cannot be had."""
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"--device {name}: no such kind of device") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"--device {name}: this machine has no CUDA device")
+    return device
