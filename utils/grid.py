@@ -1,0 +1,303 @@
+"""Stage 1 decoded: from a map of grid points to the lattice of the page, complete and smooth."""
+
+from dataclasses import dataclass
+from functools import cache
+
+import cv2
+import numpy as np
+import torch
+from scipy.linalg import solveh_banded
+from scipy.sparse import diags_array, eye_array, kron
+from scipy.spatial import cKDTree
+
+from configs.page import GRID_COLUMNS, GRID_ROWS, LEAD_MARKER_POINTS, SQUARE_MM
+from configs.stage1 import FRAME_PX_PER_SQUARE, FRAME_WIDTH, reference_points
+from utils.upright import PageFound, PageNotFound, map_points, to_tensor, warp_to_frame
+
+PEAK_PROBABILITY = 0.2  # below it a maximum is no grid point
+PEAK_SPACING = 0.5  # squares between maxima
+PEAK_REACH = 0.3  # squares, half the window of a peak's centroid
+GROWTH_TOLERANCE = 0.35  # squares from the expected place, beyond which a peak is no neighbour
+GROWTH_RADIUS = 2  # squares, over which the labelled points say where the next ones are
+GRADIENT_RIDGE = 1.0  # squares^2 of labelled points' spread, below which gradients are not believed
+JUDGE_STIFFNESS = 10.0  # of the surface against which outliers are judged; it smooths over its 4th root
+FINAL_STIFFNESS = 0.1  # of the surface that is the result, in the same squares^4
+MIN_ISLAND = 6  # points, of a patch of neighbours worth placing
+MARKER_WEIGHT = 0.1  # of a lead name against a grid point
+OUTLIER_SIGMAS = 4.0
+OUTLIER_SQUARES = 0.12  # never judge points stricter than this
+MIN_SEEN = 60  # points, of GRID_ROWS * GRID_COLUMNS
+RESIDUAL_SCALE = 0.15  # squares, at which the score's part for smoothness falls to 1/e
+MARKER_TOLERANCE = 0.5  # squares between stage 0's lead name and the lattice
+
+CELLS = np.stack(np.indices((GRID_ROWS, GRID_COLUMNS)), axis=-1)  # (44, 57, 2) row, column
+REFERENCE = reference_points(CELLS)  # (44, 57, 2) px of the stage-1 frame
+MARKER_ROWS, MARKER_COLUMNS = np.array(LEAD_MARKER_POINTS).T
+
+
+@dataclass(frozen=True)
+class GridFound:
+    """The lattice of the page in the unturned image.
+
+    gridpoint_xy: (44, 57, 2) float32 px, finite everywhere; columns and rows outside the paper too.
+    seen: (44, 57) bool, points that the network saw and the smooth surface confirmed.
+    residual: median distance of the seen points from a smooth surface, in px of the stage-1 frame.
+    px_per_mm: (2,) float64, median along x and along y of the page, in px of the unturned image.
+    score: 0..1, from what is known without truth; see score_grid.
+    """
+
+    gridpoint_xy: np.ndarray
+    seen: np.ndarray
+    residual: float
+    px_per_mm: np.ndarray
+    score: float
+
+
+def find_peaks(probability: np.ndarray, stride: float) -> tuple[np.ndarray, np.ndarray]:
+    """The maxima of a (h, w) probability map: (N, 2) float64 px of the frame, and (N,) probabilities.
+
+    A peak's place is the centroid of the probability about it.
+    """
+    square = FRAME_PX_PER_SQUARE / stride
+    smooth = cv2.GaussianBlur(probability.astype(np.float32), (0, 0), max(0.04 * square, 0.5))
+    side = 2 * round(PEAK_SPACING * square / 2) + 1
+    summit = smooth >= cv2.dilate(smooth, np.ones((side, side), np.uint8))
+    ys, xs = np.nonzero(summit & (smooth > PEAK_PROBABILITY))
+    reach = max(round(PEAK_REACH * square), 1)
+    steps = np.arange(-reach, reach + 1)
+    padded = cv2.copyMakeBorder(smooth, reach, reach, reach, reach, cv2.BORDER_CONSTANT, value=0)
+    windows = padded[ys[:, None, None] + (steps + reach)[:, None], xs[:, None, None] + (steps + reach)]
+    total = windows.sum(axis=(1, 2))
+    x = xs + windows.sum(axis=1) @ steps / total
+    y = ys + windows.sum(axis=2) @ steps / total
+    return (np.stack([x, y], axis=1) + 0.5) * stride - 0.5, smooth[ys, xs].astype(np.float64)
+
+
+def smooth_locally(offsets: np.ndarray, labelled: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:
+    """What the labelled points about each cell say of its offset, by a local plane.
+
+    offsets (44, 57, 2), used where labelled (44, 57). Returns (44, 57, 2), NaN where no labelled point is
+    within 2 * radius squares, and the same as (44, 57) bool.
+    """
+    steps = np.arange(-2 * radius, 2 * radius + 1)
+    bell = np.exp(-(steps**2) / (2 * radius**2))
+    bells = [bell, bell * steps, bell * steps**2]
+
+    def moment(values: np.ndarray, rows: int, columns: int) -> np.ndarray:
+        return cv2.sepFilter2D(
+            values, cv2.CV_64F, bells[columns], bells[rows], borderType=cv2.BORDER_CONSTANT
+        )
+
+    ones = labelled.astype(np.float64)
+    known = cv2.dilate(labelled.astype(np.uint8), np.ones((len(steps), len(steps)), np.uint8)) > 0
+    powers = ((0, 0), (1, 0), (0, 1))
+    normal = np.empty((*labelled.shape, 3, 3))
+    right = np.empty((*labelled.shape, 3, 2))
+    for i, (r, c) in enumerate(powers):
+        for j, (s, d) in enumerate(powers[: i + 1]):
+            normal[..., i, j] = normal[..., j, i] = moment(ones, r + s, c + d)
+        for axis in range(2):
+            right[..., i, axis] = moment(np.where(labelled, offsets[..., axis], 0.0), r, c)
+    normal += np.diag([0.0, GRADIENT_RIDGE, GRADIENT_RIDGE])
+    expected = np.full(offsets.shape, np.nan)
+    expected[known] = np.linalg.solve(normal[known], right[known])[:, 0]
+    return expected, known
+
+
+def grow_labels(peaks: np.ndarray, label: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """Give free peaks their cells, neighbour by neighbour: (44, 57) int, index of the peak or -1.
+
+    peaks (N, 2) px of the frame, free (N,) bool; growth starts from label (44, 57).
+    """
+    label, free = label.copy(), free.copy()
+    free[label[label >= 0]] = False
+    tree = cKDTree(peaks)
+    while True:
+        labelled = label >= 0
+        expected, _ = smooth_locally(peaks[label] - REFERENCE, labelled, GROWTH_RADIUS)
+        frontier = ~labelled & (cv2.dilate(labelled.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0)
+        distance, nearest = tree.query((REFERENCE + expected)[frontier])
+        near = distance < GROWTH_TOLERANCE * FRAME_PX_PER_SQUARE
+        near[near] = free[nearest[near]]
+        order = np.argsort(distance[near])
+        chosen, first = np.unique(nearest[near][order], return_index=True)
+        if len(chosen) == 0:
+            return label
+        cells = np.argwhere(frontier)[near][order][first]
+        label[cells[:, 0], cells[:, 1]] = chosen
+        free[chosen] = False
+
+
+def find_islands(peaks: np.ndarray, markers: np.ndarray) -> list[np.ndarray]:
+    """Peaks (N, 2) in patches of neighbours, the largest first: each (44, 57) int, the peak's index or -1.
+
+    Within a patch the cells are right among themselves; the whole patch may be off by a square or two, as
+    it starts from where the lead names (13, 2), NaN where unknown, put it. All in px of the frame.
+    """
+    drift = smooth_offsets(*marker_offsets(markers), JUDGE_STIFFNESS)[0]
+    tree, places = cKDTree(peaks), cKDTree((REFERENCE + drift).reshape(-1, 2))
+    around, _ = tree.query(peaks, k=min(5, len(peaks)))
+    regular = (np.abs(around[:, 1:] / FRAME_PX_PER_SQUARE - 1) < 0.35).sum(axis=1) >= 3
+    free = np.ones(len(peaks), bool)
+    islands = []
+    middle = REFERENCE[GRID_ROWS // 2, GRID_COLUMNS // 2]
+    for start in np.argsort(np.linalg.norm(peaks - middle, axis=1)):
+        if not (regular[start] and free[start]):
+            continue
+        label = np.full((GRID_ROWS, GRID_COLUMNS), -1)
+        label.ravel()[places.query(peaks[start])[1]] = start
+        label = grow_labels(peaks, label, free)
+        free[label[label >= 0]] = False
+        if (label >= 0).sum() >= MIN_ISLAND:
+            islands.append(label)
+    return sorted(islands, key=lambda island: -(island >= 0).sum())
+
+
+def marker_offsets(markers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lead names (13, 2) px of the frame as offsets (44, 57, 2) and weights (44, 57), 0 where unknown."""
+    offsets, weight = np.zeros((GRID_ROWS, GRID_COLUMNS, 2)), np.zeros((GRID_ROWS, GRID_COLUMNS))
+    offsets[MARKER_ROWS, MARKER_COLUMNS] = markers - REFERENCE[MARKER_ROWS, MARKER_COLUMNS]
+    weight[MARKER_ROWS, MARKER_COLUMNS] = np.where(np.isfinite(markers[:, 0]), MARKER_WEIGHT, 0)
+    return offsets, weight
+
+
+def join_island(peaks: np.ndarray, label: np.ndarray, island: np.ndarray, markers: np.ndarray) -> np.ndarray:
+    """The labels (44, 57) with an island's put in, moved by the squares that make the smoothest page."""
+
+    def strain(candidate: np.ndarray) -> float:
+        offsets, weight = marker_offsets(markers)
+        labelled = candidate >= 0
+        both = labelled & (weight > 0)
+        seen = peaks[candidate] - REFERENCE
+        misplaced = MARKER_WEIGHT * ((seen - offsets)[both] ** 2).sum()
+        offsets[labelled] = seen[labelled]
+        weight[labelled] = 1
+        return misplaced + smooth_offsets(offsets, weight, JUDGE_STIFFNESS)[1]
+
+    candidates = [
+        np.where(label >= 0, label, shift_cells(island, rows, columns))
+        for rows in (-1, 0, 1)
+        for columns in (-1, 0, 1)
+    ]
+    return min(candidates, key=strain)
+
+
+def shift_cells(label: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Labels (44, 57) moved down and right; what leaves the lattice is dropped."""
+    moved = np.full_like(label, -1)
+    target, source = [], []
+    for step in (rows, columns):
+        target.append(slice(max(step, 0), step if step < 0 else None))
+        source.append(slice(max(-step, 0), -step if step > 0 else None))
+    moved[tuple(target)] = label[tuple(source)]
+    return moved
+
+
+def label_peaks(peaks: np.ndarray, markers: np.ndarray) -> np.ndarray:
+    """Cells of peaks (N, 2) given the lead names (13, 2), NaN where unknown, both px of the frame.
+
+    Patches of neighbours are grown, and joined from the largest on. (44, 57) int, the peak's index or -1.
+    Raises PageNotFound.
+    """
+    if len(peaks) < MIN_SEEN:
+        raise PageNotFound(f"only {len(peaks)} grid points seen, {MIN_SEEN} needed")
+    label = np.full((GRID_ROWS, GRID_COLUMNS), -1)
+    for island in find_islands(peaks, markers):
+        label = join_island(peaks, label, island, markers)
+    label = grow_labels(peaks, label, np.ones(len(peaks), bool))
+    if (label >= 0).sum() < MIN_SEEN:
+        raise PageNotFound(f"only {(label >= 0).sum()} grid points lie as on a page, {MIN_SEEN} needed")
+    return label
+
+
+@cache
+def bending_bands() -> np.ndarray:
+    """Bending energy of a surface over the lattice, as the lower bands of its matrix (row runs fastest)."""
+
+    def second(count: int):
+        return diags_array([1.0, -2.0, 1.0], offsets=(0, 1, 2), shape=(count - 2, count))
+
+    def first(count: int):
+        return diags_array([-1.0, 1.0], offsets=(0, 1), shape=(count - 1, count))
+
+    along_rows = kron(eye_array(GRID_COLUMNS), second(GRID_ROWS))
+    along_columns = kron(second(GRID_COLUMNS), eye_array(GRID_ROWS))
+    twist = kron(first(GRID_COLUMNS), first(GRID_ROWS))
+    energy = along_rows.T @ along_rows + along_columns.T @ along_columns + 2 * twist.T @ twist
+    bands = np.zeros((2 * GRID_ROWS + 1, GRID_ROWS * GRID_COLUMNS))
+    for k, band in enumerate(bands):
+        band[: band.size - k] = energy.diagonal(-k)
+    return bands
+
+
+def smooth_offsets(offsets: np.ndarray, weight: np.ndarray, stiffness: float) -> tuple[np.ndarray, float]:
+    """A thin plate through offsets (44, 57, 2) with weights (44, 57), 0 where unknown: (44, 57, 2).
+
+    With it comes the energy that it minimises: weighted squared distance + stiffness * bending energy.
+    Holes are bridged smoothly, and beyond the last points the surface goes on straight.
+    """
+    bands = stiffness * bending_bands()
+    bands[0] += weight.T.ravel()
+    right = np.where(weight[..., None] > 0, weight[..., None] * offsets, 0.0)
+    solved = solveh_banded(bands, right.transpose(1, 0, 2).reshape(-1, 2), lower=True)
+    solved = solved.reshape(GRID_COLUMNS, GRID_ROWS, 2).transpose(1, 0, 2)
+    return solved, float((right * (np.where(weight[..., None] > 0, offsets, 0.0) - solved)).sum())
+
+
+def reject_outliers(offsets: np.ndarray, labelled: np.ndarray) -> tuple[np.ndarray, float]:
+    """Which labelled points a smooth surface confirms (44, 57) bool, and their median distance, px."""
+    weight = labelled.astype(np.float64)
+    for _ in range(3):
+        surface, _ = smooth_offsets(offsets, weight, JUDGE_STIFFNESS)
+        distance = np.where(labelled, np.linalg.norm(offsets - surface, axis=-1), np.inf)
+        median = float(np.median(distance[labelled]))
+        spread = max(median, OUTLIER_SQUARES / OUTLIER_SIGMAS * FRAME_PX_PER_SQUARE)
+        weight = labelled / (1 + (distance / (2 * spread)) ** 2)
+    return distance < OUTLIER_SIGMAS * spread, median
+
+
+def score_grid(
+    gridpoints: np.ndarray, seen: np.ndarray, residual: float, probability: np.ndarray, markers: np.ndarray
+) -> float:
+    """How far to trust the lattice, 0..1: the geometric mean of four parts of 0..1.
+
+    The share of points seen; smoothness, falling with the median residual; the share of the 13 lead names
+    that lie on the lattice; and the mean probability of the points seen. Points in px of the frame.
+    """
+    misplaced = np.linalg.norm(markers - gridpoints[MARKER_ROWS, MARKER_COLUMNS], axis=1)
+    agreeing = (misplaced < MARKER_TOLERANCE * FRAME_PX_PER_SQUARE).mean()
+    smoothness = np.exp(-residual / (RESIDUAL_SCALE * FRAME_PX_PER_SQUARE))
+    return float((seen.mean() * smoothness * agreeing * probability.mean()) ** 0.25)
+
+
+def decode_grid(probability: np.ndarray, page: PageFound) -> GridFound:
+    """The lattice from the (h, w) map of grid-point probabilities over the stage-1 frame.
+
+    Raises PageNotFound when too few points lie as on a page.
+    """
+    stride = FRAME_WIDTH / probability.shape[1]
+    peaks, peak_probability = find_peaks(probability, stride)
+    markers = map_points(page.points, page.homography)
+    label = label_peaks(peaks, markers)
+    offsets = peaks[label] - REFERENCE
+    seen, residual = reject_outliers(offsets, label >= 0)
+    weight = np.where(seen, peak_probability[label], 0.0)
+    frame_xy = REFERENCE + smooth_offsets(offsets, weight, FINAL_STIFFNESS)[0]
+    gridpoint_xy = map_points(frame_xy, np.linalg.inv(page.homography)).astype(np.float32)
+    steps = (np.diff(gridpoint_xy, axis=1), np.diff(gridpoint_xy, axis=0))
+    px_per_mm = [np.median(np.linalg.norm(step, axis=-1)) / SQUARE_MM for step in steps]
+    score = score_grid(frame_xy, seen, residual, peak_probability[label[seen]], markers)
+    return GridFound(gridpoint_xy, seen, residual, np.array(px_per_mm), score)
+
+
+@torch.inference_mode()
+def find_grid(
+    upright: np.ndarray, page: PageFound, net: torch.nn.Module, device: torch.device | str = "cpu"
+) -> GridFound:
+    """The lattice of the page in the unturned (H, W, 3) uint8 image, by one run of stage 1.
+
+    Raises PageNotFound with the reason.
+    """
+    tensor = to_tensor(warp_to_frame(upright, page.homography)).to(device)
+    probability = net(tensor)["gridpoint"][0, 0].float().sigmoid()
+    return decode_grid(probability.cpu().numpy(), page)

@@ -1,0 +1,81 @@
+"""From a photo or scan to the rectified page: stage 0, stage 1 and the resampling, in that order."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from configs.page import RECTIFIED, Canvas
+from utils.grid import GridFound, find_grid
+from utils.rectify import rectify
+from utils.upright import PageFound, find_page, unturn
+
+
+@dataclass(frozen=True)
+class Straightened:
+    """A page, straightened. "Unturned" is the image with its orientation undone.
+
+    orientation: 0..7, image == turn(unturned, orientation) of utils/upright.py.
+    homography: (3, 3) float64, px of the unturned image to px of the stage-1 frame.
+    gridpoint_xy: (44, 57, 2) float32 px of the unturned image.
+    seen: (44, 57) bool, the points not filled in by the smooth surface.
+    px_per_mm: (2,) float64, along x and y of the page, in the unturned image.
+    page_score: 0..1, how far to trust the lattice.
+    markers: (13, 2) float32 px of the unturned image, order of LEAD_MARKERS, NaN where doubtful.
+    rect: (canvas height, canvas width, 3) uint8 RGB.
+    """
+
+    orientation: int
+    homography: np.ndarray
+    gridpoint_xy: np.ndarray
+    seen: np.ndarray
+    px_per_mm: np.ndarray
+    page_score: float
+    markers: np.ndarray
+    rect: np.ndarray
+
+
+class Straightener:
+    """Both networks on a device; `straighten` does all, the three other methods are its steps.
+
+    Every step raises PageNotFound, with the reason, for an image in which it finds no page.
+    """
+
+    def __init__(
+        self,
+        stage0_net: torch.nn.Module,
+        stage1_net: torch.nn.Module,
+        device: torch.device | str = "cpu",
+        canvas: Canvas = RECTIFIED,
+    ):
+        self.device, self.canvas = torch.device(device), canvas
+        self.stage0_net = stage0_net.eval().to(self.device)
+        self.stage1_net = stage1_net.eval().to(self.device)
+
+    def find_page(self, image: np.ndarray) -> PageFound:
+        """Stage 0 on the (H, W, 3) uint8 image as it is."""
+        return find_page(image, self.stage0_net, self.device)
+
+    def find_grid(self, upright: np.ndarray, page: PageFound) -> GridFound:
+        """Stage 1 on the unturned image."""
+        return find_grid(upright, page, self.stage1_net, self.device)
+
+    def rectify(self, upright: np.ndarray, grid: GridFound) -> np.ndarray:
+        """The unturned image resampled: (canvas height, canvas width, 3) uint8."""
+        return rectify(upright, grid.gridpoint_xy, self.canvas)
+
+    def straighten(self, image: np.ndarray) -> Straightened:
+        """The rectified page of an (H, W, 3) uint8 RGB image in any of the 8 orientations."""
+        page = self.find_page(image)
+        upright = unturn(image, page.orientation)
+        grid = self.find_grid(upright, page)
+        return Straightened(
+            orientation=page.orientation,
+            homography=page.homography,
+            gridpoint_xy=grid.gridpoint_xy,
+            seen=grid.seen,
+            px_per_mm=grid.px_per_mm,
+            page_score=grid.score,
+            markers=page.points,
+            rect=self.rectify(upright, grid),
+        )
