@@ -1,0 +1,376 @@
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from configs.page import GRID_COLUMNS, GRID_ROWS, LEAD_MARKER_POINTS, RECTIFIED, RECTIFIED_SINGLE
+from configs.stage0 import Stage0Config
+from configs.stage1 import FRAME_HEIGHT, FRAME_PX_PER_SQUARE, FRAME_WIDTH, Stage1Config, reference_points
+from utils.grid import CELLS, REFERENCE, decode_grid, find_peaks
+from utils.rectify import rectify, rectify_region, spline_weights
+from utils.straighten import Straightener
+from utils.upright import (
+    PageFound,
+    PageNotFound,
+    find_markers,
+    find_page,
+    flipped_class,
+    locate_page,
+    map_points,
+    turn,
+    turn_points,
+    unturn,
+    unturn_points,
+    warp_to_frame,
+)
+
+MARKER_ROWS, MARKER_COLUMNS = np.array(LEAD_MARKER_POINTS).T
+PAGE_SHAPE = (1400, 1800)  # (height, width) px of the upright photo that these tests draw
+
+
+def curled(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """A lattice in px of a photo: 28 px squares, seen at an angle, its sheet curled by over a square."""
+    x = 60 + 29 * columns + 0.9 * rows + 15 * np.sin(rows / 9) * np.cos(columns / 11)
+    y = 50 + 28 * rows - 0.7 * columns + 40 * ((columns - 28) / 28) ** 2 + 8 * np.sin(rows / 7)
+    return np.stack([x, y], axis=-1)
+
+
+def bent(strength: float = 1.0) -> np.ndarray:
+    """A lattice in the stage-1 frame, up to two squares from its reference, (44, 57, 2) px."""
+    rows, columns = CELLS[..., 0].astype(float), CELLS[..., 1].astype(float)
+    x = 0.8 * np.sin(rows / 9) * np.cos(columns / 11)
+    y = 2.0 * ((columns - 28) / 28) ** 2 + 0.6 * ((rows - 22) / 22) ** 3
+    return REFERENCE + strength * FRAME_PX_PER_SQUARE * np.stack([x, y], axis=-1)
+
+
+def draw_spots(points: np.ndarray, shape: tuple[int, int], sigma: float) -> np.ndarray:
+    """Points (N, 2) as Gaussians of peak 1 on a (height, width) float32 map."""
+    spots = np.zeros(shape, np.float32)
+    reach = int(np.ceil(4 * sigma))
+    for x, y in points:
+        xs = np.arange(max(round(x) - reach, 0), min(round(x) + reach + 1, shape[1]))
+        ys = np.arange(max(round(y) - reach, 0), min(round(y) + reach + 1, shape[0]))
+        if len(xs) and len(ys):
+            bell = np.exp(-((ys[:, None] - y) ** 2 + (xs - x) ** 2) / (2 * sigma**2))
+            window = spots[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1]
+            np.maximum(window, bell, out=window)
+    return spots
+
+
+def draw_frame_map(points: np.ndarray, stride: int) -> np.ndarray:
+    """Points (N, 2) px of the stage-1 frame as the map that stage 1 gives."""
+    shape = (FRAME_HEIGHT // stride, FRAME_WIDTH // stride)
+    return draw_spots((points + 0.5) / stride - 0.5, shape, sigma=1.6 / stride)
+
+
+def page_with(markers: np.ndarray) -> PageFound:
+    """A page that lies in its image as in the stage-1 frame."""
+    return PageFound(0, markers.astype(np.float32), np.ones(13, np.float32), np.eye(3))
+
+
+def squares_off(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(found - truth, axis=-1) / FRAME_PX_PER_SQUARE
+
+
+class KnownMarkers(torch.nn.Module):
+    """A stage 0 that knows where the lead names of one image are and how it is turned."""
+
+    def __init__(self, points: np.ndarray, orientation: int, shape: tuple[int, int], stride: int = 2):
+        super().__init__()
+        self.config = Stage0Config(input_width=832)
+        self.points, self.orientation, self.stride = points, orientation, stride
+        self.scale = self.config.input_width / max(shape)
+
+    def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
+        height, width = (side // self.stride for side in image.shape[-2:])
+        marker = np.zeros((14, height, width), np.float32)
+        marker[0] = 4
+        for index, point in enumerate((self.points + 0.5) * self.scale / self.stride - 0.5, start=1):
+            if np.isfinite(point).all():
+                marker[index] = 12 * draw_spots(point[None], (height, width), sigma=2.5)
+        orientation = torch.nn.functional.one_hot(torch.tensor([self.orientation]), 8) * 9.0
+        return {"marker": torch.from_numpy(marker)[None], "orientation": orientation}
+
+
+class DarkSpots(torch.nn.Module):
+    """A stage 1 that takes every dark spot of the frame for a grid point."""
+
+    def __init__(self):
+        super().__init__()
+        self.config = Stage1Config()
+
+    def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
+        ink = torch.nn.functional.avg_pool2d((1 - image).amin(dim=1, keepdim=True), 2)
+        inside = torch.nn.functional.avg_pool2d((image.amax(dim=1, keepdim=True) > 0).float(), 2)
+        return {"gridpoint": torch.where(inside == 1, 24 * ink - 6, torch.tensor(-6.0))}
+
+
+def photo_of_spots() -> tuple[np.ndarray, np.ndarray]:
+    """A white sheet with a dark spot on each grid point: (1400, 1800, 3) uint8 and the lattice."""
+    lattice = curled(CELLS[..., 0].astype(float), CELLS[..., 1].astype(float))
+    ink = draw_spots(lattice.reshape(-1, 2), PAGE_SHAPE, sigma=2.2)
+    grey = np.round(250 - 240 * ink).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2), lattice
+
+
+# Orientation
+
+
+@pytest.mark.parametrize("orientation", range(8))
+def test_points_turn_with_their_image_and_back(orientation):
+    upright = np.random.default_rng(0).integers(0, 255, (31, 47, 3), dtype=np.uint8)
+    points = np.array([[10, 20], [44, 5]])
+    turned = turn(upright, orientation)
+    x, y = turn_points(points, orientation, upright.shape).astype(int).T
+    assert (turned[y, x] == upright[points[:, 1], points[:, 0]]).all()
+    assert (unturn(turned, orientation) == upright).all()
+    back = unturn_points(np.stack([x, y], axis=1), orientation, turned.shape)
+    np.testing.assert_array_equal(back, points)
+
+
+@pytest.mark.parametrize("orientation", range(8))
+def test_a_flip_changes_the_orientation_as_it_changes_the_image(orientation):
+    upright = np.random.default_rng(0).integers(0, 255, (9, 9), dtype=np.uint8)
+    turned = turn(upright, orientation)
+    for flip, left_right, up_down in (
+        (turned[:, ::-1], 1, 0),
+        (turned[::-1], 0, 1),
+        (turned[::-1, ::-1], 1, 1),
+    ):
+        assert (turn(upright, flipped_class(orientation, left_right, up_down)) == flip).all()
+
+
+def test_an_unknown_orientation_is_refused():
+    with pytest.raises(ValueError, match="orientation"):
+        turn_points(np.zeros((1, 2)), 8, (10, 10))
+
+
+# The page from its lead names
+
+
+def test_a_lead_name_is_found_between_pixels_and_a_doubtful_one_left_out():
+    probability = np.zeros((14, 60, 80), np.float32)
+    probability[1] = draw_spots(np.array([[30.3, 20.6]]), (60, 80), sigma=2)
+    probability[2] = 0.2 * draw_spots(np.array([[50.0, 40.0]]), (60, 80), sigma=2)
+    points, confidence = find_markers(probability, stride=2, radius=16)
+    np.testing.assert_allclose(points[0], (np.array([30.3, 20.6]) + 0.5) * 2 - 0.5, atol=0.05)
+    assert confidence[0] > 0.8
+    assert np.isnan(points[1:]).all()
+    assert (confidence[1:] == 0).all()
+
+
+@pytest.fixture
+def markers() -> np.ndarray:
+    """The lead names of a curled page in its photo, (13, 2) px."""
+    return curled(MARKER_ROWS.astype(float), MARKER_COLUMNS.astype(float))
+
+
+@pytest.mark.parametrize("orientation", range(8))
+def test_the_layout_of_the_lead_names_overrules_a_wrong_orientation(markers, orientation):
+    turned = turn_points(markers, orientation, PAGE_SHAPE)
+    turned[4] = np.nan
+    shape = PAGE_SHAPE if orientation % 2 == 0 else PAGE_SHAPE[::-1]
+    page = locate_page(turned, np.ones(13), claimed=(orientation + 3) % 8, shape=shape)
+    assert page.orientation == orientation
+    expected = reference_points(np.array(LEAD_MARKER_POINTS))
+    off = np.linalg.norm(map_points(markers, page.homography) - expected, axis=1)
+    assert off.max() < 1.0 * FRAME_PX_PER_SQUARE
+
+
+def test_swapped_lead_names_are_left_out_and_do_not_move_the_page(markers):
+    wrong = markers.copy()
+    wrong[[1, 6]] = wrong[[6, 1]]
+    page = locate_page(wrong, np.ones(13), claimed=0, shape=PAGE_SHAPE)
+    assert set(np.flatnonzero(np.isnan(page.points[:, 0]))) == {1, 6}
+    assert (page.confidence[[1, 6]] == 0).all()
+    right = locate_page(markers, np.ones(13), claimed=0, shape=PAGE_SHAPE)
+    moved = map_points(markers, page.homography) - map_points(markers, right.homography)
+    assert np.linalg.norm(moved, axis=1).max() < 0.5 * FRAME_PX_PER_SQUARE
+
+
+def test_too_few_lead_names_or_names_in_a_line_are_no_page(markers):
+    few, line = np.full((13, 2), np.nan), np.full((13, 2), np.nan)
+    few[:3], line[:4] = markers[:3], markers[:4]
+    with pytest.raises(PageNotFound, match="only 3 of 13"):
+        locate_page(few, np.ones(13), claimed=0, shape=PAGE_SHAPE)
+    with pytest.raises(PageNotFound, match=r"line|as on a page"):
+        locate_page(line, np.ones(13), claimed=0, shape=PAGE_SHAPE)
+
+
+def test_scattered_lead_names_are_no_page():
+    scattered = np.random.default_rng(3).uniform(0, 1400, (13, 2))
+    with pytest.raises(PageNotFound):
+        locate_page(scattered, np.ones(13), claimed=0, shape=PAGE_SHAPE)
+
+
+@pytest.mark.parametrize("orientation", [0, 1, 6])
+def test_stage_0_gives_the_lead_names_in_px_of_the_unturned_photo(markers, orientation):
+    photo, _ = photo_of_spots()
+    known = turn_points(markers, orientation, PAGE_SHAPE)
+    page = find_page(turn(photo, orientation), KnownMarkers(known, orientation, PAGE_SHAPE))
+    assert page.orientation == orientation
+    np.testing.assert_allclose(page.points, markers, atol=0.5)
+
+
+def test_the_frame_of_a_large_photo_is_where_its_homography_says():
+    photo = np.full((3000, 4000, 3), 255, np.uint8)
+    cv2.circle(photo, (2000, 1500), 20, (0, 0, 0), -1)
+    homography = np.array([[0.3, 0.01, 50.0], [-0.01, 0.31, 20.0], [0, 0, 1]])
+    dark = 255.0 - warp_to_frame(photo, homography)[..., 0]
+    dark[
+        map_points(np.indices(dark.shape)[::-1].transpose(1, 2, 0), np.linalg.inv(homography)).min(-1) < 9
+    ] = 0
+    ys, xs = np.indices(dark.shape)
+    window = np.hypot(xs - 665, ys - 465) < 20
+    centre = [(dark * window * axis).sum() / (dark * window).sum() for axis in (xs, ys)]
+    np.testing.assert_allclose(centre, map_points(np.array([2000, 1500]), homography), atol=0.05)
+
+
+# The lattice
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4])
+def test_peaks_lie_between_pixels(stride):
+    truth = np.array([[100.3, 200.8], [300.6, 77.2], [900.1, 901.4]])
+    peaks, probability = find_peaks(draw_frame_map(truth, stride), stride)
+    order = np.argsort(peaks[:, 0])[[0, 1, 2]]
+    np.testing.assert_allclose(peaks[order], truth[np.argsort(truth[:, 0])], atol=0.12 * stride)
+    assert (probability > 0.4).all()
+
+
+def test_a_strongly_curled_lattice_is_found_whole():
+    truth = bent()
+    visible = CELLS[..., 1] < GRID_COLUMNS - 1
+    grid = decode_grid(draw_frame_map(truth[visible], 2), page_with(truth[MARKER_ROWS, MARKER_COLUMNS]))
+    assert (grid.seen == visible).all()
+    assert squares_off(grid.gridpoint_xy, truth).max() < 0.02
+    np.testing.assert_allclose(grid.px_per_mm, FRAME_PX_PER_SQUARE / 5, rtol=0.05)
+    assert grid.score > 0.9
+
+
+def test_jitter_false_points_and_missing_ones_leave_no_trace():
+    rng = np.random.default_rng(1)
+    truth = bent()
+    visible = rng.random((GRID_ROWS, GRID_COLUMNS)) > 0.3
+    points = truth[visible] + rng.normal(0, 0.5, (visible.sum(), 2))
+    false = rng.uniform((0, 0), (FRAME_WIDTH, FRAME_HEIGHT), (100, 2))
+    markers = truth[MARKER_ROWS, MARKER_COLUMNS] + rng.normal(0, 3, (13, 2))
+    grid = decode_grid(draw_frame_map(np.concatenate([points, false]), 2), page_with(markers))
+    assert squares_off(grid.gridpoint_xy, truth).max() < 0.1
+    assert grid.seen.sum() > 0.95 * visible.sum()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_lattice_in_two_pieces_is_numbered_as_one(seed):
+    rng = np.random.default_rng(seed)
+    truth = bent()
+    visible = (rng.random((GRID_ROWS, GRID_COLUMNS)) > 0.1) & ((CELLS[..., 1] < 20) | (CELLS[..., 1] > 26))
+    points = truth[visible] + rng.normal(0, 0.3, (visible.sum(), 2))
+    markers = truth[MARKER_ROWS, MARKER_COLUMNS] + rng.normal(0, 3, (13, 2))
+    grid = decode_grid(draw_frame_map(points, 2), page_with(markers))
+    assert squares_off(grid.gridpoint_xy, truth).max() < 0.15
+
+
+def test_a_torn_corner_is_filled_smoothly_and_lowers_the_score():
+    truth = bent(0.5)
+    visible = ~((CELLS[..., 0] < 8) & (CELLS[..., 1] < 12))
+    markers = truth[MARKER_ROWS, MARKER_COLUMNS]
+    torn = decode_grid(draw_frame_map(truth[visible], 2), page_with(markers))
+    whole = decode_grid(draw_frame_map(truth.reshape(-1, 2), 2), page_with(markers))
+    assert squares_off(torn.gridpoint_xy, truth).max() < 0.3
+    assert not torn.seen[:8, :12].any()
+    assert torn.score < whole.score
+
+
+def test_a_map_without_grid_points_is_no_page():
+    truth = bent()
+    page = page_with(truth[MARKER_ROWS, MARKER_COLUMNS])
+    with pytest.raises(PageNotFound, match="grid points"):
+        decode_grid(np.zeros((FRAME_HEIGHT // 2, FRAME_WIDTH // 2), np.float32), page)
+
+
+# The rectified page
+
+
+def test_between_grid_points_the_map_keeps_to_a_hundredth_of_a_pixel():
+    lattice = curled(CELLS[..., 0].astype(float), CELLS[..., 1].astype(float))
+    rows, columns = np.arange(0, GRID_ROWS - 1, 0.13), np.arange(0, GRID_COLUMNS - 1, 0.13)
+    down, across = spline_weights(GRID_ROWS, rows), spline_weights(GRID_COLUMNS, columns)
+    between = np.einsum("hr,rcd,wc->hwd", down, lattice, across, optimize=True)
+    expected = curled(*np.meshgrid(rows, columns, indexing="ij"))
+    assert np.abs(between - expected).max() < 0.01
+
+
+def test_pixels_are_read_from_where_the_lattice_says():
+    """Phases of two waves, drawn on the photo, tell from where each rectified pixel was read."""
+    ys, xs = np.indices(PAGE_SHAPE, dtype=np.float64)
+    waves = np.stack([np.cos(xs / 4), np.sin(xs / 4), np.cos(ys / 4)], axis=-1)
+    photo = np.round(127 + 120 * waves).astype(np.uint8)
+    lattice = curled(CELLS[..., 0].astype(float), CELLS[..., 1].astype(float)).astype(np.float32)
+    page = (rectify(photo, lattice).astype(np.float64) - 127) / 120
+    columns = np.arange(RECTIFIED.width) / RECTIFIED.square_width
+    rows = np.arange(RECTIFIED.height) / RECTIFIED.square_height
+    expected = curled(*np.meshgrid(rows, columns, indexing="ij"))
+    inside = ((expected > 2) & (expected < np.array(PAGE_SHAPE[::-1]) - 3)).all(axis=-1)
+    phase = np.arctan2(page[..., 1], page[..., 0]) - expected[..., 0] / 4
+    error = 4 * np.angle(np.exp(1j * phase))
+    assert np.abs(error[inside]).max() < 0.1  # eight bits and the cubic kernel leave so much
+    assert abs(error[inside].mean()) < 0.001
+    down = np.sin(expected[..., 1] / 4)
+    slip = (page[..., 2] - np.cos(expected[..., 1] / 4)) * -down
+    assert abs(slip[inside].sum() / (down**2)[inside].sum()) < 0.001
+
+
+def test_a_region_is_cut_from_the_whole_page():
+    photo, lattice = photo_of_spots()
+    whole = rectify(photo, lattice, RECTIFIED_SINGLE)
+    assert whole.shape == (RECTIFIED_SINGLE.height, RECTIFIED_SINGLE.width, 3)
+    region = rectify_region(photo, lattice, 300, 200, 700, 450, RECTIFIED_SINGLE)
+    assert np.abs(whole[200:450, 300:700].astype(int) - region).max() <= 2
+
+
+def test_beyond_the_photo_the_page_is_white():
+    photo = np.zeros((100, 100, 3), np.uint8)
+    lattice = np.stack([CELLS[..., 1] * 4.0, CELLS[..., 0] * 4.0], axis=-1)
+    page = rectify(photo, lattice, RECTIFIED_SINGLE)
+    assert (page[-1, -1] == 255).all()
+    assert (page[0, 0] == 0).all()
+
+
+def test_rectification_refuses_what_is_no_photo_or_no_lattice():
+    photo, lattice = photo_of_spots()
+    with pytest.raises(ValueError, match="image"):
+        rectify(photo[..., 0], lattice)
+    with pytest.raises(ValueError, match="gridpoint_xy"):
+        rectify(photo, lattice[1:])
+    lattice[3, 4] = np.nan
+    with pytest.raises(ValueError, match="not finite"):
+        rectify(photo, lattice)
+
+
+# All in a row
+
+
+@pytest.mark.parametrize("orientation", [0, 3, 5])
+def test_a_turned_photo_becomes_an_even_lattice(markers, orientation):
+    photo, lattice = photo_of_spots()
+    known = turn_points(markers, orientation, PAGE_SHAPE)
+    stage0 = KnownMarkers(known, orientation, PAGE_SHAPE)
+    straightened = Straightener(stage0, DarkSpots()).straighten(turn(photo, orientation))
+    assert straightened.orientation == orientation
+    off = np.linalg.norm(straightened.gridpoint_xy - lattice, axis=-1)
+    assert np.median(off) < 0.1
+    assert off.max() < 1
+    assert straightened.rect.shape == (RECTIFIED.height, RECTIFIED.width, 3)
+    x = np.round(CELLS[4:40, 4:52, 1] * RECTIFIED.square_width).astype(int)
+    y = np.round(CELLS[4:40, 4:52, 0] * RECTIFIED.square_height).astype(int)
+    assert straightened.rect[y, x].max() < 60  # every spot on its lattice point
+    assert straightened.page_score > 0.7
+
+
+def test_a_blank_photo_has_no_page(markers):
+    blank = np.full((*PAGE_SHAPE, 3), 255, np.uint8)
+    with pytest.raises(PageNotFound, match="0 of 13"):
+        Straightener(KnownMarkers(np.full((13, 2), np.nan), 0, PAGE_SHAPE), DarkSpots()).straighten(blank)
+    with pytest.raises(PageNotFound, match="grid points"):
+        Straightener(KnownMarkers(markers, 0, PAGE_SHAPE), DarkSpots()).straighten(blank)
