@@ -1,0 +1,243 @@
+"""A page scanned or photographed: the image of a competition type, and where the grid is in it."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from configs.page import FLAT_TYPES, IMAGE_TYPES, LEAD_MARKER_POINTS, PAGE_WIDTH_MM
+from configs.stage0 import ORIENTATIONS
+from synthesis import damage
+from synthesis.fields import multiply
+from synthesis.page import PAGE_HEIGHT, PAGE_WIDTH, Page
+from synthesis.scene import add_glare, expose, light, motion_blur, show_on_screen, table
+from synthesis.warp import Warp, project
+from utils.upright import MIRRORED, turn_points
+from utils.upright import turn as turn_image
+
+UPRIGHT_SHARE, MIRRORED_SHARE = 0.7, 0.01
+GREY_TYPES = ("0004", "0012")
+MOULDY_TYPES = ("0011", "0012")
+CORNERS = np.array([[0, 0], [PAGE_WIDTH, 0], [PAGE_WIDTH, PAGE_HEIGHT], [0, PAGE_HEIGHT]]) - 0.5
+PHOTO_LONG_SIDES = (1344, 2048, 2592, 3264, 4032)  # px, 4:3
+PHOTO_LONG_SIDE_SHARES = (0.12, 0.2, 0.28, 0.2, 0.2)
+
+
+@dataclass(frozen=True)
+class Capture:
+    """An image (H, W, 3) uint8 RGB of a page, and its labels in px of that image.
+
+    gridpoint_xy (44, 57, 2) and leadpoint_xy (13, 2) are float32; points may lie outside the image.
+    orientation 0..7 says how the image is turned, see configs/stage0.py.
+    """
+
+    image: np.ndarray
+    gridpoint_xy: np.ndarray
+    leadpoint_xy: np.ndarray
+    orientation: int
+
+
+def capture(page: Page, image_type: str, rng: np.random.Generator, turn: int | None = None) -> Capture:
+    """The page as one of IMAGE_TYPES; `turn` fixes the orientation. Raises ValueError on other types."""
+    if image_type not in IMAGE_TYPES:
+        raise ValueError(f"image type {image_type!r}, not one of {', '.join(IMAGE_TYPES)}")
+    if image_type == "0001":
+        image, gridpoint_xy = page.image, page.gridpoint_xy
+    else:
+        make = scan if image_type in FLAT_TYPES else photograph
+        image, warp = make(page.image, image_type, rng)
+        gridpoint_xy = warp.to_capture(page.gridpoint_xy)
+    orientation = choose_orientation(rng) if turn is None else turn
+    gridpoint_xy = turn_points(gridpoint_xy, orientation, image.shape)
+    leadpoint_xy = gridpoint_xy[tuple(np.transpose(LEAD_MARKER_POINTS))]
+    return Capture(turn_image(image, orientation), gridpoint_xy, leadpoint_xy, orientation)
+
+
+def choose_orientation(rng: np.random.Generator) -> int:
+    if rng.random() < UPRIGHT_SHARE:
+        return 0
+    if rng.random() < MIRRORED_SHARE / (1 - UPRIGHT_SHARE):
+        return int(rng.integers(MIRRORED, ORIENTATIONS))
+    return int(rng.integers(MIRRORED))
+
+
+def scan(image: np.ndarray, image_type: str, rng: np.random.Generator) -> tuple[np.ndarray, Warp]:
+    """A print on a flatbed scanner."""
+    if rng.random() < 0.15:
+        image = image.copy()
+        damage.scribble(image, rng)
+    if rng.random() < 0.5:
+        image = damage.fade(image, rng.uniform(0.05, 0.45), rng)
+    if image_type in MOULDY_TYPES:
+        image = damage.grow_mould(image, rng)
+    warp = scanner_warp(rng)
+    cubic = rng.random() < 0.5
+    border = (255, 255, 255) if rng.random() < 0.7 else (int(rng.integers(120, 255)),) * 3
+    scanned = warp.resample(image, cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR, border)
+    if image_type in GREY_TYPES:
+        scanned = cv2.cvtColor(cv2.cvtColor(scanned, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    scanned = cv2.LUT(scanned, tone_curve(rng, grey=image_type in GREY_TYPES))
+    blur = rng.uniform(0, 0.9)
+    return expose(scanned, blur, rng.uniform(0, 5), int(rng.integers(60, 97)), rng), warp
+
+
+def scanner_warp(rng: np.random.Generator) -> Warp:
+    """Skew up to 2 degrees, a print somewhat smaller than the page, cut margins, uneven paper feed."""
+    if rng.random() < 0.65:
+        width, height = int(rng.integers(2130, 2201)), 1652
+        scale = rng.uniform(7.35, 7.75) * PAGE_WIDTH_MM / PAGE_WIDTH
+    else:
+        width, height = 2038, 1554
+        scale = rng.uniform(7.22, 7.34) * PAGE_WIDTH_MM / PAGE_WIDTH
+    angle = np.deg2rad(np.clip(rng.normal(0, 0.5), -2, 2))
+    stretch = 1 + rng.normal(0, 0.002, 2)
+    matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * (scale * stretch)
+    slack = np.array([width - PAGE_WIDTH * scale, height - PAGE_HEIGHT * scale])
+    low, high = np.minimum(-15, slack + 15), np.maximum(15, slack - 15)
+    corner = np.clip(rng.uniform(np.minimum(low, 0), np.maximum(high, 0)), -60, 80)
+    centre = np.array([PAGE_WIDTH, PAGE_HEIGHT]) / 2
+    homography = np.eye(3)
+    homography[:2, :2] = matrix
+    homography[:2, 2] = corner + centre * scale - matrix @ centre
+    feed = damage.waves(rng.uniform(0, 1.0), 4, rng)
+    return Warp(homography, feed, damage.RELIEF_CELL, damage.RELIEF_ORIGIN, 0.0, (width, height))
+
+
+def tone_curve(rng: np.random.Generator, grey: bool) -> np.ndarray:
+    """A look-up table (256, 1, 3) uint8: contrast, brightness and a slight tint."""
+    ramp = np.linspace(0, 1, 256)[:, None] ** rng.uniform(0.75, 1.4)
+    black, white = rng.uniform(0, 45), rng.uniform(215, 262)
+    tint = np.zeros(3) if grey else rng.normal(0, 4, 3)
+    return np.clip(black + ramp * (white - black + tint), 0, 255).astype(np.uint8)[:, None, :]
+
+
+def photograph(image: np.ndarray, image_type: str, rng: np.random.Generator) -> tuple[np.ndarray, Warp]:
+    """A print on a table, or the page on a laptop's screen, before a phone."""
+    on_screen = image_type == "0006"
+    long_side = int(rng.choice(PHOTO_LONG_SIDES, p=PHOTO_LONG_SIDE_SHARES))
+    if on_screen and long_side == 4032:
+        long_side = 4000
+    size = (long_side, long_side * 3 // 4) if rng.random() < 0.75 else (long_side * 3 // 4, long_side)
+    if not on_screen:
+        image, displacement = handle_paper(image, image_type, rng)
+    else:
+        displacement = damage.waves(0.0, 2, rng)
+    homography = viewpoint(size, rng)
+    lens = rng.normal(0, 0.012)
+    warp = Warp(homography, displacement, damage.RELIEF_CELL, damage.RELIEF_ORIGIN, lens, size)
+    pitch = photo_scale(warp)
+    if on_screen:
+        photo = photograph_screen(image, warp, rng)
+    else:
+        photo = photograph_paper(image, image_type, warp, pitch, rng)
+    gain = light(size[1], size[0], 0.5 if on_screen else 1.0, rng)
+    photo = multiply(photo, gain)
+    if rng.random() < (0.5 if on_screen else 0.12):
+        photo = add_glare(photo, rng)
+    if rng.random() < 0.15:
+        photo = motion_blur(photo, rng.uniform(1, 3.5) * pitch, rng)
+    blur = abs(rng.normal(0, 0.7)) * pitch
+    return expose(photo, blur, rng.uniform(0.5, 7), int(rng.integers(55, 96)), rng), warp
+
+
+def handle_paper(
+    image: np.ndarray, image_type: str, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Use a print as its type has it: the page's image, and its relief's displacement."""
+    image = image.copy()
+    displacement = damage.curl(rng.uniform(0, 18), rng) + damage.waves(rng.uniform(0, 2), 6, rng)
+    if rng.random() < (0.15 if image_type == "0005" else 0.3):
+        damage.scribble(image, rng)
+    if rng.random() < 0.25:
+        image = damage.fade(image, rng.uniform(0.05, 0.35), rng)
+    folds = rng.integers(0, 4)
+    if image_type == "0009":
+        for _ in range(rng.integers(1, 6)):
+            image = damage.stain(image, rng)
+        for _ in range(rng.integers(1, 3)):
+            image = damage.soak(image, rng)
+        displacement += damage.waves(rng.uniform(0.5, 3), 10, rng)
+    if image_type == "0010":
+        folds = rng.integers(8, 40)
+        displacement += damage.waves(rng.uniform(0.5, 2.5), 14, rng)
+        if rng.random() < 0.4:
+            image = damage.stain(image, rng)
+    pulled, shade = damage.creases(folds, rng.uniform(0.5, 3.5), rng.uniform(0.015, 0.08), rng)
+    return multiply(image, damage.on_page(shade)), displacement + pulled
+
+
+def viewpoint(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """The page seen from up to 20 degrees off its normal: homography (3, 3), page px to photo px."""
+    yaw, pitch = np.deg2rad(rng.uniform(-20, 20, 2) * rng.uniform(0, 1))
+    roll = np.deg2rad(np.clip(rng.normal(0, 3), -10, 10))
+    distance = rng.uniform(1.1, 2.5) * PAGE_WIDTH
+    turned = rotation(roll, 2) @ rotation(pitch, 0) @ rotation(yaw, 1)
+    centre = np.array([[1, 0, -PAGE_WIDTH / 2], [0, 1, -PAGE_HEIGHT / 2], [0, 0, 1]])
+    plane = np.column_stack([turned[:, 0], turned[:, 1], [0, 0, distance]])
+    view = plane @ centre
+    corners = project(view, CORNERS)
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    frame = np.array(size)
+    scale = (frame / (high - low)).min() * rng.uniform(0.55, 1.03) ** 0.6
+    room = frame - scale * (high - low)
+    shift = room * np.clip(rng.normal(0.5, 0.2, 2), 0.05, 0.95) - scale * low
+    return np.array([[scale, 0, shift[0]], [0, scale, shift[1]], [0, 0, 1]]) @ view
+
+
+def rotation(angle: float, axis: int) -> np.ndarray:
+    """(3, 3) rotation by `angle` radians about an axis of space."""
+    vector = np.zeros(3)
+    vector[axis] = angle
+    return cv2.Rodrigues(vector)[0]
+
+
+def photo_scale(warp: Warp) -> float:
+    """Photo px per page px at the middle of the page."""
+    middle = np.array([PAGE_WIDTH / 2, PAGE_HEIGHT / 2])
+    ends = warp.to_capture(np.array([middle - (50, 0), middle + (50, 0)]))
+    return float(np.linalg.norm(ends[1] - ends[0]) / 100)
+
+
+def photograph_paper(
+    image: np.ndarray, image_type: str, warp: Warp, pitch: float, rng: np.random.Generator
+) -> np.ndarray:
+    """The sheet on a table."""
+    if pitch < 0.8:
+        image = cv2.GaussianBlur(image, (0, 0), 0.4 / pitch)
+    left = np.full(image.shape[:2], 255, np.uint8)
+    if image_type == "0010":
+        left = damage.missing_paper(rng)
+    sheet = warp.resample(cv2.merge([image, left]), cv2.INTER_LINEAR, (0, 0, 0, 0))
+    return over(sheet, table(*warp.size, rng))
+
+
+def photograph_screen(image: np.ndarray, warp: Warp, rng: np.random.Generator) -> np.ndarray:
+    """A laptop that shows the page, with the rest of its screen and a dark bezel, in a dim room."""
+    left, top, right, bottom = (rng.uniform(0.0, 0.12, 4) * PAGE_WIDTH).astype(int).tolist()
+    desk = rng.integers(20, 250, 3).tolist() if rng.random() < 0.4 else [int(rng.integers(20, 250))] * 3
+    screen = cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=desk)
+    for edge, free in ((slice(0, top), top), (slice(screen.shape[0] - bottom, None), bottom)):
+        if free > 40 and rng.random() < 0.7:
+            draw_menu(screen[edge], rng)
+    bezel = int(rng.uniform(0.02, 0.06) * PAGE_WIDTH)
+    case = [int(rng.integers(5, 45))] * 3
+    screen = cv2.copyMakeBorder(screen, *[bezel] * 4, cv2.BORDER_CONSTANT, value=case)
+    shown, scale = show_on_screen(screen, rng.uniform(0.42, 0.7), rng)
+    shown = cv2.merge([shown, np.full(shown.shape[:2], 255, np.uint8)])
+    origin = (-left - bezel, -top - bezel)
+    return over(warp.resample(shown, cv2.INTER_LINEAR, (0, 0, 0, 0), scale, origin), table(*warp.size, rng))
+
+
+def draw_menu(bar: np.ndarray, rng: np.random.Generator) -> None:
+    """A program's menu or task bar with boxes and lines of text on it, in place."""
+    bar[:] = rng.integers(20, 245)
+    for x in range(20, bar.shape[1] - 120, int(rng.integers(60, 240))):
+        grey = int(rng.integers(0, 256))
+        cv2.rectangle(bar, (x, 12), (x + int(rng.integers(16, 50)), bar.shape[0] - 12), (grey,) * 3, -1)
+
+
+def over(picture: np.ndarray, ground: np.ndarray) -> np.ndarray:
+    """(H, W, 4) uint8 laid on (H, W, 3) where its fourth channel is above a half."""
+    return cv2.copyTo(
+        cv2.cvtColor(picture, cv2.COLOR_RGBA2RGB), cv2.compare(picture[..., 3], 127, cv2.CMP_GT), ground
+    )

@@ -1,0 +1,191 @@
+"""What happens to paper: creases, stains, water, mould, tears and pens."""
+
+import cv2
+import numpy as np
+
+from synthesis.fields import mix, multiply, smooth_noise
+from synthesis.ink import stroke
+from synthesis.page import PAGE_HEIGHT, PAGE_WIDTH
+
+RELIEF_CELL = 16  # page px between the nodes of a relief
+RELIEF_MARGIN = 10  # nodes around the page
+RELIEF_SHAPE = (PAGE_HEIGHT // RELIEF_CELL + 2 * RELIEF_MARGIN, PAGE_WIDTH // RELIEF_CELL + 2 * RELIEF_MARGIN)
+RELIEF_ORIGIN = -RELIEF_MARGIN * RELIEF_CELL
+
+
+def relief_nodes() -> tuple[np.ndarray, np.ndarray]:
+    """x and y of the relief's nodes in widths of the page, from its centre: two float32 arrays."""
+    rows, columns = RELIEF_SHAPE
+    x = (np.arange(columns) - columns / 2) * RELIEF_CELL / PAGE_WIDTH
+    y = (np.arange(rows) - rows / 2) * RELIEF_CELL / PAGE_WIDTH
+    return np.meshgrid(x.astype(np.float32), y.astype(np.float32))
+
+
+def curl(size: float, rng: np.random.Generator) -> np.ndarray:
+    """Displacement of a bent sheet: (h, w, 2) page px, up to about `size` px at the edges."""
+    x, y = relief_nodes()
+    angle = rng.uniform(0, np.pi)
+    across = x * np.cos(angle) + y * np.sin(angle)
+    a, b, phase = rng.normal(0, 1), rng.normal(0, 0.7), rng.uniform(0, 2 * np.pi)
+    height = a * (2 * across) ** 2 + b * (2 * across) ** 3 + 0.4 * np.sin(5 * across + phase)
+    direction = rng.uniform(0, 2 * np.pi)
+    field = np.stack([height * np.cos(direction), height * np.sin(direction)], axis=-1)
+    return (field * (size / max(np.abs(field).max(), 1e-6))).astype(np.float32)
+
+
+def waves(size: float, cells: int, rng: np.random.Generator) -> np.ndarray:
+    """Displacement of an uneven sheet: (h, w, 2) page px of standard deviation `size`."""
+    rows, columns = RELIEF_SHAPE
+    return size * smooth_noise(rows, columns, (cells * 3 // 4 + 1, cells), rng, channels=2)
+
+
+def creases(count: int, size: float, reach: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Straight creases: displacement (h, w, 2) page px up to `size`, and light (h, w), a gain about 1.
+
+    `reach` is how far from a crease the paper is pulled, in page widths.
+    """
+    x, y = relief_nodes()
+    displacement = np.zeros((*RELIEF_SHAPE, 2), np.float32)
+    light = np.ones(RELIEF_SHAPE, np.float32)
+    for _ in range(count):
+        angle = rng.uniform(0, np.pi)
+        normal = np.array([np.cos(angle), np.sin(angle)])
+        along = -x * normal[1] + y * normal[0]
+        distance = x * normal[0] + y * normal[1] - rng.uniform(-0.45, 0.45)
+        begin, length = rng.uniform(-0.6, 0.4), rng.uniform(0.2, 1.2)
+        ends = np.clip(np.minimum(along - begin, begin + length - along) * 12, 0, 1)
+        pull = np.exp(-np.abs(distance) / reach) * ends * rng.uniform(-size, size)
+        displacement += pull[..., None] * normal.astype(np.float32)
+        slope = np.exp(-np.abs(distance) / (2 * reach)) * np.sign(distance) * ends
+        light += slope * rng.uniform(-0.16, 0.16)
+        light -= np.exp(-((distance / 0.006) ** 2)) * ends * rng.uniform(-0.1, 0.2)
+    return displacement, light
+
+
+def on_page(relief: np.ndarray) -> np.ndarray:
+    """The part of a relief's field that lies on the page."""
+    return relief[RELIEF_MARGIN:-RELIEF_MARGIN, RELIEF_MARGIN:-RELIEF_MARGIN]
+
+
+def fade(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+    """A print run low on ink in places: all colours move towards white by up to `strength`."""
+    patches = smooth_noise(PAGE_HEIGHT // 8, PAGE_WIDTH // 8, tuple(rng.integers(2, 14, 2)), rng)
+    keep = 1 - strength * np.clip(0.5 + 0.5 * patches, 0, 1)
+    inverted = cv2.bitwise_not(image)
+    return cv2.bitwise_not(multiply(inverted, keep))
+
+
+def blotch(rng: np.random.Generator, radius: float, roughness: float, shrink: int = 4) -> np.ndarray:
+    """One irregular spot somewhere on the page: signed depth in radii, (H / shrink, W / shrink) float32.
+
+    Positive inside, 0 on the rim.
+    """
+    height, width = PAGE_HEIGHT // shrink, PAGE_WIDTH // shrink
+    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    centre_x, centre_y = rng.uniform(0, width), rng.uniform(0, height)
+    radius = radius / shrink
+    aspect = rng.uniform(0.6, 1.6)
+    distance = np.hypot((x - centre_x) * aspect, (y - centre_y) / aspect) / radius
+    cells = np.maximum(np.array([height, width]) / radius * rng.uniform(1, 2.5), 2).astype(int)
+    return 1 - distance + roughness * smooth_noise(height, width, tuple(np.minimum(cells, 200)), rng)
+
+
+def stain(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A spill of coffee, tea or ink with its darker rim: (H, W, 3) uint8 to the same."""
+    depth = blotch(rng, rng.uniform(60, 420), rng.uniform(0.05, 0.25))
+    body = np.clip(depth * 12, 0, 1)
+    rim = np.exp(-((depth / rng.uniform(0.03, 0.1)) ** 2))
+    colour = np.array([rng.uniform(0.1, 0.4), rng.uniform(0.3, 0.7), rng.uniform(0.6, 1.0)])  # absorbed
+    if rng.random() < 0.15:
+        colour = rng.uniform(0.2, 0.9, 3)
+    strength = rng.uniform(0.1, 0.6)
+    absorbed = strength * (body * rng.uniform(0.3, 0.8) + rim * rng.uniform(0.2, 0.7))
+    return multiply(image, np.clip(1 - absorbed[..., None] * colour, 0, 1).astype(np.float32))
+
+
+def soak(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A wet region: darker, its ink run."""
+    depth = blotch(rng, rng.uniform(250, 900), rng.uniform(0.1, 0.3))
+    wet = cv2.resize(np.clip(depth * 8, 0, 1), image.shape[1::-1])
+    run = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.8, 2.2))
+    image = cv2.blendLinear(image, run, 1 - wet, wet)
+    rim = np.exp(-((depth / 0.03) ** 2)) * 0.15
+    tint = np.array([0.6, 0.8, 1.0], np.float32)
+    darker = np.clip(depth * 8, 0, 1) * rng.uniform(0.05, 0.25) + rim
+    return multiply(image, 1 - darker[..., None] * tint)
+
+
+def grow_mould(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Yellowed paper with spots and colonies of mould."""
+    height, width = PAGE_HEIGHT // 4, PAGE_WIDTH // 4
+    patches = smooth_noise(height, width, tuple(rng.integers(2, 8, 2)), rng)
+    yellow = rng.uniform(0.02, 0.25) * np.clip(0.6 + 0.5 * patches, 0, 1.6)
+    gain = 1 - yellow[..., None] * np.array([0.25, 0.5, 1.0], np.float32)
+    for _ in range(rng.integers(1, 6)):
+        depth = blotch(rng, rng.uniform(40, 350), rng.uniform(0.2, 0.5))
+        grain = smooth_noise(height, width, (height // 4, width // 4), rng)
+        colony = np.clip(depth * rng.uniform(1, 4), 0, 1) * np.clip(0.5 + 0.6 * grain, 0, 1)
+        absorbed = rng.uniform(0.3, 1.0, 3) if rng.random() < 0.5 else np.array([0.6, 0.5, 0.8])
+        gain -= colony[..., None] * absorbed.astype(np.float32) * rng.uniform(0.1, 0.55)
+    spots = np.zeros((height, width), np.uint8)
+    for _ in range(rng.integers(10, 250)):
+        centre = int(rng.integers(width) * 8), int(rng.integers(height) * 8)
+        cv2.circle(
+            spots, centre, int(rng.exponential(10) + 5), int(rng.integers(60, 256)), -1, cv2.LINE_AA, 3
+        )
+    spots = cv2.GaussianBlur(spots, (0, 0), rng.uniform(0.5, 1.5)).astype(np.float32) / 255
+    gain -= spots[..., None] * rng.uniform(0.3, 0.8, 3).astype(np.float32)
+    return multiply(image, np.clip(gain, 0.08, 1))
+
+
+def scribble(image: np.ndarray, rng: np.random.Generator) -> None:
+    """A few strokes of a pen or marker, in place."""
+    coverage = np.zeros(image.shape[:2], np.float32)
+    width = rng.uniform(2, 6)
+    x, y = rng.uniform(100, PAGE_WIDTH - 500), rng.uniform(60, PAGE_HEIGHT - 60)
+    for _ in range(rng.integers(1, 9)):
+        knots = rng.normal(0, 1, (rng.integers(4, 10), 2)).cumsum(axis=0) * rng.uniform(8, 22) + (x, y)
+        smooth = cv2.resize(knots.astype(np.float32), (2, 60), interpolation=cv2.INTER_CUBIC)
+        stroke(coverage, smooth, width)
+        x += rng.uniform(20, 60)
+    colour = [(20, 30, 120), (30, 30, 30), (170, 30, 30), (20, 90, 60)][rng.integers(4)]
+    mix(image, colour, coverage * rng.uniform(0.6, 0.95))
+
+
+def missing_paper(rng: np.random.Generator) -> np.ndarray:
+    """Holes, torn edges and lost corners: (1700, 2200) uint8, 255 where paper is left."""
+    left = np.full((PAGE_HEIGHT // 2, PAGE_WIDTH // 2), 255, np.uint8)
+    for _ in range(rng.integers(0, 6)):
+        depth = blotch(rng, rng.uniform(15, 90), rng.uniform(0.1, 0.4), shrink=2)
+        left[depth > 0] = 0
+    for _ in range(rng.integers(0, 5)):
+        tear(left, rng)
+    return cv2.resize(left, (PAGE_WIDTH, PAGE_HEIGHT))
+
+
+def tear(left: np.ndarray, rng: np.random.Generator) -> None:
+    """Tear a wedge from a random edge, or a corner off, in place."""
+    height, width = left.shape
+    perimeter = np.array([[0, 0], [width, 0], [width, height], [0, height], [0, 0]], np.float64)
+    side = rng.integers(4)
+    begin, end = perimeter[side], perimeter[side + 1]
+    if rng.random() < 0.4:
+        legs = rng.uniform(20, 130, 2)
+        previous = perimeter[(side - 1) % 4]
+        a = begin + (end - begin) / np.linalg.norm(end - begin) * legs[0]
+        b = begin + (previous - begin) / np.linalg.norm(previous - begin) * legs[1]
+        outline = [begin, a, *ragged(a, b, 6, rng), b]
+    else:
+        at = begin + (end - begin) * rng.uniform(0.1, 0.9)
+        tangent = (end - begin) / np.linalg.norm(end - begin)
+        inward = np.array([-tangent[1], tangent[0]])
+        tip = at + inward * rng.uniform(30, 260) + tangent * rng.normal(0, 40)
+        gap = tangent * rng.uniform(3, 25)
+        outline = [at - gap, *ragged(at - gap, tip, 2, rng), tip, *ragged(tip, at + gap, 2, rng), at + gap]
+    cv2.fillPoly(left, [np.round(outline).astype(np.int32)], 0)
+
+
+def ragged(a: np.ndarray, b: np.ndarray, size: float, rng: np.random.Generator) -> np.ndarray:
+    """Points of a torn edge between two points: (14, 2) px."""
+    share = np.linspace(0, 1, 16)[1:-1, None]
+    return a + (b - a) * share + rng.normal(0, size, (14, 2))

@@ -1,0 +1,34 @@
+"""Smooth random fields, and light that multiplies an image."""
+
+import cv2
+import numpy as np
+
+
+def smooth_noise(
+    height: int, width: int, cells: tuple[int, int], rng: np.random.Generator, channels: int = 1
+) -> np.ndarray:
+    """Normal noise on (rows, columns) of `cells`, interpolated to (height, width[, channels]) float32."""
+    shape = (max(cells[0], 1), max(cells[1], 1), channels)
+    return cv2.resize(
+        rng.normal(0, 1, shape).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC
+    )
+
+
+def multiply(image: np.ndarray, gain: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 times a coarse gain (h, w) or (h, w, 3) of 0..4, interpolated over the image."""
+    coarse = np.clip(gain * 64, 0, 255).astype(np.uint8)
+    if coarse.ndim == 2:
+        coarse = cv2.merge([coarse] * 3)
+    fine = cv2.resize(coarse, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    return cv2.multiply(image, fine, scale=1 / 64)
+
+
+def mix(image: np.ndarray, colour: tuple[float, float, float], share: np.ndarray) -> None:
+    """Blend `colour` into (H, W, 3) uint8 where `share` (H, W) float32 of 0..1 is above 0.01, in place."""
+    rows = np.flatnonzero(share.max(axis=1) > 0.01)
+    columns = np.flatnonzero(share.max(axis=0) > 0.01)
+    if not len(rows):
+        return
+    part = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    window, weight = image[part], share[part][..., None]
+    window[:] = np.round(window + (np.asarray(colour, np.float32) - window) * weight).astype(np.uint8)

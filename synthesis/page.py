@@ -1,0 +1,294 @@
+"""The printed page: grid, traces and lettering, as ECG-image-kit lays them out (configs/page.py)."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from configs.page import (
+    GRID_COLUMNS,
+    GRID_ROWS,
+    GRID_TOP_MM,
+    LEADS,
+    MM_PER_MV,
+    MM_PER_SECOND,
+    PAGE_DPI,
+    PAGE_HEIGHT_MM,
+    PAGE_PX_PER_MM,
+    PAGE_WIDTH_MM,
+    PULSE_MV,
+    PULSE_SECONDS,
+    RHYTHM_LEAD,
+    ROWS,
+    SIGNAL_START_SQUARES,
+    SQUARE_MM,
+    ZERO_LINES_MM,
+)
+from synthesis.ink import font_names, put_ink, put_text, stroke
+from synthesis.signals import Record
+
+PAGE_WIDTH = round(PAGE_WIDTH_MM * PAGE_PX_PER_MM)  # 2200
+PAGE_HEIGHT = round(PAGE_HEIGHT_MM * PAGE_PX_PER_MM)  # 1700
+SQUARE_PX = SQUARE_MM * PAGE_PX_PER_MM
+SMALL_SQUARES = 5  # 1 mm squares in one of 5 mm, along each side
+NO_PULSE_SHARE = 0.35
+POINT_PX = PAGE_DPI / 72
+
+# Matplotlib snaps grid lines to pixel centres but not the traces, which so come to lie half a pixel left
+# of and above the grid (measured on renders of ECG-image-kit: -0.48 px down, -0.49 px right).
+TRACE_SHIFT_PX = -0.5
+BAR_MV = 0.35  # half the height of the bar between two leads
+NAME_BELOW_MM = (7.0, 7.0, 7.0, 8.0)  # baseline of a lead's name below the zero line, by row
+HEADER_LINES_MM = (5.7, 10.7, 15.7)  # baselines
+HEADER_COLUMNS_MM = (1.25, 75.0, 150.0)
+SCALE_TEXTS_MM = (("25mm/s", 50.0), ("10mm/mV", 100.0))
+SCALE_BASELINE_MM = 210.7
+
+KIT_MAJOR, KIT_MINOR = (255.0, 0.0, 0.0), (254.0, 223.0, 219.0)
+GRID_COLOURS = (  # major, minor
+    ((255, 90, 90), (250, 205, 205)),
+    ((230, 120, 140), (250, 215, 222)),
+    ((240, 140, 60), (252, 220, 190)),
+    ((70, 110, 220), (205, 218, 248)),
+    ((40, 150, 90), (200, 232, 212)),
+    ((120, 120, 120), (215, 215, 215)),
+    ((60, 60, 60), (160, 160, 160)),
+    ((160, 110, 70), (228, 210, 190)),
+)
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page at 200 dpi: `image` (1700, 2200, 3) uint8 RGB, `gridpoint_xy` (44, 57, 2) float32 px."""
+
+    image: np.ndarray
+    gridpoint_xy: np.ndarray
+    has_pulse: bool
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a page is printed; the defaults are those of ECG-image-kit. Widths in points, sizes in px."""
+
+    paper: tuple[float, float, float] = (255.0, 255.0, 255.0)
+    major: tuple[float, float, float] = KIT_MAJOR
+    minor: tuple[float, float, float] = KIT_MINOR
+    major_width: float = 0.5
+    minor_width: float = 0.5
+    snapped: bool = True  # grid lines on whole pixels
+    dashed_share: float = 0.0  # of the major lines that print dark and broken
+    ink: float = 10.0  # grey value of the traces
+    text_ink: float = 0.0
+    trace_width: float = 0.75
+    pulse_width: float = 1.125
+    bar_width: float = 2.25
+    bars: bool = True
+    font: str = field(default_factory=lambda: font_names()[0])
+    text_size: float = 11 * POINT_PX
+    name_shift_mm: tuple[float, float] = (0.0, 0.0)
+    name_jitter_px: float = 0.0
+    row_shift_px: float = 0.0  # standard deviation of the zero lines
+    header: bool = True
+    notes: bool = True
+
+
+def choose_style(rng: np.random.Generator, image_type: str) -> Style:
+    """A way to print a page: that of ECG-image-kit for type 0001, near it or far from it for others."""
+    ink = float(rng.choice([10.0, 46.0, rng.uniform(0, 80)]))
+    if image_type == "0001":
+        return Style(ink=ink)
+    look = {
+        "paper": tuple(rng.uniform(244, 255) - rng.uniform(0, 8, 3)),
+        "ink": ink,
+        "text_ink": rng.uniform(0, 50),
+        "snapped": bool(rng.random() < 0.6),
+        "row_shift_px": rng.uniform(0, 1.2),
+        "header": bool(rng.random() < 0.9),
+        "notes": bool(rng.random() < 0.9),
+        "trace_width": rng.uniform(0.65, 1.0),
+    }
+    if rng.random() < 0.5:
+        return Style(**look)
+    major, minor = GRID_COLOURS[rng.integers(len(GRID_COLOURS))]
+    strength = rng.uniform(0, 1) if rng.random() < 0.35 else rng.uniform(0, 0.25)  # of the minor grid
+    look |= {
+        "major": tuple(np.clip(np.array(major) + rng.normal(0, 14, 3), 0, 255)),
+        "minor": tuple(np.array(minor) * (1 - strength) + np.array(major) * strength),
+        "major_width": rng.uniform(0.35, 1.0),
+        "minor_width": rng.uniform(0.25, 0.7),
+        "dashed_share": rng.uniform(0, 0.5) if rng.random() < 0.25 else 0.0,
+        "trace_width": rng.uniform(0.5, 1.5),
+        "pulse_width": rng.uniform(0.6, 1.5),
+        "bar_width": rng.uniform(0.7, 2.6),
+        "bars": bool(rng.random() < 0.75),
+        "font": str(rng.choice(font_names())),
+        "text_size": rng.uniform(8, 14) * POINT_PX,
+        "name_shift_mm": (rng.uniform(-0.5, 2.5), rng.uniform(-16, 3)),
+        "name_jitter_px": rng.uniform(0, 4),
+    }
+    return Style(**look)
+
+
+def draw_page(record: Record, rng: np.random.Generator, image_type: str) -> Page:
+    """Print a record: three rows of four leads and the rhythm strip at 25 mm/s and 10 mm/mV."""
+    style = choose_style(rng, image_type)
+    has_pulse = bool(rng.random() >= NO_PULSE_SHARE)
+    image = draw_grid(style, rng)
+    gridpoint_xy = lattice(has_pulse)
+    start = gridpoint_xy[0, SIGNAL_START_SQUARES, 0] + TRACE_SHIFT_PX
+    shifts = rng.normal(0, 1, len(ZERO_LINES_MM)).clip(-2, 2) * style.row_shift_px
+    zero_lines = np.array(ZERO_LINES_MM) * PAGE_PX_PER_MM + TRACE_SHIFT_PX + shifts
+    draw_traces(image, record, start, zero_lines, has_pulse, style)
+    write_names(image, start, zero_lines, style, rng)
+    if style.header:
+        write_header(image, record.id, style, rng)
+    if style.notes:
+        for text, x in SCALE_TEXTS_MM:
+            write(image, text, x, SCALE_BASELINE_MM, style)
+    return Page(image, gridpoint_xy, has_pulse)
+
+
+def lattice(has_pulse: bool) -> np.ndarray:
+    """The grid points of a page at 200 dpi: (44, 57, 2) float32 px, column 3 where the signals start."""
+    first = 0 if has_pulse else -1
+    x = np.arange(first, first + GRID_COLUMNS) * SQUARE_PX
+    y = GRID_TOP_MM * PAGE_PX_PER_MM + np.arange(GRID_ROWS) * SQUARE_PX
+    return np.stack(np.meshgrid(x, y), axis=-1).astype(np.float32)
+
+
+def line_coverage(positions: np.ndarray, width: float, size: int) -> np.ndarray:
+    """How much of each of `size` pixels the lines of `width` px around `positions` cover: (size,) of 0..1."""
+    coverage = np.zeros(size, np.float32)
+    for offset in range(-2, 3):
+        pixel = np.round(positions).astype(int) + offset
+        inside = (pixel >= 0) & (pixel < size)
+        overlap = np.minimum(pixel + 0.5, positions + width / 2) - np.maximum(
+            pixel - 0.5, positions - width / 2
+        )
+        np.maximum.at(coverage, pixel[inside], np.clip(overlap[inside], 0, 1))
+    return coverage
+
+
+def grid_lines(first: float, size: int, style: Style) -> tuple[np.ndarray, np.ndarray]:
+    """Coverage of one axis by the major and the minor lines, counted from `first` px: two (size,) arrays."""
+    count = int(size / SQUARE_PX * SMALL_SQUARES) + 2
+    index = np.arange(-SMALL_SQUARES, count)
+    positions = first + index * SQUARE_PX / SMALL_SQUARES
+    if style.snapped:
+        positions = np.round(positions)
+    major = index % SMALL_SQUARES == 0
+    return (
+        line_coverage(positions[major], style.major_width * POINT_PX, size),
+        line_coverage(positions[~major], style.minor_width * POINT_PX, size),
+    )
+
+
+def draw_grid(style: Style, rng: np.random.Generator) -> np.ndarray:
+    """An empty page: (1700, 2200, 3) uint8. Vertical lines lie under horizontal ones, minor under major."""
+    paper, major, minor = (np.array(c, np.float32) for c in (style.paper, style.major, style.minor))
+    x_major, x_minor = grid_lines(0.0, PAGE_WIDTH, style)
+    y_major, y_minor = grid_lines(GRID_TOP_MM * PAGE_PX_PER_MM, PAGE_HEIGHT, style)
+    row = paper + (minor - paper) * x_minor[:, None]
+    row += (major - row) * x_major[:, None]
+    image = np.empty((PAGE_HEIGHT, PAGE_WIDTH, 3), np.uint8)
+    image[:] = np.round(row)
+    for y in np.flatnonzero(y_major + y_minor):
+        line = row + (minor - row) * y_minor[y]
+        image[y] = np.round(line + (major - line) * y_major[y])
+    if style.dashed_share:
+        darken_lines(image, x_major, y_major, style.dashed_share, major * 0.45, rng)
+    return image
+
+
+def darken_lines(
+    image: np.ndarray,
+    x_major: np.ndarray,
+    y_major: np.ndarray,
+    share: float,
+    colour: np.ndarray,
+    rng: np.random.Generator,
+) -> None:
+    """Let a share of the major lines print dark and broken over some length, as worn printers do."""
+    for coverage, lines in ((y_major, image), (x_major, image.transpose(1, 0, 2))):
+        for position in np.flatnonzero(coverage > 0.6):
+            if rng.random() < share:
+                length = lines.shape[1]
+                begin, end = np.sort(rng.integers(0, length, 2))
+                period, filled = rng.uniform(8, 60), rng.uniform(0.4, 0.95)
+                along = np.arange(begin, end)
+                along = along[(along / period) % 1 < filled]
+                lines[position, along] = colour
+
+
+def draw_traces(
+    image: np.ndarray,
+    record: Record,
+    start: float,
+    zero_lines: np.ndarray,
+    has_pulse: bool,
+    style: Style,
+) -> None:
+    """Draw the four rows of leads, the pulses before them and the bars between them, in place."""
+    px_per_mv = MM_PER_MV * PAGE_PX_PER_MM
+    length = record.leads.shape[1]
+    x = start + np.arange(length) / record.fs * MM_PER_SECOND * PAGE_PX_PER_MM
+    coverage = np.zeros(image.shape[:2], np.float32)
+
+    def draw(x: np.ndarray, millivolts: np.ndarray, row: int, points: float) -> None:
+        y = zero_lines[row] - millivolts * px_per_mv
+        stroke(coverage, np.stack([x, y], axis=1), points * POINT_PX)
+
+    for row, leads in enumerate((*ROWS, (RHYTHM_LEAD,))):
+        for column, lead in enumerate(leads):
+            part = slice(column * length // len(leads), (column + 1) * length // len(leads))
+            draw(x[part], record.leads[LEADS.index(lead), part], row, style.trace_width)
+            if column and style.bars:
+                at = start + column * (x[-1] + x[1] - 2 * x[0]) / len(leads)
+                draw(np.array([at, at]), np.array([-BAR_MV, BAR_MV]), row, style.bar_width)
+        if has_pulse:
+            seconds, pulse = calibration_pulse(record.fs)
+            before = start - SQUARE_PX
+            draw(before + seconds * MM_PER_SECOND * PAGE_PX_PER_MM, pulse, row, style.pulse_width)
+    put_ink(image, coverage, (style.ink,) * 3)
+
+
+def calibration_pulse(fs: int) -> tuple[np.ndarray, np.ndarray]:
+    """Times in s and mV of the pulse: ECG-image-kit puts two samples of 0 mV on either side of it."""
+    high = round(PULSE_SECONDS * fs)
+    pulse = np.zeros(high + 4)
+    pulse[2:-2] = PULSE_MV
+    return np.arange(len(pulse)) / fs, pulse
+
+
+def write(image: np.ndarray, text: str, x_mm: float, y_mm: float, style: Style) -> None:
+    """Write text whose baseline starts at a place of the page in mm."""
+    xy = (x_mm * PAGE_PX_PER_MM, y_mm * PAGE_PX_PER_MM)
+    put_text(image, text, xy, style.font, style.text_size, (style.text_ink,) * 3)
+
+
+def write_names(
+    image: np.ndarray, start: float, zero_lines: np.ndarray, style: Style, rng: np.random.Generator
+) -> None:
+    """Name every lead below the start of its trace, in place."""
+    shift_x, shift_y = style.name_shift_mm
+    for row, leads in enumerate((*ROWS, (RHYTHM_LEAD,))):
+        for column, lead in enumerate(leads):
+            dx, dy = rng.normal(0, 1, 2) * style.name_jitter_px / PAGE_PX_PER_MM
+            x = start / PAGE_PX_PER_MM + column * 2.5 * MM_PER_SECOND + shift_x
+            y = zero_lines[row] / PAGE_PX_PER_MM + NAME_BELOW_MM[row] + shift_y
+            write(image, lead, x + dx, y + dy, style)
+
+
+def write_header(image: np.ndarray, record_id: str, style: Style, rng: np.random.Generator) -> None:
+    """Write who the patient is, in place; all of it made up but the record's id."""
+    year, month, day = rng.integers(1984, 2002), rng.integers(1, 13), rng.integers(1, 29)
+    hour, minute, second = rng.integers(0, 24), rng.integers(0, 60), rng.integers(0, 60)
+    date = f"Date: {year}-{month:02}-{day:02}, {hour:02}:{minute:02}:{second:02}"
+    age = f"Age: {rng.integers(18, 90)} yrs"
+    sex = f"Sex: {rng.choice(['Male', 'Female'])}"
+    lines = ((f"ID: {record_id}", "Name:", date), (age, "", ""), (sex, "", ""))
+    if rng.random() < 0.5:
+        body = (age, f"Height: {rng.integers(150, 196)} cm", f"Weight: {rng.integers(45, 120)} kg")
+        lines = (lines[0], body, lines[2])
+    for y, texts in zip(HEADER_LINES_MM, lines, strict=True):
+        for x, text in zip(HEADER_COLUMNS_MM, texts, strict=True):
+            write(image, text, x, y, style)

@@ -1,0 +1,132 @@
+"""Records of twelve leads: where they come from, and how they vary."""
+
+import zlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import wfdb
+from scipy import signal
+
+from configs.page import DURATION_S, LEADS
+
+INDEPENDENT_LEADS = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
+HELDOUT_TENTH = 10  # one record in ten is never trained on
+
+
+def _expansion() -> np.ndarray:
+    """(12, 8): the independent leads to LEADS, by Einthoven's and Goldberger's relations."""
+    limbs = {"III": (-1, 1), "aVR": (-0.5, -0.5), "aVL": (1, -0.5), "aVF": (-0.5, 1)}  # of I and II
+    matrix = np.zeros((len(LEADS), len(INDEPENDENT_LEADS)), np.float32)
+    for row, lead in enumerate(LEADS):
+        if lead in limbs:
+            matrix[row, :2] = limbs[lead]
+        else:
+            matrix[row, INDEPENDENT_LEADS.index(lead)] = 1
+    return matrix
+
+
+EXPANSION = _expansion()
+
+
+@dataclass(frozen=True)
+class Record:
+    """Ten seconds of twelve leads: `leads` (12, 10 * fs) float32 mV in the order of LEADS, `fs` in Hz."""
+
+    id: str
+    leads: np.ndarray
+    fs: int
+
+
+def find_records(folder: Path) -> list[Path]:
+    """All WFDB headers (*.hea) below `folder`, sorted."""
+    return sorted(Path(folder).rglob("*.hea"))
+
+
+def is_heldout(record_id: str) -> bool:
+    """Whether a record is kept from training: one in ten, by its id alone."""
+    return zlib.crc32(record_id.encode()) % HELDOUT_TENTH == 0
+
+
+def read_record(path: Path) -> Record:
+    """The first ten seconds of a WFDB record, given its header's path.
+
+    Raises ValueError naming the file when it is unreadable, lacks one of the twelve standard leads,
+    is shorter than ten seconds or holds values that are not finite.
+    """
+    path = Path(path)
+    try:
+        content = wfdb.rdrecord(str(path.with_suffix("")))
+    except Exception as error:  # wfdb raises many kinds
+        raise ValueError(f"{path}: not a readable WFDB record ({error})") from error
+    columns = {name.strip().lower(): column for column, name in enumerate(content.sig_name)}
+    missing = [lead for lead in LEADS if lead.lower() not in columns]
+    if missing:
+        raise ValueError(f"{path}: leads missing: {', '.join(missing)}")
+    fs = round(content.fs)
+    if fs < 1 or fs != content.fs:
+        raise ValueError(f"{path}: a sampling rate of {content.fs} Hz is not a whole number")
+    length = round(DURATION_S * fs)
+    if content.sig_len < length:
+        raise ValueError(f"{path}: {content.sig_len / fs:.2f} s, shorter than {DURATION_S:g} s")
+    order = [columns[lead.lower()] for lead in LEADS]
+    leads = content.p_signal[:length, order].T.astype(np.float32)
+    if not np.isfinite(leads).all():
+        raise ValueError(f"{path}: values that are not finite")
+    return Record(path.stem, np.ascontiguousarray(leads), fs)
+
+
+def resample(leads: np.ndarray, fs: int, new_fs: int) -> np.ndarray:
+    """(N, 10 * fs) to (N, 10 * new_fs) float32, band limited; ends are padded with their mirror image."""
+    length = round(DURATION_S * new_fs)
+    if fs == new_fs:
+        return leads.astype(np.float32)
+    padding = fs  # one second, whole at both rates
+    padded = np.pad(leads.astype(np.float64), ((0, 0), (padding, padding)), "reflect", reflect_type="odd")
+    resampled = signal.resample(padded, round((DURATION_S + 2) * new_fs), axis=1)
+    return resampled[:, new_fs : new_fs + length].astype(np.float32)
+
+
+def vary(record: Record, rng: np.random.Generator) -> Record:
+    """The record as another heart, electrode or machine might give it; a third stay as they are.
+
+    Only linear operations common to all leads and disturbances of the independent leads, so that
+    I + III = II and aVR + aVL + aVF = 0 hold as well as before.
+    """
+    if rng.random() < 0.35:
+        return record
+    leads, fs = record.leads.astype(np.float64), record.fs
+    if rng.random() < 0.6:
+        leads = leads * rng.uniform(0.6, 1.8)
+    disturbance = np.zeros((len(INDEPENDENT_LEADS), leads.shape[1]))
+    seconds = np.arange(leads.shape[1]) / fs
+    if rng.random() < 0.3:
+        disturbance += _wander(seconds, rng)
+    if rng.random() < 0.15:
+        phase = rng.uniform(0, 2 * np.pi, len(disturbance))[:, None]
+        size = rng.uniform(0.003, 0.04) * rng.uniform(0.2, 1, len(disturbance))[:, None]
+        disturbance += size * np.sin(2 * np.pi * rng.choice([50, 60]) * seconds + phase)
+    if rng.random() < 0.2:
+        muscle = rng.normal(0, rng.uniform(0.003, 0.03), disturbance.shape)
+        burst = np.clip(np.sin(2 * np.pi * rng.uniform(0.02, 0.4) * seconds + rng.uniform(0, 6)), 0.1, 1)
+        disturbance += muscle * burst
+    leads = leads + EXPANSION @ disturbance
+    if rng.random() < 0.4:
+        leads = signal.sosfiltfilt(_low_pass(int(rng.choice([40, 100, 150])), fs), leads, axis=1)
+    if rng.random() < 0.25:
+        high_pass = signal.butter(1, rng.uniform(0.05, 0.5), "high", fs=fs, output="sos")
+        leads = signal.sosfiltfilt(high_pass, leads, axis=1)
+    return replace(record, leads=leads.astype(np.float32))
+
+
+def _low_pass(cutoff: float, fs: int) -> np.ndarray:
+    return signal.butter(2, min(cutoff, 0.45 * fs), "low", fs=fs, output="sos")
+
+
+def _wander(seconds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Breath and drift of each independent lead: (8, T) mV."""
+    count = (len(INDEPENDENT_LEADS), 1)
+    breath = np.sin(2 * np.pi * rng.uniform(0.15, 0.4) * seconds + rng.uniform(0, 2 * np.pi))
+    drift = np.sin(2 * np.pi * rng.uniform(0.02, 0.12, count) * seconds + rng.uniform(0, 2 * np.pi, count))
+    size = rng.uniform(0.02, 0.3)
+    return size * (rng.normal(0, 0.5, count) * breath + rng.normal(0, 0.7, count) * drift)
