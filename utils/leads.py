@@ -1,31 +1,77 @@
-"""Which samples of a record belong to which lead of the page."""
+"""The twelve leads, the four printed rows, and the quarters of ten seconds that they share.
+
+Signals are in mV. A page's leads are (12, L) in the order of configs.page.LEADS, its rows (4, L): three rows
+of four leads, a quarter of the time each, then the rhythm strip. L is ten seconds of samples.
+"""
+
+from itertools import pairwise
 
 import numpy as np
 
 from configs.page import LEADS, RHYTHM_LEAD, ROWS
 
+QUARTERS = len(ROWS[0])
+
 
 def quarter_bounds(length: int) -> tuple[tuple[int, int], ...]:
-    """(start, stop) samples of the four columns of leads in a record of `length` samples: int(k L / 4)."""
-    edges = [k * length // 4 for k in range(5)]
-    return tuple(zip(edges[:-1], edges[1:], strict=True))
+    """(start, stop) of the quarters of `length` samples, as the competition cuts them: int(k * L / 4)."""
+    edges = [k * length // QUARTERS for k in range(QUARTERS + 1)]
+    return tuple(pairwise(edges))
+
+
+def lead_place(lead: str) -> tuple[int, int]:
+    """(row, quarter) in which a lead is printed; II's is the short copy. Raises ValueError if unknown."""
+    for row, names in enumerate(ROWS):
+        if lead in names:
+            return row, names.index(lead)
+    raise ValueError(f"{lead!r} is not one of the leads {', '.join(LEADS)}")
+
+
+def lead_slice(lead: str, length: int) -> slice:
+    """The samples of ten seconds in which a lead is known: its quarter, everything for the rhythm lead."""
+    quarter = lead_place(lead)[1]
+    return slice(0, length) if lead == RHYTHM_LEAD else slice(*quarter_bounds(length)[quarter])
 
 
 def rows_from_leads(leads: np.ndarray) -> np.ndarray:
-    """(12, L) mV to the page's four rows (4, L) mV: three of four quarters each, then II."""
+    """(12, L) to (4, L): row r joins its leads' quarters, the last is the rhythm lead."""
+    check_shape(leads, len(LEADS))
     rows = np.empty((len(ROWS) + 1, leads.shape[1]), leads.dtype)
-    for row, names in zip(rows, ROWS, strict=False):
-        for name, (start, stop) in zip(names, quarter_bounds(leads.shape[1]), strict=True):
-            row[start:stop] = leads[LEADS.index(name), start:stop]
+    for row, names in enumerate(ROWS):
+        for lead, (start, stop) in zip(names, quarter_bounds(leads.shape[1]), strict=True):
+            rows[row, start:stop] = leads[LEADS.index(lead), start:stop]
     rows[-1] = leads[LEADS.index(RHYTHM_LEAD)]
     return rows
 
 
+def split_rows(rows: np.ndarray) -> dict[str, np.ndarray]:
+    """(4, L) to lead -> (n,), the signal of the lead's own quarter; the rhythm lead's is the whole strip."""
+    check_shape(rows, len(ROWS) + 1)
+    signals = {}
+    for lead in LEADS:
+        row = len(ROWS) if lead == RHYTHM_LEAD else lead_place(lead)[0]
+        signals[lead] = rows[row, lead_slice(lead, rows.shape[1])]
+    return signals
+
+
 def leads_from_rows(rows: np.ndarray) -> np.ndarray:
-    """The page's four rows (4, L) mV to (12, L) mV, NaN outside a lead's quarter; II from the rhythm strip."""
+    """(4, L) to (12, L) float32, NaN outside a lead's own time; II is the rhythm strip."""
     leads = np.full((len(LEADS), rows.shape[1]), np.nan, np.float32)
-    for row, names in zip(rows, ROWS, strict=False):
-        for name, (start, stop) in zip(names, quarter_bounds(rows.shape[1]), strict=True):
-            leads[LEADS.index(name), start:stop] = row[start:stop]
-    leads[LEADS.index(RHYTHM_LEAD)] = rows[-1]
+    for lead, signal in split_rows(rows).items():
+        leads[LEADS.index(lead), lead_slice(lead, rows.shape[1])] = signal
     return leads
+
+
+def mask_to_quarters(leads: np.ndarray) -> np.ndarray:
+    """A copy of (12, L) float with NaN outside each lead's own time."""
+    check_shape(leads, len(LEADS))
+    masked = np.full_like(leads, np.nan)
+    for index, lead in enumerate(LEADS):
+        inside = lead_slice(lead, leads.shape[1])
+        masked[index, inside] = leads[index, inside]
+    return masked
+
+
+def check_shape(signals: np.ndarray, count: int) -> None:
+    if signals.ndim != 2 or len(signals) != count:
+        raise ValueError(f"signals of shape {signals.shape}, expected ({count}, L)")

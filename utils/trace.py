@@ -1,38 +1,107 @@
-"""Millivolts to the height of the trace in each column of the rectified page, and back."""
+"""Millivolts to the height of the traces on the rectified page, to masks, and back.
+
+A trace is treated as the graph of its signal: one height per column. Every lead is resampled by itself,
+band-limited and extended oddly about its ends, so that nothing leaks over the seams between leads.
+"""
+
+from functools import lru_cache
 
 import numpy as np
-from scipy.interpolate import CubicSpline
+from scipy.sparse import csr_array
 
-from configs.page import DURATION_S, RECTIFIED, ROWS
-from utils.leads import quarter_bounds
+from configs.page import DURATION_S, RECTIFIED, ROWS, Canvas
+from utils.leads import check_shape, quarter_bounds
+
+LOBES = 24  # zero crossings of the windowed sinc on either side
+KAISER_BETA = 6.0
 
 
-def segments(row: int, length: int) -> tuple[tuple[int, int], ...]:
+def resampling_matrix(positions: np.ndarray, length: int, step: float) -> csr_array:
+    """(len(positions), length): values at fractional sample positions of a signal, band-limited.
+
+    The band ends at half the slower of the two rates; `step` is the distance of two positions in samples.
+    """
+    cutoff = min(1.0, 1.0 / step)  # of the input's own band
+    reach = int(np.ceil(LOBES / cutoff))
+    taps = np.floor(positions)[:, None].astype(int) + np.arange(-reach, reach + 1)
+    distance = (positions[:, None] - taps) * cutoff
+    window = np.i0(KAISER_BETA * np.sqrt(np.clip(1 - (distance / LOBES) ** 2, 0, None)))
+    weight = np.sinc(distance) * window * (np.abs(distance) <= LOBES)
+    weight /= weight.sum(axis=1, keepdims=True)
+    output = np.broadcast_to(np.arange(len(positions))[:, None], taps.shape)
+    last = length - 1
+    entries = []  # x[-i] = 2 x[0] - x[i], and so at the other end
+    for outside, edge, mirrored in (
+        (taps < 0, 0, -taps),
+        (taps > last, last, 2 * last - taps),
+    ):
+        entries += [
+            (2 * weight[outside], output[outside], np.full(outside.sum(), edge)),
+            (-weight[outside], output[outside], mirrored[outside].clip(0, last)),
+        ]
+    inside = (taps >= 0) & (taps <= last)
+    entries.append((weight[inside], output[inside], taps[inside]))
+    values, rows, columns = (np.concatenate(parts) for parts in zip(*entries, strict=True))
+    return csr_array((values, (rows, columns)), shape=(len(positions), length))
+
+
+def segments(length: int, row: int) -> tuple[tuple[int, int], ...]:
+    """(start, stop) samples of the leads printed in a row."""
     return quarter_bounds(length) if row < len(ROWS) else ((0, length),)
 
 
-def columns_from_rows(rows: np.ndarray) -> np.ndarray:
-    """(4, L) mV over ten seconds to (4, RECTIFIED.width) float64 y in px, NaN where nothing is drawn."""
+@lru_cache(maxsize=64)
+def segment_columns(start: int, stop: int, length: int, canvas: Canvas) -> np.ndarray:
+    """The columns x whose time falls on samples start <= s < stop of ten seconds."""
+    columns = np.arange(canvas.width)
+    sample = sample_positions(columns, length, canvas)
+    return columns[(sample >= start) & (sample < stop)]
+
+
+def sample_positions(columns: np.ndarray, length: int, canvas: Canvas) -> np.ndarray:
+    """Columns as fractional samples of ten seconds: x = signal_start + t * px_per_second."""
+    return (columns - canvas.signal_start) / canvas.px_per_second * (length / DURATION_S)
+
+
+@lru_cache(maxsize=64)
+def drawing_matrix(start: int, stop: int, length: int, canvas: Canvas) -> csr_array:
+    """(columns, samples) of one lead: its samples to the columns that show it."""
+    positions = sample_positions(segment_columns(start, stop, length, canvas), length, canvas) - start
+    return resampling_matrix(positions, stop - start, length / DURATION_S / canvas.px_per_second)
+
+
+@lru_cache(maxsize=64)
+def reading_matrix(start: int, stop: int, length: int, canvas: Canvas) -> csr_array:
+    """(samples, columns) of one lead: the columns that show it to its samples."""
+    columns = segment_columns(start, stop, length, canvas)
+    step = canvas.px_per_second * DURATION_S / length
+    positions = canvas.signal_start + np.arange(start, stop) * step - columns[0]
+    return resampling_matrix(positions, len(columns), step)
+
+
+def columns_from_rows(rows: np.ndarray, canvas: Canvas = RECTIFIED) -> np.ndarray:
+    """The graph of four rows: (4, L) mV of ten seconds to (4, canvas.width) float32, y in px of each column.
+
+    NaN outside the signal. Column x shows the time (x - signal_start) / px_per_second.
+    """
+    check_shape(rows, len(canvas.zero_lines))
     length = rows.shape[1]
-    sample = (np.arange(RECTIFIED.width) - RECTIFIED.signal_start) / RECTIFIED.px_per_second
-    sample *= length / DURATION_S
-    y = np.full((len(rows), RECTIFIED.width), np.nan)
-    for index, row in enumerate(rows):
-        for start, stop in segments(index, length):
-            inside = (sample >= start) & (sample < stop)
-            millivolts = np.interp(sample[inside], np.arange(start, stop), row[start:stop])
-            y[index, inside] = RECTIFIED.zero_lines[index] - millivolts * RECTIFIED.px_per_mv
+    y = np.full((len(rows), canvas.width), np.nan, np.float32)
+    for row, zero_line in enumerate(canvas.zero_lines):
+        for start, stop in segments(length, row):
+            columns = segment_columns(start, stop, length, canvas)
+            millivolts = drawing_matrix(start, stop, length, canvas) @ rows[row, start:stop]
+            y[row, columns] = zero_line - canvas.px_per_mv * millivolts
     return y
 
 
-def rows_from_columns(y: np.ndarray, length: int) -> np.ndarray:
-    """(4, RECTIFIED.width) y in px, finite from signal start to stop, to (4, length) mV."""
-    column = RECTIFIED.signal_start + np.arange(length) * RECTIFIED.px_per_second * DURATION_S / length
-    rows = np.empty((len(y), length))
-    for index in range(len(y)):
-        millivolts = (RECTIFIED.zero_lines[index] - y[index]) / RECTIFIED.px_per_mv
-        for start, stop in segments(index, length):
-            first, last = int(np.ceil(column[start])), int(np.floor(column[stop - 1]))
-            spline = CubicSpline(np.arange(first, last + 1), millivolts[first : last + 1])
-            rows[index, start:stop] = spline(column[start:stop].clip(first, last))
+def rows_from_columns(y: np.ndarray, length: int, canvas: Canvas = RECTIFIED) -> np.ndarray:
+    """The inverse: (4, W) px, finite within the signal, to (4, length) float32 mV of ten seconds."""
+    check_shape(y, len(canvas.zero_lines))
+    rows = np.empty((len(y), length), np.float32)
+    for row, zero_line in enumerate(canvas.zero_lines):
+        for start, stop in segments(length, row):
+            columns = segment_columns(start, stop, length, canvas)
+            millivolts = (zero_line - y[row, columns].astype(np.float64)) / canvas.px_per_mv
+            rows[row, start:stop] = reading_matrix(start, stop, length, canvas) @ millivolts
     return rows
