@@ -21,7 +21,7 @@ GROWTH_TOLERANCE = 0.35  # squares from the expected place, beyond which a peak 
 GROWTH_RADIUS = 2  # squares, over which the labelled points say where the next ones are
 GRADIENT_RIDGE = 1.0  # squares^2 of labelled points' spread, below which gradients are not believed
 JUDGE_STIFFNESS = 10.0  # of the surface against which outliers are judged; it smooths over its 4th root
-FINAL_STIFFNESS = 0.1  # of the surface that is the result, in the same squares^4
+FINAL_STIFFNESSES = (0.01, 0.03, 0.1, 0.3, 1.0)  # of the result, the one that predicts best
 MIN_ISLAND = 6  # points, of a patch of neighbours worth placing
 MARKER_WEIGHT = 0.1  # of a lead name against a grid point
 OUTLIER_SIGMAS = 4.0
@@ -231,7 +231,7 @@ def bending_bands() -> np.ndarray:
 
 
 def smooth_offsets(offsets: np.ndarray, weight: np.ndarray, stiffness: float) -> tuple[np.ndarray, float]:
-    """A thin plate through offsets (44, 57, 2) with weights (44, 57), 0 where unknown: (44, 57, 2).
+    """A thin plate through offsets (44, 57, n) with weights (44, 57), 0 where unknown: (44, 57, n).
 
     With it comes the energy that it minimises: weighted squared distance + stiffness * bending energy.
     Holes are bridged smoothly, and beyond the last points the surface goes on straight.
@@ -239,9 +239,26 @@ def smooth_offsets(offsets: np.ndarray, weight: np.ndarray, stiffness: float) ->
     bands = stiffness * bending_bands()
     bands[0] += weight.T.ravel()
     right = np.where(weight[..., None] > 0, weight[..., None] * offsets, 0.0)
-    solved = solveh_banded(bands, right.transpose(1, 0, 2).reshape(-1, 2), lower=True)
-    solved = solved.reshape(GRID_COLUMNS, GRID_ROWS, 2).transpose(1, 0, 2)
+    solved = solveh_banded(bands, right.transpose(1, 0, 2).reshape(-1, right.shape[2]), lower=True)
+    solved = solved.reshape(GRID_COLUMNS, GRID_ROWS, -1).transpose(1, 0, 2)
     return solved, float((right * (np.where(weight[..., None] > 0, offsets, 0.0) - solved)).sum())
+
+
+def smooth_best(offsets: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """The thin plate of smooth_offsets with the stiffness that generalised cross-validation likes best.
+
+    A curled sheet affords a stiff one, which averages the errors of many points; a crumpled one does not.
+    """
+    known = weight > 0
+    probe = np.random.default_rng(0).choice([-1.0, 1.0], weight.shape)
+
+    def judge(stiffness: float) -> tuple[float, np.ndarray]:
+        surface, _ = smooth_offsets(np.dstack([offsets, probe]), weight, stiffness)
+        freedom = (probe * surface[..., 2])[known].mean()  # share of the points: Hutchinson's trace
+        error = (weight[..., None] * (offsets - surface[..., :2]) ** 2)[known].mean()
+        return error / (1 - freedom) ** 2, surface[..., :2]
+
+    return min((judge(stiffness) for stiffness in FINAL_STIFFNESSES), key=lambda judged: judged[0])[1]
 
 
 def reject_outliers(offsets: np.ndarray, labelled: np.ndarray) -> tuple[np.ndarray, float]:
@@ -282,7 +299,7 @@ def decode_grid(probability: np.ndarray, page: PageFound) -> GridFound:
     offsets = peaks[label] - REFERENCE
     seen, residual = reject_outliers(offsets, label >= 0)
     weight = np.where(seen, peak_probability[label], 0.0)
-    frame_xy = REFERENCE + smooth_offsets(offsets, weight, FINAL_STIFFNESS)[0]
+    frame_xy = REFERENCE + smooth_best(offsets, weight)
     gridpoint_xy = map_points(frame_xy, np.linalg.inv(page.homography)).astype(np.float32)
     steps = (np.diff(gridpoint_xy, axis=1), np.diff(gridpoint_xy, axis=0))
     px_per_mm = [np.median(np.linalg.norm(step, axis=-1)) / SQUARE_MM for step in steps]
