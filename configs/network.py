@@ -23,5 +23,5 @@ class NetworkConfig:
     steps: int = 20_000
     gradient_clip: float = 1.0
     ema_decay: float = 0.995
-    echo: int = 4  # samples drawn from each synthetic page
+    echo: int = 8  # samples drawn from each synthetic page
     pool: int = 24  # synthetic pages held at once by a loader

@@ -26,7 +26,7 @@ class Stage2Config(NetworkConfig):
     backbone: str = "compact"
     stem_stride: tuple[int, int] = (4, 2)
     row_coordinate: bool = True  # the coarsest features learn at which height they are
-    crop_columns: int = 1088  # width of a training crop
+    crop_columns: int = 544  # width of a training crop
     target_sigma: float = 0.8  # of a column's target over y, in output bins
     loss: str = "column"  # "column": cross-entropy over y and soft-argmax; "bce": plain pixels
     argmax_weight: float = 0.2  # of the soft-argmax term, per output bin of error

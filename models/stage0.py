@@ -6,6 +6,8 @@ from torch import nn
 from configs.stage0 import MARKER_CLASSES, ORIENTATIONS, Stage0Config
 from models.unet import UNet
 
+NONE_BIAS = 5.0  # nearly every pixel is of class 0; starting there saves the first steps
+
 
 class Stage0Net(UNet):
     """Input (B, 3, H, W) float RGB in 0..1, H and W multiples of 32.
@@ -17,6 +19,8 @@ class Stage0Net(UNet):
     def __init__(self, config: Stage0Config, pretrained: bool = False):
         super().__init__(config, pretrained)
         self.marker = nn.Conv2d(config.decoder_channels[-1], MARKER_CLASSES, kernel_size=1)
+        nn.init.zeros_(self.marker.bias)
+        self.marker.bias.data[0] = NONE_BIAS
         self.orientation = nn.Linear(self.coarsest_channels, ORIENTATIONS)
 
     def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:

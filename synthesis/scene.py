@@ -43,7 +43,7 @@ def lay_paper(image: np.ndarray, rng: np.random.Generator) -> None:
     sheet = np.full((int(h), int(w), 3), rng.uniform(200, 250), np.uint8)
     ink = (int(rng.integers(60, 200)), int(rng.integers(60, 180)), int(rng.integers(60, 180)))
     pitch = rng.uniform(6, 14)
-    for y in np.arange(pitch, int(h), pitch):
+    for y in np.arange(pitch, int(h) - 1, pitch):
         sheet[int(y), int(w * 0.08) : int(w * rng.uniform(0.4, 0.95))] = ink
     turn = cv2.getRotationMatrix2D((w / 2, h / 2), rng.uniform(0, 360), 1.0)
     turn[:, 2] += rng.uniform(0, 1, 2) * (width, height) - (w / 2, h / 2)

@@ -1,0 +1,29 @@
+# make demo: digitize the sample pages and print their score. make test: the tests.
+# Both make a virtual environment first; PYTHON and VENV choose which interpreter and where.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: demo test lint train
+demo: $(VENV)/.installed
+	$(BIN)/python predict.py samples/test.csv --output outputs/demo
+	$(BIN)/python evaluate.py samples
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+train: $(VENV)/.installed
+	$(BIN)/python train.py --stage all --records $(RECORDS)
+
+$(VENV)/.installed: requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
+	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+	touch $@

@@ -1,0 +1,120 @@
+"""Score predictions against the truth: python evaluate.py DATA [--output OUT] [--types ...].
+
+DATA is a competition-shaped folder (train/<id>/<id>.csv and <id>-<type>.png), or a folder that holds
+<name>.png beside <name>.csv. Pages are digitized and scored; the table says how many were found, the
+median grid-point error where labels say where the grid is, and the competition's score.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from configs.page import PAGE_PX_PER_MM, SQUARE_MM
+from datasets.competition import list_images, read_record, record_path
+from predict import CHECKPOINTS, Digitizer, find_images
+from utils.images import read_rgb
+from utils.kaggle_metric import image_snr, to_db
+from utils.upright import unturn_points
+
+
+def find_pages(data: Path) -> pd.DataFrame:
+    """The pages of a folder with their truth: columns image_id, type, path, truth."""
+    if (data / "train").is_dir():
+        table = list_images(data)
+        return table.assign(truth=[record_path(data, record) for record in table["record"]])
+    paths = [path for path in find_images(data) if path.with_suffix(".csv").exists()]
+    if not paths:
+        raise ValueError(f"{data}: neither train/ nor images beside their .csv")
+    rows = [(path.stem, data.name, path, path.with_suffix(".csv")) for path in paths]
+    return pd.DataFrame(rows, columns=["image_id", "type", "path", "truth"])
+
+
+def grid_errors(gridpoint_xy: np.ndarray, labels_path: Path, shape: tuple[int, int]) -> np.ndarray:
+    """Distances of the visible grid points from their labels, in px of a 200 dpi page.
+
+    gridpoint_xy (44, 57, 2) in px of the unturned image; the labels are in px of the image of `shape`.
+    """
+    with np.load(labels_path) as labels:
+        truth, orientation = labels["gridpoint_xy"], int(labels["orientation"])
+    height, width = shape
+    visible = ((truth >= 0) & (truth <= (width - 1, height - 1))).all(axis=-1)
+    truth = unturn_points(truth.reshape(-1, 2), orientation, shape).reshape(truth.shape)
+    square = np.linalg.norm(np.diff(truth, axis=1), axis=-1).mean()
+    distance = np.linalg.norm(gridpoint_xy - truth, axis=-1)[visible]
+    return distance * (SQUARE_MM * PAGE_PX_PER_MM / square)
+
+
+def evaluate(digitizer: Digitizer, pages: pd.DataFrame) -> pd.DataFrame:
+    """One row a page: found, ratio (linear, capped), grid errors in px at 200 dpi, seconds, reason."""
+    rows = []
+    for page in tqdm(pages.itertuples(), total=len(pages), unit="page", disable=None):
+        truth = read_record(page.truth)
+        fs = truth.shape[1] // 10
+        row = {"image_id": page.image_id, "type": page.type, "found": True, "reason": ""}
+        started = time.monotonic()
+        try:
+            image = read_rgb(page.path)
+            result = digitizer(image, fs)
+        except ValueError as error:
+            row |= {"found": False, "ratio": 0.0, "reason": str(error)}
+        else:
+            row["ratio"] = image_snr(truth, result.leads, fs)
+            row["page_score"] = result.straightened.page_score
+            labels = page.path.with_name(f"{page.path.stem}.labels.npz")
+            if labels.exists():
+                errors = grid_errors(result.straightened.gridpoint_xy, labels, image.shape[:2])
+                row |= {"grid_median": np.median(errors), "grid_p95": np.percentile(errors, 95)}
+        row["seconds"] = time.monotonic() - started
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def summarize(results: pd.DataFrame) -> pd.DataFrame:
+    """By type and in all: pages, share found, grid error, score in dB, the median page's dB, seconds."""
+
+    def summary(group: pd.DataFrame) -> pd.Series:
+        values = {"pages": len(group), "found %": 100 * group["found"].mean()}
+        if "grid_median" in group:
+            values |= {"grid px": group["grid_median"].median(), "grid p95": group["grid_p95"].median()}
+        values |= {"score dB": to_db(group["ratio"].mean()), "median dB": to_db(group["ratio"].median())}
+        return pd.Series(values | {"s / page": group["seconds"].median()})
+
+    table = pd.DataFrame({name: summary(group) for name, group in results.groupby("type")}).T
+    return pd.concat([table, summary(results).to_frame("all").T])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--output", type=Path, help="folder for pages.csv, one row a page")
+    parser.add_argument("--types", nargs="+", help="image types (default: all there are)")
+    parser.add_argument(
+        "--checkpoints", type=Path, default=CHECKPOINTS, help="folder of stage0.pt ... stage2.pt"
+    )
+    parser.add_argument("--device")
+    parser.add_argument("--threads", type=int)
+    args = parser.parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    pages = find_pages(args.data)
+    if args.types:
+        pages = pages[pages["type"].isin(args.types)]
+    digitizer = Digitizer(*(args.checkpoints / f"stage{n}.pt" for n in range(3)), device=args.device)
+    results = evaluate(digitizer, pages)
+    if args.output:
+        args.output.mkdir(parents=True, exist_ok=True)
+        results.to_csv(args.output / "pages.csv", index=False)
+    print(summarize(results).to_string(float_format="{:.2f}".format))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ValueError as error:
+        sys.exit(f"evaluate.py: {error}")

@@ -1,0 +1,67 @@
+"""Maps of stage 2 back to millivolts."""
+
+import numpy as np
+import pytest
+import torch
+
+from configs.page import LEADS
+from configs.stage2 import CROP_TOP, INPUT_HEIGHT, INPUT_WIDTH
+from utils.decode import bridge, decode_rows, track
+from utils.leads import rows_from_leads
+from utils.trace import columns_from_rows
+
+ROW_STRIDE = 4
+
+
+def beats(fs: int, amplitude: float = 1.0) -> np.ndarray:
+    """(12, 10 fs) mV: a narrow R wave and a broad T wave each second, scaled differently by lead."""
+    t = np.arange(10 * fs) / fs
+    phase = t % 1.0
+    beat = np.exp(-(((phase - 0.3) / 0.012) ** 2)) + 0.25 * np.exp(-(((phase - 0.6) / 0.05) ** 2))
+    return (np.linspace(0.4, 1.2, len(LEADS))[:, None] * amplitude * beat).astype(np.float32)
+
+
+def perfect_maps(rows: np.ndarray, sharpness: float = 0.8) -> torch.Tensor:
+    """(4, L) mV to the logits (4, H, W) of a network that knows the answer."""
+    y = columns_from_rows(rows)[:, :INPUT_WIDTH] - CROP_TOP
+    centre = (np.nan_to_num(y, nan=INPUT_HEIGHT / 2) + 0.5) / ROW_STRIDE - 0.5
+    bins = np.arange(INPUT_HEIGHT // ROW_STRIDE)[:, None]
+    return torch.from_numpy(-((bins - centre[:, None]) ** 2) / (2 * sharpness**2)).float()
+
+
+def snr(truth: np.ndarray, found: np.ndarray) -> float:
+    return 10 * np.log10((truth**2).sum() / ((truth - found) ** 2).sum())
+
+
+@pytest.mark.parametrize("fs", [250, 500, 1025])
+def test_perfect_maps_decode_to_the_signal(fs):
+    rows = rows_from_leads(beats(fs))
+    found, confidence = decode_rows(perfect_maps(rows), ROW_STRIDE, 10 * fs)
+    assert found.shape == rows.shape
+    assert snr(rows, found) > 30
+    assert confidence.min() >= 0
+    assert confidence.max() <= 1
+
+
+def test_a_blot_beside_the_trace_does_not_pull_it_away():
+    rows = rows_from_leads(beats(500))
+    maps = perfect_maps(rows)
+    clean, _ = decode_rows(maps, ROW_STRIDE, 5000)
+    maps[1, 20:26, 1000:1012] = 2.0  # brighter than the trace, far above it
+    blotted, _ = decode_rows(maps, ROW_STRIDE, 5000)
+    assert np.abs(blotted - clean).max() < 0.1
+
+
+def test_the_path_follows_the_cheapest_way():
+    cost = np.full((1, 9, 30), 5.0, np.float32)
+    truth = np.round(4 + 3 * np.sin(np.arange(30) / 5)).astype(int)
+    cost[0, truth, np.arange(30)] = 0
+    np.testing.assert_array_equal(track(cost)[0], truth)
+
+
+def test_gaps_are_bridged_between_their_shores():
+    y = np.linspace(0, 10, 50)[None].copy()
+    sure = np.ones((1, 50), bool)
+    sure[0, 20:30] = False
+    damaged = np.where(sure, y, 99.0)
+    np.testing.assert_allclose(bridge(damaged, sure), y, atol=1e-9)

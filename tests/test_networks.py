@@ -1,0 +1,108 @@
+"""The three networks: shapes, gradients, and the names of the public weights."""
+
+import importlib
+from dataclasses import replace
+
+import pytest
+import torch
+
+from configs import stage0, stage1
+from configs.stage0 import MARKER_CLASSES, ORIENTATIONS, Stage0Config
+from configs.stage1 import HEAD_CLASSES, Stage1Config
+from models.imagenet import PretrainedUnavailable
+from models.stage0 import Stage0Net
+from models.stage1 import Stage1Net
+from models.stage2 import Stage2Net
+from models.unet import fold_pixels, unfold_columns
+from utils.checkpoint import CheckpointError, load_network, save_network
+
+BACKBONES = ("compact", "convnextv2", "hrnet", "efficientnetv2", "resnet34", "efficientnet_lite0")
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_backbone_runs_learns_and_comes_back_from_its_checkpoint(name, tmp_path):
+    net = Stage2Net(importlib.import_module(f"configs.{name}").config)
+    image = torch.rand(2, 3, 64, 128)
+    logits = net(image)
+    assert logits.shape == (2, 4, 64 // net.row_stride, 128)
+    logits.square().mean().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in net.head.parameters())
+    save_network(tmp_path / "net.pt", net, stage=2)
+    again = load_network(tmp_path / "net.pt", stage=2)
+    assert again.config == net.config
+    for key, value in net.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[key], value, atol=1e-3, rtol=1e-3)
+
+
+def test_stage0_and_stage1_output_shapes():
+    image = torch.rand(1, 3, 64, 96)
+    output = Stage0Net(Stage0Config())(image)
+    assert output["marker"].shape == (1, MARKER_CLASSES, 32, 48)
+    assert output["orientation"].shape == (1, ORIENTATIONS)
+    output = Stage1Net(Stage1Config(heads=tuple(HEAD_CLASSES)))(image)
+    assert {name: maps.shape[1] for name, maps in output.items()} == HEAD_CLASSES
+
+
+@pytest.mark.parametrize(("stage", "network"), [(0, Stage0Net), (1, Stage1Net)])
+def test_a_file_of_the_published_form_loads_with_every_key_matched(stage, network, tmp_path):
+    config = {0: stage0.published, 1: stage1.published}[stage]
+    net = network(config).eval()
+    keys = net.state_dict()
+    backbone_stem = "encoder.conv1.0.weight" if stage == 0 else "encoder.conv1.weight"
+    for key in ("mean", "std", "D", backbone_stem, "encoder.layer4.1.conv2.weight"):
+        assert key in keys
+    for block in range(4):
+        assert f"decoder.block.{block}.conv2.1.running_mean" in keys
+    assert [net.decoder.block[i].conv1[0].out_channels for i in range(4)] == [256, 128, 64, 32]
+    path = tmp_path / f"stage{stage}-last.checkpoint.pth"
+    torch.save({"state_dict": keys, "iteration": 7}, path)
+    loaded = load_network(path, stage)
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        ours, theirs = net(image), loaded(image)
+    for name, maps in ours.items():
+        torch.testing.assert_close(maps, theirs[name])
+        if maps.ndim == 4:
+            assert maps.shape[2:] == (64, 64)
+
+
+def test_keys_that_do_not_fit_are_named(tmp_path):
+    state = Stage0Net(stage0.published).state_dict()
+    state["decoder.extra"] = state.pop("marker.bias")
+    torch.save({"state_dict": state}, tmp_path / "bad.pth")
+    with pytest.raises(CheckpointError, match=r"bad\.pth.*missing marker\.bias.*unexpected decoder\.extra"):
+        load_network(tmp_path / "bad.pth", 0)
+
+
+class Exploit:
+    def __reduce__(self):
+        return (eval, ("1/0",))
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", None, "code"])
+def test_a_file_that_is_no_checkpoint_is_named_and_runs_no_code(content, tmp_path):
+    path = tmp_path / "broken.pt"
+    if content == "code":
+        torch.save({"state_dict": Exploit()}, path)
+    elif content is not None:
+        path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="broken.pt"):
+        load_network(path, 2)
+
+
+def test_weights_of_another_stage_are_refused(tmp_path):
+    save_network(tmp_path / "stage1.pt", Stage1Net(Stage1Config()), stage=1)
+    with pytest.raises(CheckpointError, match="stage 1, not of stage 0"):
+        load_network(tmp_path / "stage1.pt", 0)
+
+
+def test_weights_that_nobody_has_are_refused_kindly():
+    with pytest.raises(PretrainedUnavailable, match="from scratch"):
+        Stage2Net(replace(importlib.import_module("configs.compact").config), pretrained=True)
+
+
+def test_folding_pixels_into_channels_loses_nothing():
+    image = torch.rand(2, 3, 8, 8)
+    folded = fold_pixels(image, (1, 2))
+    assert folded.shape == (2, 6, 8, 4)
+    torch.testing.assert_close(unfold_columns(folded, 2), image)
