@@ -16,7 +16,6 @@ import torch
 from datasets.competition import read_test_table, write_record
 from tqdm import tqdm
 from utils.images import read_rgb
-from utils.straighten import Straightened, Straightener
 from utils.submission import write_submission
 
 from configs.page import DURATION_S, LEADS, MASK_WIDTH
@@ -25,6 +24,7 @@ from utils.checkpoint import CheckpointError, load_network
 from utils.decode import decode_rows
 from utils.device import choose_device
 from utils.leads import leads_from_rows
+from utils.straighten import Straightened, Straightener
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
@@ -60,7 +60,7 @@ class Digitizer:
         self.stage2 = load_network(stage2, 2, self.device)
 
     def __call__(self, image: np.ndarray, fs: int = 500) -> Digitized:
-        """Digitize a photo or scan (H, W, 3) uint8 RGB. Raises PageNotFound (a ValueError) with the reason."""
+        """Digitize a photo or scan (H, W, 3) uint8 RGB. Raises PageNotFound, a ValueError."""
         straightened = self.straightener.straighten(image)
         rows, confidence = self.trace(straightened.rect, fs)
         return Digitized(leads_from_rows(rows), fs, confidence, straightened)

@@ -2,12 +2,12 @@
 
 import cv2
 import numpy as np
-from synthesis.signals import Record
 
 from configs.page import LEAD_MARKERS
 from configs.stage0 import ORIENTATIONS, Stage0Config
 from datasets.augmentation import vary_colours
 from synthesis import Capture
+from synthesis.signals import Record
 from utils.upright import turn, turn_points
 
 MIRRORED_SHARE = 0.15  # rarer than quarter turns, in training as in life
@@ -23,7 +23,7 @@ def draw_markers(points: np.ndarray, height: int, width: int, radius: float) -> 
 
 
 class Stage0Samples:
-    """Pages shrunk to the input size; each sample is turned, scaled, shifted on a canvas and coloured anew."""
+    """Pages shrunk to the input size; each sample is turned, scaled, shifted and coloured anew."""
 
     def __init__(self, config: Stage0Config, stride: int):
         self.config, self.stride = config, stride

@@ -2,12 +2,12 @@
 
 import cv2
 import numpy as np
-from synthesis.signals import Record
 
 from configs.page import LEAD_MARKER_POINTS
 from configs.stage1 import FRAME_HEIGHT, FRAME_PX_PER_SQUARE, FRAME_WIDTH, Stage1Config, reference_points
 from datasets.augmentation import vary_colours
 from synthesis import Capture
+from synthesis.signals import Record
 from utils.upright import warp_to_frame
 
 MARKER_ERROR = 0.08  # squares, of stage 0's points
@@ -18,7 +18,7 @@ def draw_points(points: np.ndarray, side: int, sigma: float) -> np.ndarray:
     image = np.zeros((side, side), np.float32)
     reach = int(np.ceil(3 * sigma))
     for x, y in points:
-        left, top = int(round(x)) - reach, int(round(y)) - reach
+        left, top = round(x) - reach, round(y) - reach
         xs = np.arange(max(left, 0), min(left + 2 * reach + 1, side))
         ys = np.arange(max(top, 0), min(top + 2 * reach + 1, side))
         if len(xs) and len(ys):

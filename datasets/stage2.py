@@ -2,12 +2,12 @@
 
 import cv2
 import numpy as np
-from synthesis.signals import Record
 
 from configs.page import MASK_WIDTH
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT, Stage2Config
 from datasets.augmentation import vary_colours
 from synthesis import Capture
+from synthesis.signals import Record
 from utils.leads import rows_from_leads
 from utils.rectify import rectify_region
 from utils.trace import columns_from_rows

@@ -6,11 +6,11 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from synthesis.signals import Record, find_records, is_heldout, read_record, vary
 from torch.utils.data import IterableDataset, get_worker_info
 
 from configs.page import IMAGE_TYPES
 from synthesis import Capture, synthesize
+from synthesis.signals import Record, find_records, is_heldout, read_record, vary
 
 
 class Samples(Protocol):

@@ -85,7 +85,7 @@ def show_on_screen(
     stripes[:, np.arange(3), np.arange(3) if rng.random() < 0.8 else np.arange(3)[::-1]] = 1
     stripes[-1] *= rng.uniform(0.55, 0.95)
     stripes *= 1 / stripes.mean()
-    mask = np.clip(np.tile(stripes, (size[1], size[0], 1)) * 128, 0, 255).astype(np.uint8)
+    mask = cv2.repeat(np.clip(stripes * 128, 0, 255).astype(np.uint8), size[1], size[0])
     shown = cv2.resize(pixels, None, fx=3, fy=3, interpolation=cv2.INTER_NEAREST)
     shown = cv2.multiply(shown, mask, scale=rng.uniform(0.75, 0.95) / 128)
     return shown, np.array(shown.shape[1::-1]) / (width, height)

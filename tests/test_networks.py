@@ -86,7 +86,7 @@ def test_a_file_that_is_no_checkpoint_is_named_and_runs_no_code(content, tmp_pat
         torch.save({"state_dict": Exploit()}, path)
     elif content is not None:
         path.write_bytes(content)
-    with pytest.raises(CheckpointError, match="broken.pt"):
+    with pytest.raises(CheckpointError, match=r"broken\.pt"):
         load_network(path, 2)
 
 

@@ -7,9 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from synthesis.signals import find_records, is_heldout, read_record
 from torch import nn
-from utils.kaggle_metric import image_snr, to_db
 
 from configs.page import FLAT_TYPES, IMAGE_TYPES
 from datasets.stage0 import Stage0Samples
@@ -19,7 +17,9 @@ from models.stage0 import Stage0Net
 from models.stage1 import Stage1Net
 from models.stage2 import Stage2Net
 from synthesis import synthesize
+from synthesis.signals import find_records, is_heldout, read_record
 from utils.decode import decode_rows
+from utils.kaggle_metric import image_snr, to_db
 from utils.leads import leads_from_rows
 from utils.losses import stage0_loss, stage1_loss, stage2_loss
 

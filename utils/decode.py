@@ -59,7 +59,7 @@ def bridge(y: np.ndarray, sure: np.ndarray) -> np.ndarray:
 
 
 def decode_rows(logits: torch.Tensor, row_stride: int, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Maps of one page (4, H, W) logits to (4, length) mV over ten seconds, and (4, W) confidence in [0, 1]."""
+    """Logits (4, H, W) of one page to rows (4, length) mV over ten seconds, and confidence (4, W) in 0..1."""
     logits = logits.float()
     first = int(RECTIFIED.signal_start)
     last = int(np.ceil(RECTIFIED.signal_stop)) + 1
