@@ -166,7 +166,7 @@ def find_markers(probability: np.ndarray, stride: float, radius: float) -> tuple
     for index, found in enumerate(probability[1:]):
         smooth = cv2.blur(found, (3, 3))
         y, x = np.unravel_index(smooth.argmax(), smooth.shape)
-        if smooth[y, x] < MIN_CONFIDENCE:
+        if not smooth[y, x] >= MIN_CONFIDENCE:  # NaN is doubtful too
             continue
         confidence[index] = smooth[y, x]
         for _ in range(2):  # the second window is centred better than on the peak of a plateau
