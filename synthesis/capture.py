@@ -204,10 +204,10 @@ def photograph_paper(
     """The sheet on a table."""
     if pitch < 0.8:
         image = cv2.GaussianBlur(image, (0, 0), 0.4 / pitch)
-    left = np.full(image.shape[:2], 255, np.uint8)
+    sheet = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
     if image_type == "0010":
-        left = damage.missing_paper(rng)
-    sheet = warp.resample(cv2.merge([image, left]), cv2.INTER_LINEAR, (0, 0, 0, 0))
+        cv2.insertChannel(damage.missing_paper(rng), sheet, 3)
+    sheet = warp.resample(sheet, cv2.INTER_LINEAR, (0, 0, 0, 0))
     return over(sheet, table(*warp.size, rng))
 
 
@@ -223,7 +223,7 @@ def photograph_screen(image: np.ndarray, warp: Warp, rng: np.random.Generator) -
     case = [int(rng.integers(5, 45))] * 3
     screen = cv2.copyMakeBorder(screen, *[bezel] * 4, cv2.BORDER_CONSTANT, value=case)
     shown, scale = show_on_screen(screen, rng.uniform(0.42, 0.7), rng)
-    shown = cv2.merge([shown, np.full(shown.shape[:2], 255, np.uint8)])
+    shown = cv2.cvtColor(shown, cv2.COLOR_RGB2RGBA)
     origin = (-left - bezel, -top - bezel)
     return over(warp.resample(shown, cv2.INTER_LINEAR, (0, 0, 0, 0), scale, origin), table(*warp.size, rng))
 
@@ -231,13 +231,15 @@ def photograph_screen(image: np.ndarray, warp: Warp, rng: np.random.Generator) -
 def draw_menu(bar: np.ndarray, rng: np.random.Generator) -> None:
     """A program's menu or task bar with boxes and lines of text on it, in place."""
     bar[:] = rng.integers(20, 245)
-    for x in range(20, bar.shape[1] - 120, int(rng.integers(60, 240))):
-        grey = int(rng.integers(0, 256))
-        cv2.rectangle(bar, (x, 12), (x + int(rng.integers(16, 50)), bar.shape[0] - 12), (grey,) * 3, -1)
+    middle = bar.shape[0] // 2
+    for x in range(int(rng.integers(10, 400)), bar.shape[1] - 120, int(rng.integers(60, 240))):
+        width, height = int(rng.integers(12, 50)), int(rng.integers(4, 16))
+        if rng.random() < 0.8:
+            colour = rng.integers(0, 256, 3).tolist()
+            cv2.rectangle(bar, (x, middle - height), (x + width, middle + height), colour, -1)
 
 
 def over(picture: np.ndarray, ground: np.ndarray) -> np.ndarray:
     """(H, W, 4) uint8 laid on (H, W, 3) where its fourth channel is above a half."""
-    return cv2.copyTo(
-        cv2.cvtColor(picture, cv2.COLOR_RGBA2RGB), cv2.compare(picture[..., 3], 127, cv2.CMP_GT), ground
-    )
+    colours = cv2.cvtColor(picture, cv2.COLOR_RGBA2RGB)
+    return cv2.copyTo(colours, cv2.compare(picture[..., 3], 127, cv2.CMP_GT), ground)

@@ -84,7 +84,7 @@ def font_names() -> tuple[str, ...]:
 
 @lru_cache(maxsize=2048)
 def lettering(text: str, font: str, size: float) -> tuple[np.ndarray, int, int]:
-    """`text` at `size` px per em: (h, w) coverage of 0..1, and its left top seen from the baseline's start."""
+    """`text` at `size` px per em: (h, w) coverage, 0..1, and its left top seen from the baseline's start."""
     if font in HERSHEY:
         scale = size * CAP_HEIGHT / HERSHEY_CAP_HEIGHT
         thickness = max(1, round(size / 16))

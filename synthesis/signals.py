@@ -2,9 +2,11 @@
 
 import zlib
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+import torch
 import wfdb
 from scipy import signal
 
@@ -12,6 +14,8 @@ from configs.page import DURATION_S, LEADS
 
 INDEPENDENT_LEADS = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
 HELDOUT_TENTH = 10  # one record in ten is never trained on
+DEEPFAKE_LENGTH = 5000  # samples, what the network makes
+DEEPFAKE_MV = 6.0  # its full scale
 
 
 def _expansion() -> np.ndarray:
@@ -74,6 +78,35 @@ def read_record(path: Path) -> Record:
     if not np.isfinite(leads).all():
         raise ValueError(f"{path}: values that are not finite")
     return Record(path.stem, np.ascontiguousarray(leads), fs)
+
+
+@cache
+def _deepfake_generator() -> torch.nn.Module:
+    try:
+        import deepfakeecg
+    except ImportError as error:
+        raise ImportError(
+            "made-up records need the package deepfake-ecg: pip install deepfake-ecg"
+        ) from error
+    weights = Path(deepfakeecg.__file__).parent / "checkpoints" / "g_stat.pt"
+    generator = deepfakeecg.Generator()
+    generator.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True)["stat_dict"])
+    return generator.eval()
+
+
+@torch.inference_mode()
+def deepfake_record(rng: np.random.Generator) -> Record:
+    """Ten seconds at 500 Hz of a heart that never was, by the network of Thambawita et al. 2021.
+
+    doi 10.1038/s41598-021-01295-2, package deepfake-ecg. Its eight leads are band limited to 100 Hz and
+    the other four derived. Raises ImportError when the package is missing.
+    """
+    generator = _deepfake_generator()
+    noise = rng.uniform(-1, 1, (1, len(INDEPENDENT_LEADS), DEEPFAKE_LENGTH)).astype(np.float32)
+    independent = generator(torch.from_numpy(noise))[0].numpy() * DEEPFAKE_MV
+    fs = round(DEEPFAKE_LENGTH / DURATION_S)
+    leads = EXPANSION @ signal.sosfiltfilt(_low_pass(100, fs), independent, axis=1)
+    return Record(f"deepfake_{rng.integers(10**9):09}", leads.astype(np.float32), fs)
 
 
 def resample(leads: np.ndarray, fs: int, new_fs: int) -> np.ndarray:

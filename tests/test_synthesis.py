@@ -1,0 +1,217 @@
+"""Synthetic pages carry exact labels: where the ink is, and where the grid is in the capture."""
+
+import cv2
+import numpy as np
+import pytest
+import wfdb
+
+from configs.page import FLAT_TYPES, IMAGE_TYPES, LEADS, PAGE_PX_PER_MM, RHYTHM_LEAD, ROWS, ZERO_LINES_MM
+from synthesis import synthesize
+from synthesis.capture import capture
+from synthesis.ink import stroke
+from synthesis.page import (
+    MM_PER_MV,
+    MM_PER_SECOND,
+    PAGE_HEIGHT,
+    PAGE_WIDTH,
+    SQUARE_PX,
+    TRACE_SHIFT_PX,
+    Page,
+    draw_page,
+    lattice,
+)
+from synthesis.signals import (
+    EXPANSION,
+    Record,
+    find_records,
+    is_heldout,
+    read_record,
+    resample,
+    vary,
+)
+
+FS = 500
+PX_PER_MV = MM_PER_MV * PAGE_PX_PER_MM
+
+
+def made_up_record(seed: int = 0) -> Record:
+    """A beat a second, of random shape in each lead."""
+    rng = np.random.default_rng(seed)
+    seconds = np.arange(10 * FS) / FS
+    beat = np.exp(-(((seconds % 1 - 0.4) / 0.02) ** 2)) + 0.2 * np.exp(-(((seconds % 1 - 0.7) / 0.06) ** 2))
+    independent = rng.uniform(-1.5, 1.5, (8, 1)) * beat
+    return Record("made_up", (EXPANSION @ independent).astype(np.float32), FS)
+
+
+def write_wfdb(folder, leads, fs=FS, names=LEADS):
+    wfdb.wrsamp(
+        "record", fs=fs, units=["mV"] * len(names), sig_name=list(names), write_dir=str(folder),
+        p_signal=leads.T.astype(np.float64), fmt=["16"] * len(names), adc_gain=[1000.0] * len(names),
+        baseline=[0] * len(names),
+    )  # fmt: skip
+    return folder / "record.hea"
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.3, -3.0])
+def test_a_stroke_lies_where_its_points_are(slope):
+    coverage = np.zeros((200, 60), np.float32)
+    x = np.linspace(5, 55, 300)
+    stroke(coverage, np.stack([x, 100.37 + slope * (x - 30)], axis=1), width=2.08)
+    columns = np.arange(15, 46)
+    ink = coverage[:, columns]
+    centroid = (ink * np.arange(200)[:, None]).sum(axis=0) / ink.sum(axis=0)
+    np.testing.assert_allclose(centroid, 100.37 + slope * (columns - 30), atol=0.1)
+    np.testing.assert_allclose(ink.sum(axis=0), 2.08 * np.hypot(1, slope), rtol=0.05)
+
+
+def test_flat_traces_lie_at_their_millivolts():
+    levels = np.random.default_rng(1).uniform(-0.6, 0.6, (len(LEADS), 1)).astype(np.float32)
+    leads = np.repeat(levels, 10 * FS, axis=1)
+    page = draw_page(Record("flat", leads, FS), np.random.default_rng(0), "0001")
+    empty = draw_page(Record("flat", leads + 100, FS), np.random.default_rng(0), "0001")  # beyond the paper
+    ink = (empty.image[..., 0].astype(float) - page.image[..., 0]).clip(0)  # the grid is all red
+    start = page.gridpoint_xy[0, 3, 0]
+    for row, names in enumerate((*ROWS, (RHYTHM_LEAD,))):
+        for column, lead in enumerate(names):
+            level = levels[LEADS.index(lead), 0]
+            y = ZERO_LINES_MM[row] * PAGE_PX_PER_MM + TRACE_SHIFT_PX - level * PX_PER_MV
+            left = round(float(start + column * 2.5 * MM_PER_SECOND * PAGE_PX_PER_MM)) + 150
+            rows = np.arange(round(float(y)) - 6, round(float(y)) + 7)
+            window = ink[rows, left : left + 200].sum(axis=1)
+            assert (window * rows).sum() / window.sum() == pytest.approx(y, abs=0.1)
+
+
+def test_a_step_is_drawn_at_its_time():
+    step = np.where(np.arange(10 * FS) < 4321, -0.3, 0.3).astype(np.float32)
+    page = draw_page(Record("step", np.tile(step, (12, 1)), FS), np.random.default_rng(2), "0001")
+    x = page.gridpoint_xy[0, 3, 0] + TRACE_SHIFT_PX + 4320.5 / FS * MM_PER_SECOND * PAGE_PX_PER_MM
+    y = round(ZERO_LINES_MM[3] * PAGE_PX_PER_MM) - 9  # between the grid's lines
+    columns = np.arange(round(float(x)) - 8, round(float(x)) + 9)
+    ink = 255.0 - page.image[y, columns].max(axis=1)
+    assert (ink * columns).sum() / ink.sum() == pytest.approx(x, abs=0.15)
+
+
+def test_pages_without_a_pulse_keep_the_signal_at_column_three():
+    pages = [draw_page(made_up_record(), np.random.default_rng(seed), "0001") for seed in range(12)]
+    assert {page.has_pulse for page in pages} == {True, False}
+    for page in pages:
+        first = 0 if page.has_pulse else -SQUARE_PX
+        assert page.gridpoint_xy.shape == (44, 57, 2)
+        assert page.gridpoint_xy[0, 0, 0] == pytest.approx(first, abs=1e-3)
+
+
+def dotted_page() -> Page:
+    """A white page with a disc at every grid point."""
+    image = np.full((PAGE_HEIGHT, PAGE_WIDTH, 3), 255, np.uint8)
+    for x, y in np.round(lattice(has_pulse=True).reshape(-1, 2) * 64).astype(int).tolist():
+        cv2.circle(image, (x, y), 7 * 64, (0, 0, 0), -1, cv2.LINE_AA, shift=6)
+    return Page(image, lattice(has_pulse=True), has_pulse=True)
+
+
+def find_discs(image: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """From every fifth point well inside the image to the centroid of the ink around it: (N, 2) px."""
+    ink = 255 - image.mean(axis=2)
+    reach = int(0.42 * np.linalg.norm(points[22, 29] - points[22, 28]))
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    rim = np.maximum(np.abs(x), np.abs(y)) == reach
+    plane = np.stack([x, y, np.ones_like(x)], axis=-1).astype(float)
+    fit = plane @ np.linalg.pinv(plane[rim])
+    errors = []
+    for point in points.reshape(-1, 2)[::5]:
+        column, row = np.round(point).astype(int)
+        window = ink[max(row - reach, 0) : row + reach + 1, max(column - reach, 0) : column + reach + 1]
+        if window.shape != x.shape:
+            continue
+        window = window - fit @ window[rim]
+        weight = np.where(window > 0.3 * window.max(), window, 0)
+        centroid = np.array([(weight * x).sum(), (weight * y).sum()]) / weight.sum()
+        errors.append(centroid + (column, row) - point)
+    return np.array(errors)
+
+
+@pytest.mark.parametrize(
+    ("image_type", "turn"), [(kind, index % 8) for index, kind in enumerate(IMAGE_TYPES)]
+)
+def test_labels_lie_on_the_grid_points_of_the_capture(image_type, turn):
+    taken = capture(dotted_page(), image_type, np.random.default_rng(3), turn=turn)
+    assert taken.orientation == turn
+    errors = find_discs(taken.image, taken.gridpoint_xy)
+    assert len(errors) > 400
+    np.testing.assert_allclose(np.median(errors, axis=0), 0, atol=0.05)
+    assert np.median(np.linalg.norm(errors, axis=1)) < (0.3 if image_type == "0006" else 0.1)
+
+
+@pytest.mark.parametrize("image_type", IMAGE_TYPES)
+def test_captures_have_the_sizes_of_their_type(image_type):
+    taken = synthesize(made_up_record(), image_type, np.random.default_rng(4), turn=0)
+    height, width = taken.image.shape[:2]
+    assert taken.image.dtype == np.uint8
+    assert taken.gridpoint_xy.shape == (44, 57, 2)
+    assert taken.leadpoint_xy.shape == (13, 2)
+    np.testing.assert_array_equal(taken.leadpoint_xy[-1], taken.gridpoint_xy[40, 3])
+    if image_type in FLAT_TYPES:
+        assert 1500 < height <= 1700
+        assert 2000 < width <= 2200
+    else:
+        assert max(height, width) * 3 == min(height, width) * 4
+
+
+def test_the_same_seed_gives_the_same_capture():
+    for image_type in ("0003", "0010"):
+        first, second = (synthesize(made_up_record(), image_type, np.random.default_rng(5)) for _ in range(2))
+        np.testing.assert_array_equal(first.image, second.image)
+        np.testing.assert_array_equal(first.gridpoint_xy, second.gridpoint_xy)
+
+
+def test_an_unknown_type_is_refused():
+    with pytest.raises(ValueError, match="9999"):
+        synthesize(made_up_record(), "9999", np.random.default_rng(0))
+
+
+def test_varied_records_keep_the_relations_of_the_limb_leads():
+    for seed in range(20):
+        leads = vary(made_up_record(), np.random.default_rng(seed)).leads
+        assert leads.shape == (12, 10 * FS)
+        one, two, three = leads[:3]
+        np.testing.assert_allclose(one + three, two, atol=1e-4)
+        np.testing.assert_allclose(leads[3:6].sum(axis=0), 0, atol=1e-4)
+
+
+@pytest.mark.parametrize("fs", [250, 256, 512, 1000, 1025])
+def test_resampling_keeps_what_both_rates_can_hold(fs):
+    def tones(rate: int) -> np.ndarray:
+        seconds = np.arange(10 * rate) / rate
+        return np.stack([np.sin(2 * np.pi * 7.3 * seconds), np.cos(2 * np.pi * 41.7 * seconds)])
+
+    resampled = resample(tones(FS), FS, fs)
+    assert resampled.shape == (2, 10 * fs)
+    np.testing.assert_allclose(resampled[:, fs:-fs], tones(fs)[:, fs:-fs], atol=2e-3)
+
+
+def test_records_read_back(tmp_path):
+    record = made_up_record()
+    longer = np.pad(record.leads, ((0, 0), (0, FS)))
+    path = write_wfdb(tmp_path, longer[::-1], names=LEADS[::-1])
+    assert find_records(tmp_path) == [path]
+    read = read_record(path)
+    assert (read.id, read.fs) == ("record", FS)
+    np.testing.assert_allclose(read.leads, record.leads, atol=1e-3)
+
+
+def test_bad_records_are_refused_by_name(tmp_path):
+    leads = made_up_record().leads
+    with pytest.raises(ValueError, match=r"record\.hea.*V6"):
+        read_record(write_wfdb(tmp_path, leads[:11], names=LEADS[:11]))
+    with pytest.raises(ValueError, match=r"record\.hea.*shorter"):
+        read_record(write_wfdb(tmp_path, leads[:, : 9 * FS]))
+    holed = leads.copy()
+    holed[3, 100] = np.nan
+    with pytest.raises(ValueError, match=r"record\.hea.*finite"):
+        read_record(write_wfdb(tmp_path, holed))
+    with pytest.raises(ValueError, match=r"absent\.hea"):
+        read_record(tmp_path / "absent.hea")
+
+
+def test_a_tenth_of_the_records_is_held_out():
+    share = np.mean([is_heldout(f"{number:05}_hr") for number in range(2000)])
+    assert 0.08 < share < 0.12
