@@ -1,11 +1,14 @@
 """Print how many images of each type one core draws and captures per second, and their mean size."""
 
 import argparse
+import sys
 import time
 from pathlib import Path
 
 import cv2
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.page import IMAGE_TYPES
 from synthesis import Record, synthesize

@@ -6,6 +6,9 @@ import pytest
 import wfdb
 
 from configs.page import FLAT_TYPES, IMAGE_TYPES, LEADS, PAGE_PX_PER_MM, RHYTHM_LEAD, ROWS, ZERO_LINES_MM
+from data_preparation.synthesize import synthesize_folder
+from datasets.competition import image_path, read_train_table, record_path
+from datasets.competition import read_record as read_csv_record
 from synthesis import synthesize
 from synthesis.capture import capture
 from synthesis.ink import stroke
@@ -215,3 +218,29 @@ def test_bad_records_are_refused_by_name(tmp_path):
 def test_a_tenth_of_the_records_is_held_out():
     share = np.mean([is_heldout(f"{number:05}_hr") for number in range(2000)])
     assert 0.08 < share < 0.12
+
+
+def test_a_synthetic_folder_looks_like_the_competition_and_resumes(tmp_path):
+    records, types = tmp_path / "records", ("0001", "0004")
+    records.mkdir()
+    write_wfdb(records, made_up_record().leads)
+    synthesize_folder(tmp_path / "a", records, 2, seed=7, types=types)
+    synthesize_folder(tmp_path / "b", records, 1, seed=7, types=types)
+    table = read_train_table(tmp_path / "a")
+    assert table["fs"].tolist() == [250, 256]
+    assert table["id"].str.len().isin([9, 10]).all()
+    first = table["id"][0]
+    leads = read_csv_record(record_path(tmp_path / "a", first))
+    assert np.isfinite(leads[LEADS.index(RHYTHM_LEAD)]).all()
+    assert np.isfinite(leads[0]).sum() == 625
+    for image_type in types:
+        path = image_path(tmp_path / "a", first, image_type)
+        assert path.read_bytes() == image_path(tmp_path / "b", first, image_type).read_bytes()
+        labels = np.load(path.with_suffix(".labels.npz"))
+        assert labels["gridpoint_xy"].shape == (44, 57, 2)
+        assert labels["leadpoint_xy"].shape == (13, 2)
+        assert 0 <= labels["orientation"] < 8
+    written = image_path(tmp_path / "b", first, "0001").stat().st_mtime_ns
+    synthesize_folder(tmp_path / "b", records, 2, seed=7, types=types)
+    assert image_path(tmp_path / "b", first, "0001").stat().st_mtime_ns == written
+    assert read_train_table(tmp_path / "b").equals(table)

@@ -1,0 +1,186 @@
+"""Make a training folder like the competition's of synthetic pages, with exact labels beside the images.
+
+Every record becomes OUT/train/<id>/<id>.csv, one <id>-<type>.png per image type, and <id>-<type>.labels.npz
+with gridpoint_xy (44, 57, 2) and leadpoint_xy (13, 2) float32 px of that image, orientation (0..7) and
+has_pulse. OUT/train.csv lists them. Records that are complete are left alone, so an interrupted run goes on
+where it stopped; the same seed makes the same files with any number of workers.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from configs.page import DURATION_S, IMAGE_TYPES, SAMPLING_RATES
+from datasets.competition import (
+    TRAIN_COLUMNS,
+    image_path,
+    read_train_table,
+    record_path,
+    write_record,
+    write_train_table,
+)
+from synthesis.capture import capture
+from synthesis.page import draw_page
+from synthesis.signals import deepfake_record, find_records, is_heldout, read_record, resample, vary
+from utils.files import replacing
+from utils.images import write_png
+from utils.leads import mask_to_quarters
+
+ID_RANGE = (10**8, 2**32)  # nine or ten digits, as the competition's
+
+
+@dataclass(frozen=True)
+class Task:
+    """One record to be made; `source` is a WFDB header, or None for a made-up heart."""
+
+    root: Path
+    id: str
+    source: Path | None
+    fs: int
+    types: tuple[str, ...]
+    seed: tuple[int, int]
+
+    def labels_path(self, image_type: str) -> Path:
+        return image_path(self.root, self.id, image_type).with_suffix(".labels.npz")
+
+    def is_complete(self) -> bool:
+        files = [record_path(self.root, self.id)]
+        for image_type in self.types:
+            files += [image_path(self.root, self.id, image_type), self.labels_path(image_type)]
+        return all(file.is_file() for file in files)
+
+
+def make_record(task: Task) -> None:
+    """Write a record's signals, its images and their labels; every file is whole or not there."""
+    rng = np.random.default_rng(task.seed)
+    record = vary(read_record(task.source) if task.source else deepfake_record(rng), rng)
+    record = replace(record, leads=resample(record.leads, record.fs, task.fs), fs=task.fs)
+    write_record(record_path(task.root, task.id), mask_to_quarters(record.leads), task.fs)
+    for image_type in task.types:
+        rng = np.random.default_rng((*task.seed, IMAGE_TYPES.index(image_type)))
+        page = draw_page(record, rng, image_type)
+        taken = capture(page, image_type, rng)
+        write_png(image_path(task.root, task.id, image_type), taken.image)
+        with replacing(task.labels_path(image_type)) as partial:
+            np.savez(
+                partial,
+                gridpoint_xy=taken.gridpoint_xy,
+                leadpoint_xy=taken.leadpoint_xy,
+                orientation=taken.orientation,
+                has_pulse=page.has_pulse,
+            )
+
+
+def use_one_thread() -> None:
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+
+
+def run_tasks(tasks: list[Task], workers: int) -> Iterator[None]:
+    """Make the records; one None as each is done. One worker works in this process."""
+    use_one_thread()
+    if workers == 1:
+        yield from map(make_record, tasks)
+        return
+    with ProcessPoolExecutor(workers, get_context("spawn"), use_one_thread) as pool:
+        yield from pool.map(make_record, tasks)
+
+
+def new_ids(seed: int, count: int) -> list[str]:
+    """`count` different ids; fewer of the same seed are the first of them."""
+    rng = np.random.default_rng(seed)
+    ids: dict[str, None] = {}
+    while len(ids) < count:
+        ids[str(rng.integers(*ID_RANGE))] = None
+    return list(ids)
+
+
+def find_sources(records: Path | None, part: str) -> list[Path | None]:
+    """The records to draw: those of a part below a folder, or the one None that stands for made-up hearts."""
+    if records is None:
+        if part != "all":
+            raise ValueError(f"--part {part} needs --records: made-up hearts are not divided")
+        return [None]
+    wanted = {"all": (False, True), "train": (False,), "heldout": (True,)}[part]
+    paths = [path for path in find_records(records) if is_heldout(path.stem) in wanted]
+    if not paths:
+        raise ValueError(f"{records}: no records (*.hea) of part {part!r}")
+    return paths
+
+
+def list_in_train_table(root: Path, tasks: list[Task]) -> None:
+    """Add the records to train.csv, after those that it has already."""
+    rows = [(task.id, task.fs, round(DURATION_S * task.fs)) for task in tasks]
+    table = pd.DataFrame(rows, columns=list(TRAIN_COLUMNS))
+    if (root / "train.csv").exists():
+        table = pd.concat([read_train_table(root), table]).drop_duplicates("id")
+    write_train_table(root, table)
+
+
+def synthesize_folder(
+    root: Path,
+    records: Path | None,
+    count: int,
+    seed: int,
+    types: tuple[str, ...] = IMAGE_TYPES,
+    part: str = "all",
+    workers: int = 1,
+) -> None:
+    """Make `count` records below `root`, cycling through the sources and the six sampling rates."""
+    sources = find_sources(records, part)
+    tasks = [
+        Task(
+            root,
+            record_id,
+            sources[index % len(sources)],
+            SAMPLING_RATES[index % len(SAMPLING_RATES)],
+            types,
+            (seed, index),
+        )
+        for index, record_id in enumerate(new_ids(seed, count))
+    ]
+    undone = [task for task in tasks if not task.is_complete()]
+    with tqdm(total=count, initial=count - len(undone), unit="record", disable=None) as bar:
+        for _ in run_tasks(undone, workers):
+            bar.update()
+    list_in_train_table(root, tasks)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--records", type=Path, help="folder with WFDB records (default: made-up hearts)")
+    parser.add_argument("--out", type=Path, default=Path("data"), help="default: %(default)s")
+    parser.add_argument("--count", type=int, default=100, help="records to make (default: %(default)s)")
+    parser.add_argument("--types", nargs="+", choices=IMAGE_TYPES, default=IMAGE_TYPES, metavar="TYPE")
+    parser.add_argument("--part", choices=("all", "train", "heldout"), default="all", help="of --records")
+    parser.add_argument("--workers", type=int, default=1, help="processes (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    args = parser.parse_args()
+    if min(args.count, args.workers) < 1 or args.seed < 0:
+        parser.error("--count and --workers are at least 1, --seed at least 0")
+    if args.records is not None and not args.records.is_dir():
+        parser.error(f"{args.records}: no such folder")
+    try:
+        synthesize_folder(
+            args.out, args.records, args.count, args.seed, tuple(args.types), args.part, args.workers
+        )
+    except (ValueError, ImportError, OSError) as error:
+        sys.exit(f"synthesize: {error}")
+
+
+if __name__ == "__main__":
+    main()
