@@ -1,0 +1,251 @@
+"""Straighten every training image: the rectified pages that stage 2 is trained on, and their masks.
+
+Writes for each image <id>-<type>, under OUT/stage1/rectified_kaggle_data_4400x1700/,
+  .rect.png         the rectified page, 4400 x 1700
+  .homo.npy         (3, 3) float64, px of the unturned image to px of the stage-1 frame (1440 x 1152)
+  .rotation.npy     int, the orientation 0..7: image == turn(unturned, orientation), see utils/upright.py
+  .gridpoint_xy.npy (44, 57, 2) float32, the grid in px of the unturned image
+and outcomes.csv, which has a row for each image: ok, or the reason why not. A later run goes on where
+this one stopped, and tries the failed images again. The masks go to DATA/mask_4352x1696/.
+"""
+
+import argparse
+import csv
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, fields
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from configs.page import RECTIFIED
+from datasets.competition import list_images
+from utils.checkpoint import load_network
+from utils.device import choose_device
+from utils.files import replacing
+from utils.images import read_rgb, write_png
+from utils.straighten import Straightened, Straightener
+from utils.upright import unturn
+
+CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoints"
+FOLDER = Path("stage1") / f"rectified_kaggle_data_{RECTIFIED.width}x{RECTIFIED.height}"
+LAST_FILE = ".rect.png"  # written last: an image that has it has all its files
+DEBUG_WIDTH = 1600  # px of the pictures of --debug
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A row of outcomes.csv; `outcome` is OK or the reason of the failure, the rest empty then."""
+
+    image_id: str
+    outcome: str
+    orientation: int | None = None
+    page_score: float | None = None
+    seen: int | None = None  # grid points, of 44 * 57
+    seconds: float | None = None
+
+
+OK = "ok"
+COLUMNS = [field.name for field in fields(Outcome)]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker needs beside the image: where the networks are, where they run, where results go."""
+
+    stage0: Path
+    stage1: Path
+    device: str
+    folder: Path
+    debug: bool
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Save as .npy, atomically."""
+    with replacing(path) as partial:
+        np.save(partial, array)
+
+
+@cache
+def load_straightener(stage0: Path, stage1: Path, device: str) -> Straightener:
+    """The two networks, once for each process, on one thread."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    return Straightener(load_network(stage0, 0), load_network(stage1, 1), device)
+
+
+def draw_grid(upright: np.ndarray, straightened: Straightened) -> np.ndarray:
+    """The unturned image, DEBUG_WIDTH px wide, with its grid points: green as seen, red as filled in."""
+    scale = DEBUG_WIDTH / upright.shape[1]
+    picture = cv2.resize(upright, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    points = np.round((straightened.gridpoint_xy + 0.5) * scale - 0.5).astype(int)
+    for x, y, seen in zip(*points.reshape(-1, 2).T, straightened.seen.ravel(), strict=True):
+        cv2.circle(picture, (int(x), int(y)), 2, (0, 180, 0) if seen else (255, 0, 0), -1)
+    return picture
+
+
+def prepare_image(image_id: str, path: Path, job: Job) -> Outcome:
+    """Straighten one image and write its files. Whatever goes wrong with it becomes its outcome."""
+    started = time.monotonic()
+    try:
+        straightener = load_straightener(job.stage0, job.stage1, job.device)
+        image = read_rgb(path)
+        straightened = straightener.straighten(image)
+        if job.debug:
+            upright = unturn(image, straightened.orientation)
+            write_png(job.folder / f"{image_id}.debug.png", draw_grid(upright, straightened))
+        write_array(job.folder / f"{image_id}.homo.npy", straightened.homography)
+        write_array(job.folder / f"{image_id}.rotation.npy", np.array(straightened.orientation))
+        write_array(job.folder / f"{image_id}.gridpoint_xy.npy", straightened.gridpoint_xy)
+        write_png(job.folder / f"{image_id}{LAST_FILE}", straightened.rect)
+    except Exception as error:  # one image never stops the others; its row says what happened
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        return Outcome(image_id, " ".join(f"{kind}{error}".split()) or type(error).__name__)
+    return Outcome(
+        image_id,
+        OK,
+        straightened.orientation,
+        round(straightened.page_score, 4),
+        int(straightened.seen.sum()),
+        round(time.monotonic() - started, 2),
+    )
+
+
+def read_outcomes(path: Path) -> dict[str, dict]:
+    """The last whole row of each image in outcomes.csv, by image_id; empty when there is no file.
+
+    Raises ValueError when the columns are others.
+    """
+    if not path.exists():
+        return {}
+    with path.open(newline="") as file:
+        reader = csv.DictReader(file)
+        if reader.fieldnames != COLUMNS:
+            raise ValueError(f"{path}: columns {reader.fieldnames}, not {COLUMNS}")
+        return {row["image_id"]: row for row in reader if None not in row.values()}
+
+
+def write_outcomes(path: Path, outcomes: dict[str, dict]) -> None:
+    """outcomes.csv, one row for each image, atomically."""
+    with replacing(path) as partial, partial.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(outcomes.values())
+
+
+def find_undone(images: pd.DataFrame, outcomes: dict[str, dict], folder: Path) -> list[tuple[str, Path]]:
+    """(image id, path) of the images without an `ok` row or without their last file."""
+
+    def done(image_id: str) -> bool:
+        listed = outcomes.get(image_id, {}).get("outcome") == OK
+        return listed and (folder / f"{image_id}{LAST_FILE}").exists()
+
+    tasks = zip(images["image_id"], images["path"], strict=True)
+    return [(image_id, Path(path)) for image_id, path in tasks if not done(image_id)]
+
+
+def prepare_all(tasks: list[tuple[str, Path]], job: Job, workers: int) -> Iterator[Outcome]:
+    """Outcomes of (image id, path) as they come; one worker works in this process.
+
+    When a worker dies (out of memory, say), fresh ones go on with the rest, the suspects last.
+    """
+    if workers == 1:
+        for image_id, path in tasks:
+            yield prepare_image(image_id, path, job)
+        return
+    while tasks:
+        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+        running = {pool.submit(prepare_image, *task, job): task for task in tasks}
+        unfinished = []
+        try:
+            for future in as_completed(running):
+                if isinstance(future.exception(), BrokenProcessPool):
+                    unfinished.append(running[future])
+                else:
+                    yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+        if len(unfinished) == len(tasks):
+            yield from (Outcome(image_id, "its worker died, out of memory?") for image_id, _ in tasks)
+            return
+        unfinished.sort(key=tasks.index)
+        tasks = unfinished[workers:] + unfinished[:workers]
+
+
+def prepare_inputs(images: pd.DataFrame, job: Job, workers: int) -> dict[str, str]:
+    """Straighten the images not done yet, noting each outcome at once; failures, image_id -> reason."""
+    table = job.folder / "outcomes.csv"
+    outcomes = read_outcomes(table)
+    write_outcomes(table, outcomes)
+    undone = find_undone(images, outcomes, job.folder)
+    failures = {}
+    with table.open("a", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        bar = tqdm(total=len(images), initial=len(images) - len(undone), unit="image", disable=None)
+        for outcome in prepare_all(undone, job, workers):
+            writer.writerow(asdict(outcome))
+            file.flush()
+            bar.update()
+            if outcome.outcome != OK:
+                failures[outcome.image_id] = outcome.outcome
+        bar.close()
+    write_outcomes(table, read_outcomes(table))
+    return failures
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder with train/ (default data)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("outputs"), help="folder to write to (default outputs)"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=1, help="processes, each with both networks (default 1)"
+    )
+    parser.add_argument("--device", help="cpu, cuda, ... (default: CUDA when there is one)")
+    parser.add_argument("--stage0", type=Path, default=CHECKPOINTS / "stage0.pt")
+    parser.add_argument("--stage1", type=Path, default=CHECKPOINTS / "stage1.pt")
+    parser.add_argument(
+        "--debug", action="store_true", help="a few records only, with pictures of their grids"
+    )
+    parser.add_argument("--debug-samples", type=int, default=4, help="records of --debug (default 4)")
+    args = parser.parse_args(arguments)
+    if args.workers < 1 or args.debug_samples < 1:
+        parser.error("--workers and --debug-samples must be at least 1")
+    return args
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns 0 when all images and masks are there, 1 when some failed; raises when nothing can be done."""
+    args = parse_arguments(arguments)
+    device = str(choose_device(args.device))
+    load_straightener(args.stage0, args.stage1, device)  # a bad checkpoint stops the run, not each image
+    images = list_images(args.data)
+    if args.debug:
+        images = images[images["record"].isin(images["record"].unique()[: args.debug_samples])]
+    job = Job(args.stage0, args.stage1, device, args.out / FOLDER, args.debug)
+    failures = prepare_inputs(images, job, args.workers)
+    for name, reason in failures.items():
+        print(f"failed: {name}: {reason}", file=sys.stderr)
+    print(f"{len(images) - len(failures)} of {len(images)} images straightened, in {job.folder}")
+    return int(bool(failures))
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (ValueError, OSError) as error:
+        sys.exit(f"prepare_inputs.py: {error}")

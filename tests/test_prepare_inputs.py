@@ -1,0 +1,134 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from configs.page import GRID_COLUMNS, GRID_ROWS
+from configs.stage0 import Stage0Config
+from configs.stage1 import Stage1Config
+from data_preparation import prepare_inputs as script
+from data_preparation.prepare_inputs import Job, prepare_inputs, read_outcomes
+from models.stage0 import Stage0Net
+from models.stage1 import Stage1Net
+from utils.checkpoint import save_network
+from utils.images import read_rgb, write_png
+from utils.straighten import Straightened
+from utils.upright import PageNotFound
+
+IDS = ("1006427285-0001", "1006427285-0005", "2042290760-0006")
+
+
+class StraightenerOfWhitePages:
+    """Straightens any white image; a black one has no page."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def straighten(self, image: np.ndarray) -> Straightened:
+        self.calls += 1
+        if not image.any():
+            raise PageNotFound("only 0 of 13 lead names found, 4 needed")
+        return Straightened(
+            orientation=3,
+            homography=np.eye(3),
+            gridpoint_xy=np.zeros((GRID_ROWS, GRID_COLUMNS, 2), np.float32),
+            seen=np.ones((GRID_ROWS, GRID_COLUMNS), bool),
+            px_per_mm=np.full(2, 7.9),
+            page_score=0.9,
+            markers=np.zeros((13, 2), np.float32),
+            rect=image,
+        )
+
+
+@pytest.fixture
+def images(tmp_path) -> pd.DataFrame:
+    """Three images, the second of them black."""
+    paths = [tmp_path / f"{image_id}.png" for image_id in IDS]
+    for path, brightness in zip(paths, (255, 0, 255), strict=True):
+        write_png(path, np.full((20, 30, 3), brightness, np.uint8))
+    records = [image_id.split("-")[0] for image_id in IDS]
+    return pd.DataFrame({"image_id": IDS, "record": records, "path": paths})
+
+
+@pytest.fixture
+def job(tmp_path) -> Job:
+    return Job(tmp_path / "stage0.pt", tmp_path / "stage1.pt", "cpu", tmp_path / "out", debug=False)
+
+
+@pytest.fixture
+def straightener(monkeypatch) -> StraightenerOfWhitePages:
+    straightener = StraightenerOfWhitePages()
+    monkeypatch.setattr(script, "load_straightener", lambda *_: straightener)
+    return straightener
+
+
+def test_each_image_gets_its_files_and_a_failure_is_named(images, job, straightener):
+    failures = prepare_inputs(images, job, workers=1)
+    assert list(failures) == [IDS[1]]
+    assert "0 of 13 lead names" in failures[IDS[1]]
+    for image_id in (IDS[0], IDS[2]):
+        assert (read_rgb(job.folder / f"{image_id}.rect.png") == 255).all()
+        assert int(np.load(job.folder / f"{image_id}.rotation.npy")) == 3
+        assert np.load(job.folder / f"{image_id}.homo.npy").shape == (3, 3)
+        assert np.load(job.folder / f"{image_id}.gridpoint_xy.npy").shape == (GRID_ROWS, GRID_COLUMNS, 2)
+    assert not list(job.folder.glob(f"{IDS[1]}*"))
+    assert not list(job.folder.glob("*.partial"))
+    outcomes = pd.read_csv(job.folder / "outcomes.csv", index_col="image_id")["outcome"]
+    assert list(outcomes[[IDS[0], IDS[2]]]) == ["ok", "ok"]
+    assert "lead names" in outcomes[IDS[1]]
+
+
+def test_a_second_run_does_only_what_is_missing(images, job, straightener):
+    prepare_inputs(images, job, workers=1)
+    write_png(images["path"][1], np.full((20, 30, 3), 255, np.uint8))
+    (job.folder / f"{IDS[2]}.rect.png").unlink()
+    straightener.calls = 0
+    assert prepare_inputs(images, job, workers=1) == {}
+    assert straightener.calls == 2
+    outcomes = read_outcomes(job.folder / "outcomes.csv")
+    assert {row["outcome"] for row in outcomes.values()} == {"ok"}
+    assert prepare_inputs(images, job, workers=1) == {}
+    assert straightener.calls == 2
+
+
+def test_a_row_cut_short_by_a_crash_counts_as_not_done(images, job, straightener):
+    prepare_inputs(images, job, workers=1)
+    table = job.folder / "outcomes.csv"
+    table.write_text(table.read_text().rstrip().rsplit(",", 3)[0])
+    straightener.calls = 0
+    prepare_inputs(images, job, workers=1)
+    assert straightener.calls == 2  # the row cut short, and the failure
+
+
+def test_a_foreign_table_is_refused(job):
+    job.folder.mkdir()
+    (job.folder / "outcomes.csv").write_text("id,fs\n1,2\n")
+    with pytest.raises(ValueError, match=r"outcomes\.csv: columns"):
+        read_outcomes(job.folder / "outcomes.csv")
+
+
+def test_an_unreadable_image_does_not_stop_the_others(images, job, straightener):
+    images["path"][0].write_bytes(b"not an image")
+    failures = prepare_inputs(images, job, workers=1)
+    assert set(failures) == {IDS[0], IDS[1]}
+    assert str(images["path"][0]) in failures[IDS[0]]
+
+
+def test_debug_draws_the_grid(images, job, straightener):
+    prepare_inputs(images[:1], replace(job, debug=True), workers=1)
+    assert read_rgb(job.folder / f"{IDS[0]}.debug.png").shape[1] == script.DEBUG_WIDTH
+
+
+def save_untrained(folder: Path) -> None:
+    compact = {"encoder_channels": (4, 4, 4), "decoder_channels": (4, 4)}
+    save_network(folder / "stage0.pt", Stage0Net(Stage0Config(input_width=64, **compact)), 0)
+    save_network(folder / "stage1.pt", Stage1Net(Stage1Config(**compact)), 1)
+
+
+def test_several_workers_name_every_image_that_untrained_networks_cannot_read(images, job, tmp_path):
+    save_untrained(tmp_path)
+    failures = prepare_inputs(images, job, workers=2)
+    assert set(failures) == set(IDS)
+    assert all("lead names" in reason for reason in failures.values())
