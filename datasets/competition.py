@@ -1,0 +1,176 @@
+"""The competition's folder on disk: records, images and tables, read and written.
+
+Facts: competition.md ("Data"). `root` is the folder that holds train/, test/, train.csv and test.csv.
+Whatever is wrong in a file raises ValueError with its name and the reason; writing is atomic.
+"""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from configs.page import DURATION_S, IMAGE_TYPES, LEADS
+from utils.files import replacing
+from utils.leads import check_shape, mask_to_quarters
+from utils.submission import row_ids
+
+DECIMALS = 5  # of a mV in records
+TRAIN_COLUMNS = ("id", "fs", "sig_len")
+TEST_COLUMNS = ("id", "lead", "fs", "number_of_rows")
+FOLD_COLUMNS = ("id", "fs", "sig_len", "fold")
+
+
+def record_path(root: Path, record: str) -> Path:
+    """The signals of a training record."""
+    return Path(root) / "train" / record / f"{record}.csv"
+
+
+def image_path(root: Path, record: str, image_type: str) -> Path:
+    """One of a training record's images, of a type in IMAGE_TYPES."""
+    return Path(root) / "train" / record / f"{record}-{image_type}.png"
+
+
+def list_images(root: Path) -> pd.DataFrame:
+    """The training images that are there, sorted: image_id, record, type, path."""
+    folder = Path(root) / "train"
+    rows = []
+    for path in sorted(folder.glob("*/*.png")):
+        record, _, image_type = path.stem.rpartition("-")
+        if record == path.parent.name and image_type in IMAGE_TYPES:
+            rows.append((path.stem, record, image_type, path))
+    if not rows:
+        raise ValueError(f"{folder}: no images <id>/<id>-<type>.png")
+    return pd.DataFrame(rows, columns=["image_id", "record", "type", "path"])
+
+
+def read_record(path: Path) -> np.ndarray:
+    """The signals of a record: (12, L) float32 mV in the order of LEADS, NaN where the file is blank.
+
+    A lead has to be finite in its own time, see utils.leads.lead_slice.
+    """
+    table = read_csv(path, LEADS)
+    try:
+        leads = table[list(LEADS)].to_numpy(np.float32).T
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if np.isinf(leads).any():
+        raise ValueError(f"{path}: infinite values in lead {LEADS[np.isinf(leads).any(axis=1).argmax()]}")
+    gaps = np.isnan(leads) & ~np.isnan(mask_to_quarters(np.nan_to_num(leads)))
+    if gaps.any():
+        raise ValueError(f"{path}: lead {LEADS[gaps.any(axis=1).argmax()]} is blank in its own time")
+    return np.ascontiguousarray(leads)
+
+
+def write_record(path: Path, leads: np.ndarray, fs: int) -> None:
+    """Write (12, 10 * fs) mV in the order of LEADS, blank where NaN."""
+    check_shape(leads, len(LEADS))
+    if leads.shape[1] != int(DURATION_S * fs):
+        raise ValueError(f"{path}: {leads.shape[1]} samples, not {DURATION_S:g} s at {fs} Hz")
+    if np.isinf(leads).any():
+        raise ValueError(f"{path}: infinite values")
+    table = pd.DataFrame(leads.T.astype(np.float64), columns=list(LEADS))
+    write_csv(path, table, float_format=f"%.{DECIMALS}f")
+
+
+def read_train_table(root: Path) -> pd.DataFrame:
+    """train.csv: id (str), fs (Hz), sig_len (samples)."""
+    return read_table(Path(root) / "train.csv", TRAIN_COLUMNS, key=["id"])
+
+
+def write_train_table(root: Path, rows: list[tuple[str, int, int]] | pd.DataFrame) -> None:
+    """Write train.csv of rows (id, fs, sig_len)."""
+    write_csv(Path(root) / "train.csv", pd.DataFrame(rows, columns=list(TRAIN_COLUMNS)))
+
+
+def read_test_table(path: Path) -> pd.DataFrame:
+    """test.csv: id (str), lead, fs (Hz), number_of_rows (samples asked for)."""
+    table = read_table(path, TEST_COLUMNS, key=["id", "lead"])
+    unknown = table["lead"][~table["lead"].isin(LEADS)]
+    if len(unknown):
+        raise ValueError(f"{path}: {unknown.iloc[0]!r} is not one of the leads {', '.join(LEADS)}")
+    rates = table.groupby("id")["fs"].nunique()
+    if (rates > 1).any():
+        raise ValueError(f"{path}: image {rates.index[rates > 1][0]} has more than one fs")
+    return table
+
+
+def write_test_table(path: Path, rows: list[tuple[str, str, int, int]] | pd.DataFrame) -> None:
+    """Write test.csv of rows (id, lead, fs, number_of_rows)."""
+    write_csv(path, pd.DataFrame(rows, columns=list(TEST_COLUMNS)))
+
+
+def read_folds(root: Path) -> pd.DataFrame:
+    """train_folds.csv: id (str), fs, sig_len, fold (0, 1, ...)."""
+    return read_table(Path(root) / "train_folds.csv", FOLD_COLUMNS, key=["id"])
+
+
+def write_folds(root: Path, folds: pd.DataFrame) -> None:
+    """Write train_folds.csv of the columns id, fs, sig_len, fold."""
+    write_csv(Path(root) / "train_folds.csv", folds[list(FOLD_COLUMNS)])
+
+
+def write_sample_submission(path: Path, test_table: pd.DataFrame) -> None:
+    """Write the parquet template of a submission: each id that the test table asks for, value 0."""
+    table = pd.DataFrame({"id": row_ids(test_table)}).assign(value=np.float32(0))
+    with replacing(Path(path)) as partial:
+        table.to_parquet(partial, index=False)
+
+
+def read_sample_submission(path: Path) -> pd.DataFrame:
+    """The parquet template of a submission: id (str), value."""
+    table = pd.read_parquet(path)
+    check_columns(path, list(table.columns), ("id", "value"))
+    return table
+
+
+def read_table(path: Path, columns: tuple[str, ...], key: list[str]) -> pd.DataFrame:
+    """A table whose id is text and whose numbers are whole; no `key` twice, fs and counts above 0."""
+    table = read_csv(path, columns, dtype={"id": str, "lead": str})[list(columns)]
+    for column in columns:
+        if table[column].isna().any():
+            raise ValueError(f"{path}: blank {column} in row {table[column].isna().argmax() + 1}")
+        if column in ("id", "lead"):
+            continue
+        numbers = pd.to_numeric(table[column], errors="coerce")
+        wrong = ~(numbers % 1 == 0) | (numbers < (0 if column == "fold" else 1))
+        if wrong.any():
+            value = table[column][wrong].iloc[0]
+            raise ValueError(
+                f"{path}: {column} {value!r} in row {wrong.argmax() + 1} is not a whole number above 0"
+            )
+        table[column] = numbers.astype(np.int64)
+    twice = table.duplicated(key)
+    if twice.any():
+        raise ValueError(f"{path}: {' '.join(table[twice][key].iloc[0])} twice")
+    return table
+
+
+def read_csv(path: Path, columns: tuple[str, ...], **options) -> pd.DataFrame:
+    """A CSV with rows and at least the given columns, none of them twice."""
+    path = Path(path)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            header = next(csv.reader(file), [])
+        check_columns(path, header, columns)
+        table = pd.read_csv(path, **options)
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from error
+    except (pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    if not len(table):
+        raise ValueError(f"{path}: no rows")
+    return table
+
+
+def check_columns(path: Path, header: list[str], columns: tuple[str, ...]) -> None:
+    if not header:
+        raise ValueError(f"{path}: empty file")
+    for column in columns:
+        if header.count(column) != 1:
+            raise ValueError(f"{path}: column {column} {'twice' if column in header else 'missing'}")
+
+
+def write_csv(path: Path, table: pd.DataFrame, **options) -> None:
+    with replacing(Path(path)) as partial:
+        table.to_csv(partial, index=False, **options)
