@@ -10,15 +10,25 @@ from configs.stage0 import ORIENTATIONS
 from synthesis import damage
 from synthesis.fields import multiply
 from synthesis.page import PAGE_HEIGHT, PAGE_WIDTH, Page
-from synthesis.scene import add_glare, expose, light, motion_blur, show_on_screen, table
+from synthesis.scene import (
+    add_glare,
+    expose,
+    light,
+    motion_blur,
+    show_on_screen,
+    table,
+    through_colour_filter,
+)
 from synthesis.warp import Warp, project
 from utils.upright import MIRRORED, turn_points
 from utils.upright import turn as turn_image
 
 UPRIGHT_SHARE, MIRRORED_SHARE = 0.7, 0.01
+COLOUR_FILTER_SHARE = 0.7  # of the photos of screens: those whose camera adds coloured moire
 GREY_TYPES = ("0004", "0012")
 MOULDY_TYPES = ("0011", "0012")
 CORNERS = np.array([[0, 0], [PAGE_WIDTH, 0], [PAGE_WIDTH, PAGE_HEIGHT], [0, PAGE_HEIGHT]]) - 0.5
+PAGE_SHARE = (0.5, 1.08)  # squared share of the photo's side that the page takes; above 1 it is cut off
 PHOTO_LONG_SIDES = (1344, 2048, 2592, 3264, 4032)  # px, 4:3
 PHOTO_LONG_SIDE_SHARES = (0.12, 0.2, 0.28, 0.2, 0.2)
 
@@ -158,7 +168,7 @@ def handle_paper(
             image = damage.soak(image, rng)
         displacement += damage.waves(rng.uniform(0.5, 3), 10, rng)
     if image_type == "0010":
-        folds = rng.integers(8, 40)
+        folds = rng.integers(8, 60)
         displacement += damage.waves(rng.uniform(0.5, 2.5), 14, rng)
         if rng.random() < 0.4:
             image = damage.stain(image, rng)
@@ -178,9 +188,9 @@ def viewpoint(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     corners = project(view, CORNERS)
     low, high = corners.min(axis=0), corners.max(axis=0)
     frame = np.array(size)
-    scale = (frame / (high - low)).min() * rng.uniform(0.55, 1.03) ** 0.6
+    scale = (frame / (high - low)).min() * rng.uniform(*PAGE_SHARE) ** 0.5
     room = frame - scale * (high - low)
-    shift = room * np.clip(rng.normal(0.5, 0.2, 2), 0.05, 0.95) - scale * low
+    shift = room * np.clip(rng.normal(0.5, 0.17, 2), 0.1, 0.9) - scale * low
     return np.array([[scale, 0, shift[0]], [0, scale, shift[1]], [0, 0, 1]]) @ view
 
 
@@ -206,15 +216,29 @@ def photograph_paper(
         image = cv2.GaussianBlur(image, (0, 0), 0.4 / pitch)
     sheet = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
     if image_type == "0010":
-        cv2.insertChannel(damage.missing_paper(rng), sheet, 3)
+        left = damage.missing_paper(rng)
+        fibres = cv2.erode(left, np.ones((5, 5), np.uint8)) < 128
+        sheet[fibres] = int(rng.integers(190, 250))
+        cv2.insertChannel(left, sheet, 3)
     sheet = warp.resample(sheet, cv2.INTER_LINEAR, (0, 0, 0, 0))
-    return over(sheet, table(*warp.size, rng))
+    return over(sheet, cast_shadow(sheet[..., 3], table(*warp.size, rng), rng))
+
+
+def cast_shadow(sheet: np.ndarray, ground: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Darken (H, W, 3) uint8 ground beside a sheet, given where it is as (H, W) uint8."""
+    shrink = 8
+    coarse = cv2.resize(sheet, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA)
+    offset = np.float32([[1, 0, 0], [0, 1, 0]])
+    offset[:, 2] = rng.normal(0, 6, 2)
+    coarse = cv2.warpAffine(coarse, offset, coarse.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
+    soft = cv2.GaussianBlur(coarse, (0, 0), rng.uniform(1, 8))
+    return multiply(ground, 1 - soft * np.float32(rng.uniform(0, 0.7) / 255))
 
 
 def photograph_screen(image: np.ndarray, warp: Warp, rng: np.random.Generator) -> np.ndarray:
     """A laptop that shows the page, with the rest of its screen and a dark bezel, in a dim room."""
     left, top, right, bottom = (rng.uniform(0.0, 0.12, 4) * PAGE_WIDTH).astype(int).tolist()
-    desk = rng.integers(20, 250, 3).tolist() if rng.random() < 0.4 else [int(rng.integers(20, 250))] * 3
+    desk = (rng.uniform(20, 220) + rng.uniform(0, 30, 3)).tolist()
     screen = cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=desk)
     for edge, free in ((slice(0, top), top), (slice(screen.shape[0] - bottom, None), bottom)):
         if free > 40 and rng.random() < 0.7:
@@ -225,7 +249,8 @@ def photograph_screen(image: np.ndarray, warp: Warp, rng: np.random.Generator) -
     shown, scale = show_on_screen(screen, rng.uniform(0.42, 0.7), rng)
     shown = cv2.cvtColor(shown, cv2.COLOR_RGB2RGBA)
     origin = (-left - bezel, -top - bezel)
-    return over(warp.resample(shown, cv2.INTER_LINEAR, (0, 0, 0, 0), scale, origin), table(*warp.size, rng))
+    photo = over(warp.resample(shown, cv2.INTER_LINEAR, (0, 0, 0, 0), scale, origin), table(*warp.size, rng))
+    return through_colour_filter(photo) if rng.random() < COLOUR_FILTER_SHARE else photo
 
 
 def draw_menu(bar: np.ndarray, rng: np.random.Generator) -> None:

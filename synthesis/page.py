@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from configs.page import (
+    FLAT_TYPES,
     GRID_COLUMNS,
     GRID_ROWS,
     GRID_TOP_MM,
@@ -39,9 +40,10 @@ TRACE_SHIFT_PX = -0.5
 BAR_MV = 0.35  # half the height of the bar between two leads
 NAME_BELOW_MM = (7.0, 7.0, 7.0, 8.0)  # baseline of a lead's name below the zero line, by row
 HEADER_LINES_MM = (5.7, 10.7, 15.7)  # baselines
-HEADER_COLUMNS_MM = (1.25, 75.0, 150.0)
+HEADER_COLUMNS_MM = (1.25, 76.25, 151.25)
 SCALE_TEXTS_MM = (("25mm/s", 50.0), ("10mm/mV", 100.0))
-SCALE_BASELINE_MM = 210.7
+SCALE_BASELINE_MM = 211.0
+FRAME_PX = 1.11  # of the axes' black frame, half of which lies on the paper
 
 KIT_MAJOR, KIT_MINOR = (255.0, 0.0, 0.0), (254.0, 223.0, 219.0)
 GRID_COLOURS = (  # major, minor
@@ -50,10 +52,10 @@ GRID_COLOURS = (  # major, minor
     ((240, 140, 60), (252, 220, 190)),
     ((70, 110, 220), (205, 218, 248)),
     ((40, 150, 90), (200, 232, 212)),
-    ((120, 120, 120), (215, 215, 215)),
-    ((60, 60, 60), (160, 160, 160)),
     ((160, 110, 70), (228, 210, 190)),
 )
+GREY_GRIDS = (((120, 120, 120), (215, 215, 215)), ((60, 60, 60), (150, 150, 150)))
+KIT_COLOURS_SHARE = 0.55  # of the pages other than type 0001 that have the grid of ECG-image-kit
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class Style:
     pulse_width: float = 1.125
     bar_width: float = 2.25
     bars: bool = True
+    frame: bool = True
     font: str = field(default_factory=lambda: font_names()[0])
     text_size: float = 11 * POINT_PX
     name_shift_mm: tuple[float, float] = (0.0, 0.0)
@@ -102,14 +105,18 @@ def choose_style(rng: np.random.Generator, image_type: str) -> Style:
         "text_ink": rng.uniform(0, 50),
         "snapped": bool(rng.random() < 0.6),
         "row_shift_px": rng.uniform(0, 1.2),
+        "frame": bool(rng.random() < 0.6),
         "header": bool(rng.random() < 0.9),
         "notes": bool(rng.random() < 0.9),
         "trace_width": rng.uniform(0.65, 1.0),
     }
-    if rng.random() < 0.5:
+    if rng.random() < KIT_COLOURS_SHARE:
         return Style(**look)
-    major, minor = GRID_COLOURS[rng.integers(len(GRID_COLOURS))]
-    strength = rng.uniform(0, 1) if rng.random() < 0.35 else rng.uniform(0, 0.25)  # of the minor grid
+    if image_type in FLAT_TYPES and rng.random() < 0.4:
+        major, minor = GREY_GRIDS[rng.integers(len(GREY_GRIDS))]
+    else:
+        major, minor = GRID_COLOURS[rng.integers(len(GRID_COLOURS))]
+    strength = rng.uniform(0.2, 0.75) if rng.random() < 0.4 else rng.uniform(0, 0.25)  # of the minor grid
     look |= {
         "major": tuple(np.clip(np.array(major) + rng.normal(0, 14, 3), 0, 255)),
         "minor": tuple(np.array(minor) * (1 - strength) + np.array(major) * strength),
@@ -133,6 +140,8 @@ def draw_page(record: Record, rng: np.random.Generator, image_type: str) -> Page
     style = choose_style(rng, image_type)
     has_pulse = bool(rng.random() >= NO_PULSE_SHARE)
     image = draw_grid(style, rng)
+    if style.frame:
+        draw_frame(image)
     gridpoint_xy = lattice(has_pulse)
     start = gridpoint_xy[0, SIGNAL_START_SQUARES, 0] + TRACE_SHIFT_PX
     shifts = rng.normal(0, 1, len(ZERO_LINES_MM)).clip(-2, 2) * style.row_shift_px
@@ -158,7 +167,8 @@ def lattice(has_pulse: bool) -> np.ndarray:
 def line_coverage(positions: np.ndarray, width: float, size: int) -> np.ndarray:
     """How much of each of `size` pixels the lines of `width` px around `positions` cover: (size,) of 0..1."""
     coverage = np.zeros(size, np.float32)
-    for offset in range(-2, 3):
+    reach = int(width / 2) + 1
+    for offset in range(-reach, reach + 1):
         pixel = np.round(positions).astype(int) + offset
         inside = (pixel >= 0) & (pixel < size)
         overlap = np.minimum(pixel + 0.5, positions + width / 2) - np.maximum(
@@ -197,6 +207,13 @@ def draw_grid(style: Style, rng: np.random.Generator) -> np.ndarray:
     if style.dashed_share:
         darken_lines(image, x_major, y_major, style.dashed_share, major * 0.45, rng)
     return image
+
+
+def draw_frame(image: np.ndarray) -> None:
+    """The frame of ECG-image-kit's axes along the paper's edges, in place."""
+    for edge in (image, image[::-1], image.transpose(1, 0, 2), image[:, ::-1].transpose(1, 0, 2)):
+        edge[0] = 0
+        edge[1] = np.round(edge[1] * (2 - FRAME_PX))
 
 
 def darken_lines(
@@ -243,12 +260,20 @@ def draw_traces(
             draw(x[part], record.leads[LEADS.index(lead), part], row, style.trace_width)
             if column and style.bars:
                 at = start + column * (x[-1] + x[1] - 2 * x[0]) / len(leads)
-                draw(np.array([at, at]), np.array([-BAR_MV, BAR_MV]), row, style.bar_width)
+                draw_bar(coverage, at, zero_lines[row], style.bar_width * POINT_PX)
         if has_pulse:
             seconds, pulse = calibration_pulse(record.fs)
             before = start - SQUARE_PX
             draw(before + seconds * MM_PER_SECOND * PAGE_PX_PER_MM, pulse, row, style.pulse_width)
     put_ink(image, coverage, (style.ink,) * 3)
+
+
+def draw_bar(coverage: np.ndarray, x: float, y: float, width: float) -> None:
+    """An upright bar with square ends around (x, y) px, in place."""
+    across = line_coverage(np.array([x]), width, coverage.shape[1])
+    along = line_coverage(np.array([y]), 2 * BAR_MV * MM_PER_MV * PAGE_PX_PER_MM, coverage.shape[0])
+    inked = np.ix_(np.flatnonzero(along), np.flatnonzero(across))
+    coverage[inked] = np.maximum(coverage[inked], np.outer(along[along > 0], across[across > 0]))
 
 
 def calibration_pulse(fs: int) -> tuple[np.ndarray, np.ndarray]:

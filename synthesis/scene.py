@@ -106,6 +106,14 @@ def add_glare(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return cv2.add(image, cv2.resize(added, image.shape[1::-1], interpolation=cv2.INTER_LINEAR))
 
 
+def through_colour_filter(image: np.ndarray) -> np.ndarray:
+    """What a sensor with a Bayer filter makes of (H, W, 3) uint8: each pixel sees one colour only."""
+    mosaic = image[..., 1].copy()
+    mosaic[::2, ::2] = image[::2, ::2, 0]
+    mosaic[1::2, 1::2] = image[1::2, 1::2, 2]
+    return cv2.cvtColor(mosaic, cv2.COLOR_BayerRGGB2RGB)
+
+
 NOISE_TILE = (509, 521)  # px, primes: the repeat is not seen
 
 
