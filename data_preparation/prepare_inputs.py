@@ -30,6 +30,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.page import RECTIFIED
+from data_preparation.generate_masks import generate_masks
 from datasets.competition import list_images
 from utils.checkpoint import load_network
 from utils.device import choose_device
@@ -237,11 +238,12 @@ def main(arguments: list[str] | None = None) -> int:
     if args.debug:
         images = images[images["record"].isin(images["record"].unique()[: args.debug_samples])]
     job = Job(args.stage0, args.stage1, device, args.out / FOLDER, args.debug)
+    mask_failures = generate_masks(args.data, images["record"].unique(), args.workers)
     failures = prepare_inputs(images, job, args.workers)
-    for name, reason in failures.items():
+    for name, reason in (mask_failures | failures).items():
         print(f"failed: {name}: {reason}", file=sys.stderr)
     print(f"{len(images) - len(failures)} of {len(images)} images straightened, in {job.folder}")
-    return int(bool(failures))
+    return int(bool(mask_failures or failures))
 
 
 if __name__ == "__main__":

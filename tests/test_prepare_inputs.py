@@ -9,7 +9,9 @@ from configs.page import GRID_COLUMNS, GRID_ROWS
 from configs.stage0 import Stage0Config
 from configs.stage1 import Stage1Config
 from data_preparation import prepare_inputs as script
+from data_preparation.generate_masks import mask_path
 from data_preparation.prepare_inputs import Job, prepare_inputs, read_outcomes
+from datasets.competition import image_path, record_path, write_record
 from models.stage0 import Stage0Net
 from models.stage1 import Stage1Net
 from utils.checkpoint import save_network
@@ -132,3 +134,19 @@ def test_several_workers_name_every_image_that_untrained_networks_cannot_read(im
     failures = prepare_inputs(images, job, workers=2)
     assert set(failures) == set(IDS)
     assert all("lead names" in reason for reason in failures.values())
+
+
+def test_the_script_writes_pages_and_masks_and_its_exit_code_tells_of_failures(
+    tmp_path, straightener, capsys
+):
+    record, fs = "1006427285", 500
+    leads = np.zeros((12, 10 * fs), np.float32)
+    write_record(record_path(tmp_path, record), leads, fs)
+    write_png(image_path(tmp_path, record, "0001"), np.full((20, 30, 3), 255, np.uint8))
+    arguments = ["--data", str(tmp_path), "--out", str(tmp_path / "out"), "--workers", "1", "--device", "cpu"]
+    assert script.main(arguments) == 0
+    assert mask_path(tmp_path, record).exists()
+    assert (tmp_path / "out" / script.FOLDER / f"{record}-0001.rect.png").exists()
+    write_png(image_path(tmp_path, record, "0005"), np.zeros((20, 30, 3), np.uint8))
+    assert script.main(arguments) == 1
+    assert f"failed: {record}-0005" in capsys.readouterr().err
