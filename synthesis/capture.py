@@ -29,6 +29,7 @@ GREY_TYPES = ("0004", "0012")
 MOULDY_TYPES = ("0011", "0012")
 CORNERS = np.array([[0, 0], [PAGE_WIDTH, 0], [PAGE_WIDTH, PAGE_HEIGHT], [0, PAGE_HEIGHT]]) - 0.5
 PAGE_SHARE = (0.5, 1.08)  # squared share of the photo's side that the page takes; above 1 it is cut off
+CUT_PX = 15  # of a print's margins that a scan loses at most, beyond what does not fit
 PHOTO_LONG_SIDES = (1344, 2048, 2592, 3264, 4032)  # px, 4:3
 PHOTO_LONG_SIDE_SHARES = (0.12, 0.2, 0.28, 0.2, 0.2)
 
@@ -78,6 +79,8 @@ def scan(image: np.ndarray, image_type: str, rng: np.random.Generator) -> tuple[
         damage.scribble(image, rng)
     if rng.random() < 0.5:
         image = damage.fade(image, rng.uniform(0.05, 0.45), rng)
+    if rng.random() < 0.5:
+        image = damage.speckle(image, rng.uniform(0.05, 0.3), rng)
     if image_type in MOULDY_TYPES:
         image = damage.grow_mould(image, rng)
     warp = scanner_warp(rng)
@@ -103,8 +106,7 @@ def scanner_warp(rng: np.random.Generator) -> Warp:
     stretch = 1 + rng.normal(0, 0.002, 2)
     matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * (scale * stretch)
     slack = np.array([width - PAGE_WIDTH * scale, height - PAGE_HEIGHT * scale])
-    low, high = np.minimum(-15, slack + 15), np.maximum(15, slack - 15)
-    corner = np.clip(rng.uniform(np.minimum(low, 0), np.maximum(high, 0)), -60, 80)
+    corner = rng.uniform(np.minimum(slack, 0) - CUT_PX, np.maximum(slack, 0) + CUT_PX)
     centre = np.array([PAGE_WIDTH, PAGE_HEIGHT]) / 2
     homography = np.eye(3)
     homography[:2, :2] = matrix
@@ -131,7 +133,7 @@ def photograph(image: np.ndarray, image_type: str, rng: np.random.Generator) -> 
     if not on_screen:
         image, displacement = handle_paper(image, image_type, rng)
     else:
-        displacement = damage.waves(0.0, 2, rng)
+        displacement = np.zeros((*damage.RELIEF_SHAPE, 2), np.float32)
     homography = viewpoint(size, rng)
     lens = rng.normal(0, 0.012)
     warp = Warp(homography, displacement, damage.RELIEF_CELL, damage.RELIEF_ORIGIN, lens, size)
@@ -155,7 +157,7 @@ def handle_paper(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Use a print as its type has it: the page's image, and its relief's displacement."""
     image = image.copy()
-    displacement = damage.curl(rng.uniform(0, 18), rng) + damage.waves(rng.uniform(0, 2), 6, rng)
+    displacement = damage.curl(45 * rng.uniform(0, 1) ** 1.5, rng) + damage.waves(rng.uniform(0, 2), 6, rng)
     if rng.random() < (0.15 if image_type == "0005" else 0.3):
         damage.scribble(image, rng)
     if rng.random() < 0.25:

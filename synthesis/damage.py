@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from synthesis.fields import mix, multiply, smooth_noise
+from synthesis.fields import NOISE_TILE, mix, multiply, repeat_tile, smooth_noise
 from synthesis.ink import stroke
 from synthesis.page import PAGE_HEIGHT, PAGE_WIDTH
 
@@ -75,6 +75,14 @@ def fade(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.nda
     return cv2.bitwise_not(multiply(inverted, keep))
 
 
+def speckle(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+    """The grain of a printer's raster: ink, grid and traces alike, is laid unevenly from pixel to pixel."""
+    grain = cv2.GaussianBlur(rng.normal(0, 1, NOISE_TILE).astype(np.float32), (0, 0), rng.uniform(0.4, 0.9))
+    laid = np.clip(128 * (1 + strength * (grain / grain.std() - 0.5)), 0, 255).astype(np.uint8)
+    laid = repeat_tile(cv2.merge([laid] * 3), *image.shape[:2])
+    return cv2.bitwise_not(cv2.multiply(cv2.bitwise_not(image), laid, scale=1 / 128))
+
+
 def blotch(rng: np.random.Generator, radius: float, roughness: float, shrink: int = 4) -> np.ndarray:
     """One irregular spot somewhere on the page: signed depth in radii, (H / shrink, W / shrink) float32.
 
@@ -92,7 +100,7 @@ def blotch(rng: np.random.Generator, radius: float, roughness: float, shrink: in
 
 def stain(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A spill of coffee, tea or ink with its darker rim: (H, W, 3) uint8 to the same."""
-    depth = blotch(rng, rng.uniform(60, 420), rng.uniform(0.05, 0.25))
+    depth = blotch(rng, rng.uniform(60, 420), rng.uniform(0.08, 0.4))
     body = np.clip(depth * 12, 0, 1)
     rim = np.exp(-((depth / rng.uniform(0.03, 0.1)) ** 2))
     colour = np.array([rng.uniform(0.1, 0.4), rng.uniform(0.3, 0.7), rng.uniform(0.6, 1.0)])  # absorbed

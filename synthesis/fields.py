@@ -23,6 +23,15 @@ def multiply(image: np.ndarray, gain: np.ndarray) -> np.ndarray:
     return cv2.multiply(image, fine, scale=1 / 64)
 
 
+NOISE_TILE = (509, 521)  # px, primes: the repeat is not seen
+
+
+def repeat_tile(tile: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A tile (h, w, C) laid side by side over (height, width, C), contiguous."""
+    rows, columns = -(-height // tile.shape[0]), -(-width // tile.shape[1])
+    return np.ascontiguousarray(cv2.repeat(tile, rows, columns)[:height, :width])
+
+
 def mix(image: np.ndarray, colour: tuple[float, float, float], share: np.ndarray) -> None:
     """Blend `colour` into (H, W, 3) uint8 where `share` (H, W) float32 of 0..1 is above 0.01, in place."""
     rows = np.flatnonzero(share.max(axis=1) > 0.01)

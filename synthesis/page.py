@@ -112,11 +112,9 @@ def choose_style(rng: np.random.Generator, image_type: str) -> Style:
     }
     if rng.random() < KIT_COLOURS_SHARE:
         return Style(**look)
-    if image_type in FLAT_TYPES and rng.random() < 0.4:
-        major, minor = GREY_GRIDS[rng.integers(len(GREY_GRIDS))]
-    else:
-        major, minor = GRID_COLOURS[rng.integers(len(GRID_COLOURS))]
-    strength = rng.uniform(0.2, 0.75) if rng.random() < 0.4 else rng.uniform(0, 0.25)  # of the minor grid
+    grids = GREY_GRIDS if image_type in FLAT_TYPES and rng.random() < 0.4 else GRID_COLOURS
+    major, minor = grids[rng.integers(len(grids))]
+    strength = rng.uniform(0.2, 0.8) if rng.random() < 0.4 else rng.uniform(0, 0.25)  # of the minor grid
     look |= {
         "major": tuple(np.clip(np.array(major) + rng.normal(0, 14, 3), 0, 255)),
         "minor": tuple(np.array(minor) * (1 - strength) + np.array(major) * strength),

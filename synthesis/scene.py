@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from synthesis.fields import smooth_noise
+from synthesis.fields import NOISE_TILE, repeat_tile, smooth_noise
 
 BACKGROUND_SHRINK = 4
 PAPER_SIZES = (0.3, 0.9)  # of other papers on the table, in widths of the photo
@@ -114,9 +114,6 @@ def through_colour_filter(image: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(mosaic, cv2.COLOR_BayerRGGB2RGB)
 
 
-NOISE_TILE = (509, 521)  # px, primes: the repeat is not seen
-
-
 def expose(
     image: np.ndarray, blur: float, noise: float, quality: int, rng: np.random.Generator
 ) -> np.ndarray:
@@ -136,9 +133,7 @@ def add_noise(image: np.ndarray, size: float, rng: np.random.Generator) -> np.nd
     tile = rng.normal(0, 1, (*NOISE_TILE, 1)) + 0.6 * rng.normal(0, 1, (*NOISE_TILE, 3))
     tile = cv2.GaussianBlur(tile.astype(np.float32), (0, 0), 0.5)
     tile = np.round(tile * (size / tile.std())).astype(np.int8)
-    rows, columns = -(-image.shape[0] // NOISE_TILE[0]), -(-image.shape[1] // NOISE_TILE[1])
-    noise = np.tile(tile, (rows, columns, 1))[: image.shape[0], : image.shape[1]]
-    return cv2.add(image, np.ascontiguousarray(noise), dtype=cv2.CV_8U)
+    return cv2.add(image, repeat_tile(tile, *image.shape[:2]), dtype=cv2.CV_8U)
 
 
 def motion_blur(image: np.ndarray, length: float, rng: np.random.Generator) -> np.ndarray:
