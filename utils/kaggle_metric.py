@@ -92,62 +92,78 @@ def score(solution: pd.DataFrame, submission: pd.DataFrame) -> float:
     Raises ValueError when a column, an id or a lead is missing or too many, when a value is NaN or infinite,
     when an image has more than one fs, or lead II not ten seconds.
     """
-    table = matched(solution, submission)
-    ratios = []
-    for image, page in table.groupby("image", sort=False):
-        fs = page["fs"].iloc[0]
-        leads = dict(list(page.groupby("lead", sort=False)))
-        check_page(image, page, leads, fs)
-        powers = [lead_powers(*in_order(leads[lead], f"{image}, {lead}"), fs) for lead in LEADS]
-        ratios.append(ratio_of(powers, CAP))
-    return float(to_db(np.mean(ratios)))
-
-
-def matched(solution: pd.DataFrame, submission: pd.DataFrame) -> pd.DataFrame:
-    """One table: image, row, lead, fs, label, prediction."""
     for name, frame, columns in (
         ("solution", solution, ("id", "fs", "value")),
         ("submission", submission, ("id", "value")),
     ):
-        for column in columns:
-            if column not in frame.columns:
-                raise ValueError(f"{name}: no column {column}")
-        if not len(frame):
-            raise ValueError(f"{name}: empty")
-        if not np.isfinite(pd.to_numeric(frame["value"], errors="coerce")).all():
-            raise ValueError(f"{name}: NaN or infinite values")
-        if frame["id"].duplicated().any():
-            raise ValueError(f"{name}: id {frame['id'][frame['id'].duplicated()].iloc[0]} twice")
-    predictions = submission.set_index("id")["value"]
-    for name, ids in (
-        ("missing from the submission", solution["id"][~solution["id"].isin(predictions.index)]),
-        ("not in the solution", submission["id"][~submission["id"].isin(solution["id"])]),
+        check_table(name, frame, columns)
+    predictions = matched_values(solution, submission)
+    parts = [str(row_id).rsplit("_", 2) for row_id in solution["id"]]
+    malformed = [part for part in parts if len(part) != 3 or not part[1].isdigit()]
+    if malformed:
+        raise ValueError(f"id {'_'.join(malformed[0])} is not {{image}}_{{row}}_{{lead}}")
+    images, row_numbers, leads = zip(*parts, strict=True)
+    table = pd.DataFrame(
+        {
+            "image": pd.Categorical(images),
+            "lead": pd.Categorical(leads),
+            "row": np.array(row_numbers).astype(np.int64),
+            "fs": solution["fs"].to_numpy(),
+            "label": solution["value"].to_numpy(np.float64),
+            "prediction": predictions,
+        }
+    )
+    ratios = []
+    for image, page in table.groupby("image", sort=False, observed=True):
+        signals = dict(list(page.groupby("lead", sort=False, observed=True)))
+        fs = page_rate(image, page["fs"], signals)
+        powers = [lead_powers(*in_order(signals[lead], f"{image}, {lead}"), fs) for lead in LEADS]
+        ratios.append(ratio_of(powers, CAP))
+    return float(to_db(np.mean(ratios)))
+
+
+def check_table(name: str, table: pd.DataFrame, columns: tuple[str, ...]) -> None:
+    for column in columns:
+        if column not in table.columns:
+            raise ValueError(f"{name}: no column {column}")
+    if not len(table):
+        raise ValueError(f"{name}: empty")
+    if not np.isfinite(pd.to_numeric(table["value"], errors="coerce")).all():
+        raise ValueError(f"{name}: NaN or infinite values")
+
+
+def matched_values(solution: pd.DataFrame, submission: pd.DataFrame) -> np.ndarray:
+    """The submission's values in the order of the solution's ids, (N,) float64."""
+    wanted, given = (pd.Index(table["id"].to_numpy(object)) for table in (solution, submission))
+    for name, ids in (("solution", wanted), ("submission", given)):
+        if not ids.is_unique:
+            raise ValueError(f"{name}: id {ids[ids.duplicated()][0]} twice")
+    values = submission["value"].to_numpy(np.float64)
+    if wanted.equals(given):
+        return values
+    places = given.get_indexer(wanted)
+    for what, ids in (
+        ("missing from the submission", wanted[places < 0]),
+        ("not in the solution", given[wanted.get_indexer(given) < 0]),
     ):
         if len(ids):
-            raise ValueError(f"{len(ids)} ids {name}, the first is {ids.iloc[0]}")
-    parts = solution["id"].astype(str).str.extract(r"^(?P<image>.+)_(?P<row>\d+)_(?P<lead>[^_]+)$")
-    if parts.isna().any(axis=None):
-        raise ValueError(
-            f"id {solution['id'][parts['image'].isna()].iloc[0]} is not {{image}}_{{row}}_{{lead}}"
-        )
-    return parts.assign(
-        row=parts["row"].astype(np.int64),
-        fs=solution["fs"],
-        label=pd.to_numeric(solution["value"]).astype(np.float64),
-        prediction=pd.to_numeric(predictions.reindex(solution["id"])).to_numpy(np.float64),
-    )
+            raise ValueError(f"{len(ids)} ids {what}, the first is {ids[0]}")
+    return values[places]
 
 
-def check_page(image: str, page: pd.DataFrame, leads: dict[str, pd.DataFrame], fs: float) -> None:
-    if page["fs"].nunique(dropna=False) != 1 or not fs > 0:
-        raise ValueError(f"{image}: fs has to be one number above 0, is {page['fs'].unique().tolist()}")
-    if set(leads) != set(LEADS):
-        raise ValueError(f"{image}: leads {', '.join(leads)}; expected {', '.join(LEADS)}")
-    samples = len(leads[RHYTHM_LEAD])
+def page_rate(image: str, rates: pd.Series, signals: dict[str, pd.DataFrame]) -> float:
+    """A page's sampling rate in Hz, if its leads are all there and the rate fits them."""
+    fs = rates.iloc[0]
+    if rates.nunique(dropna=False) != 1 or not fs > 0:
+        raise ValueError(f"{image}: fs has to be one number above 0, is {rates.unique().tolist()}")
+    if set(signals) != set(LEADS):
+        raise ValueError(f"{image}: leads {', '.join(signals)}; expected {', '.join(LEADS)}")
+    samples = len(signals[RHYTHM_LEAD])
     if samples // DURATION_S != fs:  # the worked examples have 12 samples at 1 Hz
         raise ValueError(
             f"{image}: lead {RHYTHM_LEAD} has {samples} samples, not {DURATION_S:g} s at {fs} Hz"
         )
+    return fs
 
 
 def in_order(lead: pd.DataFrame, name: str) -> tuple[np.ndarray, np.ndarray]:

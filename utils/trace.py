@@ -9,11 +9,12 @@ from functools import lru_cache
 import numpy as np
 from scipy.sparse import csr_array
 
-from configs.page import DURATION_S, RECTIFIED, ROWS, Canvas
+from configs.page import DURATION_S, MASK_HEIGHT, MASK_WIDTH, RECTIFIED, ROWS, Canvas
 from utils.leads import check_shape, quarter_bounds
 
 LOBES = 24  # zero crossings of the windowed sinc on either side
 KAISER_BETA = 6.0
+THICKNESS = 2.0  # px, of a trace in a mask: whole, so that the centroid is exact
 
 
 def resampling_matrix(positions: np.ndarray, length: int, step: float) -> csr_array:
@@ -105,3 +106,43 @@ def rows_from_columns(y: np.ndarray, length: int, canvas: Canvas = RECTIFIED) ->
             millivolts = (zero_line - y[row, columns].astype(np.float64)) / canvas.px_per_mv
             rows[row, start:stop] = reading_matrix(start, stop, length, canvas) @ millivolts
     return rows
+
+
+def draw_traces(
+    rows: np.ndarray, canvas: Canvas = RECTIFIED, crop: tuple[int, int] = (MASK_WIDTH, MASK_HEIGHT)
+) -> np.ndarray:
+    """Four rows (4, L) mV of ten seconds as a mask (H, W, 4) uint8, for a crop (W, H) of the canvas.
+
+    In each column a row's trace covers THICKNESS px; the pixels at its ends are weighted, 255 being full, so
+    that the centroid is the exact height. Heights beyond the crop are drawn at its edge.
+    """
+    width, height = crop
+    y = columns_from_rows(rows, canvas)[:, :width]
+    mask = np.zeros((height, width, len(rows)), np.uint8)
+    row, column = np.nonzero(np.isfinite(y))
+    centre = y[row, column].clip(THICKNESS / 2, height - 1 - THICKNESS / 2)
+    reach = int(THICKNESS / 2) + 1
+    for offset in range(-reach, reach + 1):
+        pixel = np.round(centre).astype(int) + offset
+        covered = np.clip((THICKNESS + 1) / 2 - np.abs(pixel - centre), 0, 1)
+        drawn = covered > 0
+        mask[pixel[drawn], column[drawn], row[drawn]] = np.round(255 * covered[drawn])
+    return mask
+
+
+def read_traces(mask: np.ndarray, fs: int, canvas: Canvas = RECTIFIED) -> np.ndarray:
+    """The inverse: a mask (H, W, 4) of any number type to (4, 10 * fs) float32 mV.
+
+    Columns without a trace are bridged linearly. Raises ValueError for a row without any.
+    """
+    x = np.arange(mask.shape[1])
+    y = np.empty((mask.shape[2], mask.shape[1]))
+    for row in range(len(y)):
+        weight = mask[..., row].astype(np.float32)
+        mass = weight.sum(axis=0)
+        drawn = mass > 0
+        if not drawn.any():
+            raise ValueError(f"the mask has no trace in row {row + 1}")
+        moment = np.arange(mask.shape[0], dtype=np.float64) @ weight
+        y[row] = np.interp(x, x[drawn], moment[drawn] / mass[drawn])
+    return rows_from_columns(y, int(DURATION_S * fs), canvas)

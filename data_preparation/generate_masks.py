@@ -1,0 +1,74 @@
+"""Draw every training record as the mask of its four traces: DATA/mask_4352x1696/<id>.npz.
+
+Key `mask`, (1696, 4352, 4) uint8, see utils.trace.draw_traces. A later run draws only what is missing.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from configs.page import MASK_HEIGHT, MASK_WIDTH
+from datasets.competition import read_record, record_path
+from utils.files import replacing
+from utils.leads import rows_from_leads
+from utils.trace import draw_traces
+
+FOLDER = f"mask_{MASK_WIDTH}x{MASK_HEIGHT}"
+
+
+def mask_path(data: Path, record: str) -> Path:
+    return data / FOLDER / f"{record}.npz"
+
+
+def generate_mask(data: Path, record: str) -> str | None:
+    """Write one record's mask; returns why it could not be done, None if it was."""
+    try:
+        mask = draw_traces(rows_from_leads(read_record(record_path(data, record))))
+        with replacing(mask_path(data, record)) as path:
+            np.savez_compressed(path, mask=mask)
+    except (ValueError, OSError) as error:
+        return str(error)
+    return None
+
+
+def generate_masks(data: Path, records: Iterable[str], workers: int = 1) -> dict[str, str]:
+    """Write the masks that are not there yet; returns the failures, record -> reason."""
+    missing = [record for record in records if not mask_path(data, record).exists()]
+    generate = partial(generate_mask, data)
+    with ProcessPoolExecutor(workers) as pool:  # which starts its processes when the first one is needed
+        outcomes = map(generate, missing) if workers == 1 else pool.map(generate, missing)
+        progress = tqdm(zip(missing, outcomes, strict=True), total=len(missing), unit="mask", disable=None)
+        return {record: reason for record, reason in progress if reason is not None}
+
+
+def main() -> int:
+    """Returns 0 when all masks are there, 1 when some could not be drawn."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("data", type=Path, help="folder with train/<id>/<id>.csv")
+    parser.add_argument("--workers", type=int, default=1, help="processes (default 1)")
+    args = parser.parse_args()
+    if args.workers < 1:
+        parser.error("--workers must be at least 1")
+    records = sorted(path.name for path in (args.data / "train").glob("*") if path.is_dir())
+    if not records:
+        raise ValueError(f"{args.data / 'train'}: no records")
+    failures = generate_masks(args.data, records, args.workers)
+    for record, reason in failures.items():
+        print(f"failed: {record}: {reason}", file=sys.stderr)
+    print(f"{len(records) - len(failures)} of {len(records)} masks in {args.data / FOLDER}")
+    return int(bool(failures))
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (ValueError, OSError) as error:
+        sys.exit(f"generate_masks.py: {error}")
