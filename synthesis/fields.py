@@ -27,9 +27,9 @@ NOISE_TILE = (509, 521)  # px, primes: the repeat is not seen
 
 
 def repeat_tile(tile: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A tile (h, w, C) laid side by side over (height, width, C), contiguous."""
+    """A tile (h, w, C) laid side by side over (height, width, C)."""
     rows, columns = -(-height // tile.shape[0]), -(-width // tile.shape[1])
-    return np.ascontiguousarray(cv2.repeat(tile, rows, columns)[:height, :width])
+    return cv2.repeat(tile, rows, columns)[:height, :width]
 
 
 def mix(image: np.ndarray, colour: tuple[float, float, float], share: np.ndarray) -> None:

@@ -56,7 +56,7 @@ def stroke(coverage: np.ndarray, points: np.ndarray, width: float) -> None:
 def put_ink(image: np.ndarray, coverage: np.ndarray, colour: tuple[float, float, float]) -> None:
     """Mix `colour` (RGB 0..255) into (H, W, 3) uint8 by coverage (H, W) of 0..1, in place."""
     pixels = image.reshape(-1, 3)
-    inked = np.flatnonzero(coverage)
+    inked = np.flatnonzero(coverage > 0)
     share = coverage.reshape(-1)[inked, None]
     pixels[inked] = np.round(pixels[inked] * (1 - share) + np.asarray(colour, np.float32) * share)
 

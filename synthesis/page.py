@@ -197,11 +197,10 @@ def draw_grid(style: Style, rng: np.random.Generator) -> np.ndarray:
     y_major, y_minor = grid_lines(GRID_TOP_MM * PAGE_PX_PER_MM, PAGE_HEIGHT, style)
     row = paper + (minor - paper) * x_minor[:, None]
     row += (major - row) * x_major[:, None]
-    image = np.empty((PAGE_HEIGHT, PAGE_WIDTH, 3), np.uint8)
-    image[:] = np.round(row)
-    for y in np.flatnonzero(y_major + y_minor):
-        line = row + (minor - row) * y_minor[y]
-        image[y] = np.round(line + (major - line) * y_major[y])
+    kinds, kind = np.unique(np.stack([y_minor, y_major], axis=1), axis=0, return_inverse=True)
+    rows = row + (minor - row) * kinds[:, 0, None, None]  # (kinds of row, 2200, 3)
+    rows += (major - rows) * kinds[:, 1, None, None]
+    image = np.round(rows).astype(np.uint8)[kind]
     if style.dashed_share:
         darken_lines(image, x_major, y_major, style.dashed_share, major * 0.45, rng)
     return image
