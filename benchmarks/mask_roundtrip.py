@@ -1,0 +1,47 @@
+"""How well records read back from their drawn masks, at each sampling rate: RECORDS is a folder of WFDB."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from configs.page import SAMPLING_RATES
+from synthesis.signals import find_records, read_record, resample
+from utils.kaggle_metric import image_snr, to_db
+from utils.leads import leads_from_rows, rows_from_leads
+from utils.trace import draw_traces, read_traces
+
+
+def roundtrip_ratios(paths: list[Path], fs: int) -> np.ndarray:
+    """(len(paths),) linear ratios, uncapped, of the leads read from the masks."""
+    ratios = []
+    for path in tqdm(paths, desc=f"{fs} Hz", disable=None):
+        record = read_record(path)
+        leads = resample(record.leads, record.fs, fs)
+        read = read_traces(draw_traces(rows_from_leads(leads)), fs)
+        ratios.append(image_snr(leads, leads_from_rows(read), fs, cap=None))
+    return np.array(ratios)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("records", type=Path)
+    parser.add_argument("--count", type=int, default=50)
+    args = parser.parse_args()
+    paths = find_records(args.records)
+    if not paths:
+        parser.error(f"{args.records}: no records (*.hea)")
+    chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, min(args.count, len(paths))).astype(int)]
+    print("  Hz    dB of mean  median    worst")
+    for fs in SAMPLING_RATES:
+        ratios = roundtrip_ratios(chosen, fs)
+        summary = (np.mean(ratios), np.median(ratios), np.min(ratios))
+        print(f"{fs:4d}" + "".join(f"{to_db(ratio):10.1f}" for ratio in summary))
+
+
+if __name__ == "__main__":
+    main()
