@@ -260,15 +260,29 @@ def test_jitter_false_points_and_missing_ones_leave_no_trace():
     assert grid.seen.sum() > 0.95 * visible.sum()
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_a_lattice_in_two_pieces_is_numbered_as_one(seed):
-    rng = np.random.default_rng(seed)
+@pytest.mark.parametrize("pieces", [2, 4])
+def test_a_lattice_in_pieces_is_numbered_as_one(pieces):
+    rng = np.random.default_rng(5)
     truth = bent()
-    visible = (rng.random((GRID_ROWS, GRID_COLUMNS)) > 0.1) & ((CELLS[..., 1] < 20) | (CELLS[..., 1] > 26))
+    hidden = (CELLS[..., 1] >= 20) & (CELLS[..., 1] < 27)
+    if pieces == 4:
+        hidden |= (CELLS[..., 0] >= 20) & (CELLS[..., 0] < 24)
+    visible = ~hidden & (rng.random(hidden.shape) > 0.1)
     points = truth[visible] + rng.normal(0, 0.3, (visible.sum(), 2))
     markers = truth[MARKER_ROWS, MARKER_COLUMNS] + rng.normal(0, 3, (13, 2))
     grid = decode_grid(draw_frame_map(points, 2), page_with(markers))
     assert squares_off(grid.gridpoint_xy, truth).max() < 0.15
+
+
+def test_another_grid_beside_the_page_is_left_alone():
+    truth = bent(0.3) * 0.7 + 60
+    markers = truth[MARKER_ROWS, MARKER_COLUMNS]
+    homography, _ = cv2.findHomography(markers, reference_points(np.array(LEAD_MARKER_POINTS)))
+    page = PageFound(0, markers.astype(np.float32), np.ones(13, np.float32), homography)
+    shifted = truth[:, -8:] + np.array([140, 7])  # a second sheet, half covered by the first
+    both = map_points(np.concatenate([truth.reshape(-1, 2), shifted.reshape(-1, 2)]), homography)
+    grid = decode_grid(draw_frame_map(both, 2), page)
+    assert squares_off(grid.gridpoint_xy, truth).max() < 0.1
 
 
 def test_a_torn_corner_is_filled_smoothly_and_lowers_the_score():

@@ -23,6 +23,7 @@ GRADIENT_RIDGE = 1.0  # squares^2 of labelled points' spread, below which gradie
 JUDGE_STIFFNESS = 10.0  # of the surface against which outliers are judged; it smooths over its 4th root
 FINAL_STIFFNESSES = (0.01, 0.03, 0.1, 0.3, 1.0)  # of the result, the one that predicts best
 MIN_ISLAND = 6  # points, of a patch of neighbours worth placing
+BORDER_WEIGHT = 0.1  # of the outer rows and columns, which lie on the paper's edge and are seen worse
 MARKER_WEIGHT = 0.1  # of a lead name against a grid point
 OUTLIER_SIGMAS = 4.0
 OUTLIER_SQUARES = 0.12  # never judge points stricter than this
@@ -161,8 +162,23 @@ def marker_offsets(markers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return offsets, weight
 
 
+def place_island(peaks: np.ndarray, island: np.ndarray, markers: np.ndarray) -> np.ndarray:
+    """The first island's labels (44, 57), moved by whole squares to where most lead names on it want it."""
+    expected, _ = smooth_locally(peaks[island] - REFERENCE, island >= 0, GROWTH_RADIUS)
+    misplaced = markers - (REFERENCE + expected)[MARKER_ROWS, MARKER_COLUMNS]
+    misplaced = misplaced[np.isfinite(misplaced).all(axis=1)]
+    if len(misplaced) == 0:
+        return island
+    columns, rows = np.round(np.median(misplaced, axis=0) / FRAME_PX_PER_SQUARE).astype(int)
+    return shift_cells(island, -rows, -columns)
+
+
 def join_island(peaks: np.ndarray, label: np.ndarray, island: np.ndarray, markers: np.ndarray) -> np.ndarray:
-    """The labels (44, 57) with an island's put in, moved by the squares that make the smoothest page."""
+    """The labels (44, 57) with an island's put in, moved by the squares that make the smoothest page.
+
+    Points that find no cell count as if they missed one by GROWTH_TOLERANCE.
+    """
+    points = (label >= 0).sum() + (island >= 0).sum()
 
     def strain(candidate: np.ndarray) -> float:
         offsets, weight = marker_offsets(markers)
@@ -172,7 +188,8 @@ def join_island(peaks: np.ndarray, label: np.ndarray, island: np.ndarray, marker
         misplaced = MARKER_WEIGHT * ((seen - offsets)[both] ** 2).sum()
         offsets[labelled] = seen[labelled]
         weight[labelled] = 1
-        return misplaced + smooth_offsets(offsets, weight, JUDGE_STIFFNESS)[1]
+        dropped = (points - labelled.sum()) * (GROWTH_TOLERANCE * FRAME_PX_PER_SQUARE) ** 2
+        return dropped + misplaced + smooth_offsets(offsets, weight, JUDGE_STIFFNESS)[1]
 
     candidates = [
         np.where(label >= 0, label, shift_cells(island, rows, columns))
@@ -201,9 +218,13 @@ def label_peaks(peaks: np.ndarray, markers: np.ndarray) -> np.ndarray:
     """
     if len(peaks) < MIN_SEEN:
         raise PageNotFound(f"only {len(peaks)} grid points seen, {MIN_SEEN} needed")
-    label = np.full((GRID_ROWS, GRID_COLUMNS), -1)
-    for island in find_islands(peaks, markers):
-        label = join_island(peaks, label, island, markers)
+    islands = find_islands(peaks, markers)
+    if not islands:
+        raise PageNotFound(f"none of {len(peaks)} points seen lie as on a grid")
+    label = place_island(peaks, islands[0], markers)
+    for island in islands[1:]:
+        if ((label < 0) & (island >= 0)).sum() >= MIN_ISLAND:
+            label = join_island(peaks, label, island, markers)
     label = grow_labels(peaks, label, np.ones(len(peaks), bool))
     if (label >= 0).sum() < MIN_SEEN:
         raise PageNotFound(f"only {(label >= 0).sum()} grid points lie as on a page, {MIN_SEEN} needed")
@@ -299,6 +320,8 @@ def decode_grid(probability: np.ndarray, page: PageFound) -> GridFound:
     offsets = peaks[label] - REFERENCE
     seen, residual = reject_outliers(offsets, label >= 0)
     weight = np.where(seen, peak_probability[label], 0.0)
+    weight[[0, -1]] *= BORDER_WEIGHT
+    weight[:, [0, -1]] *= BORDER_WEIGHT
     frame_xy = REFERENCE + smooth_best(offsets, weight)
     gridpoint_xy = map_points(frame_xy, np.linalg.inv(page.homography)).astype(np.float32)
     steps = (np.diff(gridpoint_xy, axis=1), np.diff(gridpoint_xy, axis=0))
