@@ -5,6 +5,8 @@ Facts and worked examples: competition.md ("Metric"), checked in tests/test_metr
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from scipy.fft import irfft, next_fast_len, rfft
 
 from configs.page import DURATION_S, LEADS, RHYTHM_LEAD
@@ -97,28 +99,16 @@ def score(solution: pd.DataFrame, submission: pd.DataFrame) -> float:
         ("submission", submission, ("id", "value")),
     ):
         check_table(name, frame, columns)
-    predictions = matched_values(solution, submission)
-    parts = [str(row_id).rsplit("_", 2) for row_id in solution["id"]]
-    malformed = [part for part in parts if len(part) != 3 or not part[1].isdigit()]
-    if malformed:
-        raise ValueError(f"id {'_'.join(malformed[0])} is not {{image}}_{{row}}_{{lead}}")
-    images, row_numbers, leads = zip(*parts, strict=True)
-    table = pd.DataFrame(
-        {
-            "image": pd.Categorical(images),
-            "lead": pd.Categorical(leads),
-            "row": np.array(row_numbers).astype(np.int64),
-            "fs": solution["fs"].to_numpy(),
-            "label": solution["value"].to_numpy(np.float64),
-            "prediction": predictions,
-        }
-    )
+    label = solution["value"].to_numpy(np.float64)
+    ids = id_array(solution)
+    prediction = submission["value"].to_numpy(np.float64)[places_of(ids, id_array(submission))]
+    fs = solution["fs"].to_numpy()
     ratios = []
-    for image, page in table.groupby("image", sort=False, observed=True):
-        signals = dict(list(page.groupby("lead", sort=False, observed=True)))
-        fs = page_rate(image, page["fs"], signals)
-        powers = [lead_powers(*in_order(signals[lead], f"{image}, {lead}"), fs) for lead in LEADS]
-        ratios.append(ratio_of(powers, CAP))
+    for image, leads in find_signals(ids).items():
+        if set(leads) != set(LEADS):
+            raise ValueError(f"{image}: leads {', '.join(sorted(leads))}; expected {', '.join(LEADS)}")
+        rate = page_rate(image, fs[np.concatenate(list(leads.values()))], len(leads[RHYTHM_LEAD]))
+        ratios.append(ratio_of([lead_powers(label[at], prediction[at], rate) for at in leads.values()], CAP))
     return float(to_db(np.mean(ratios)))
 
 
@@ -132,43 +122,56 @@ def check_table(name: str, table: pd.DataFrame, columns: tuple[str, ...]) -> Non
         raise ValueError(f"{name}: NaN or infinite values")
 
 
-def matched_values(solution: pd.DataFrame, submission: pd.DataFrame) -> np.ndarray:
-    """The submission's values in the order of the solution's ids, (N,) float64."""
-    wanted, given = (pd.Index(table["id"].to_numpy(object)) for table in (solution, submission))
-    for name, ids in (("solution", wanted), ("submission", given)):
-        if not ids.is_unique:
-            raise ValueError(f"{name}: id {ids[ids.duplicated()][0]} twice")
-    values = submission["value"].to_numpy(np.float64)
+def id_array(table: pd.DataFrame) -> pa.Array:
+    return pa.array(table["id"].astype(str).to_numpy(object), pa.large_string())
+
+
+def places_of(wanted: pa.Array, given: pa.Array) -> np.ndarray:
+    """Where each of the wanted ids is among the given ones, which have to be the same."""
     if wanted.equals(given):
-        return values
-    places = given.get_indexer(wanted)
+        return np.arange(len(wanted))
     for what, ids in (
-        ("missing from the submission", wanted[places < 0]),
-        ("not in the solution", given[wanted.get_indexer(given) < 0]),
+        ("missing from the submission", wanted.filter(pc.invert(pc.is_in(wanted, given)))),
+        ("not in the solution", given.filter(pc.invert(pc.is_in(given, wanted)))),
     ):
         if len(ids):
             raise ValueError(f"{len(ids)} ids {what}, the first is {ids[0]}")
-    return values[places]
-
-
-def page_rate(image: str, rates: pd.Series, signals: dict[str, pd.DataFrame]) -> float:
-    """A page's sampling rate in Hz, if its leads are all there and the rate fits them."""
-    fs = rates.iloc[0]
-    if rates.nunique(dropna=False) != 1 or not fs > 0:
-        raise ValueError(f"{image}: fs has to be one number above 0, is {rates.unique().tolist()}")
-    if set(signals) != set(LEADS):
-        raise ValueError(f"{image}: leads {', '.join(signals)}; expected {', '.join(LEADS)}")
-    samples = len(signals[RHYTHM_LEAD])
-    if samples // DURATION_S != fs:  # the worked examples have 12 samples at 1 Hz
+    if len(given) != len(wanted):
         raise ValueError(
-            f"{image}: lead {RHYTHM_LEAD} has {samples} samples, not {DURATION_S:g} s at {fs} Hz"
+            f"{len(given)} ids in the submission and {len(wanted)} in the solution: some are twice"
         )
-    return fs
+    return pc.index_in(wanted, given).to_numpy()
 
 
-def in_order(lead: pd.DataFrame, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Label and prediction of one lead, sorted by row; the rows have to count from 0."""
-    lead = lead.sort_values("row")
-    if not np.array_equal(lead["row"], np.arange(len(lead))):
-        raise ValueError(f"{name}: rows do not count from 0 to {len(lead) - 1}")
-    return lead["label"].to_numpy(), lead["prediction"].to_numpy()
+def find_signals(ids: pa.Array) -> dict[str, dict[str, np.ndarray]]:
+    """Image -> lead -> (n,) places of its samples among the ids {image}_{row}_{lead}, ordered by row.
+
+    Raises ValueError for an id of another form, and when the rows of a lead do not count from 0.
+    """
+    parts = pc.split_pattern(ids, "_", max_splits=2, reverse=True)
+    malformed = ids.filter(pc.not_equal(pc.list_value_length(parts), 3))
+    if len(malformed):
+        raise ValueError(f"id {malformed[0]} is not {{image}}_{{row}}_{{lead}}")
+    images, leads = (pc.list_element(parts, place).dictionary_encode() for place in (0, 2))
+    row = pc.cast(pc.list_element(parts, 1), pa.int64()).to_numpy()
+    signal = images.indices.to_numpy().astype(np.int64) * len(leads.dictionary) + leads.indices.to_numpy()
+    order = np.lexsort((row, signal))
+    starts = np.flatnonzero(np.diff(signal[order], prepend=-1))
+    signals: dict[str, dict[str, np.ndarray]] = {}
+    for places in np.split(order, starts[1:]):
+        image, lead = divmod(int(signal[places[0]]), len(leads.dictionary))
+        image, lead = images.dictionary[image].as_py(), leads.dictionary[lead].as_py()
+        if not np.array_equal(row[places], np.arange(len(places))):
+            raise ValueError(f"{image}, {lead}: rows do not count from 0 to {len(places) - 1}")
+        signals.setdefault(image, {})[lead] = places
+    return signals
+
+
+def page_rate(image: str, rates: np.ndarray, samples: int) -> float:
+    """A page's sampling rate in Hz, if it is one and fits the rhythm lead's number of samples."""
+    if not (rates[0] > 0 and (rates == rates[0]).all()):
+        raise ValueError(f"{image}: fs has to be one number above 0, is {pd.unique(rates).tolist()}")
+    if samples // DURATION_S != rates[0]:  # the worked examples have 12 samples at 1 Hz
+        seconds = f"{DURATION_S:g} s at {rates[0]} Hz"
+        raise ValueError(f"{image}: lead {RHYTHM_LEAD} has {samples} samples, not {seconds}")
+    return rates[0]
