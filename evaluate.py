@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from datasets.competition import list_images, read_record, record_path
 from tqdm import tqdm
-from utils.images import read_rgb
 
 from configs.page import PAGE_PX_PER_MM, SQUARE_MM
+from datasets.competition import list_images, read_record, record_path
 from predict import CHECKPOINTS, Digitizer, find_images
+from utils.images import read_rgb
 from utils.kaggle_metric import image_snr, to_db
 from utils.upright import unturn_points
 

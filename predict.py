@@ -13,18 +13,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from datasets.competition import read_test_table, write_record
 from tqdm import tqdm
-from utils.images import read_rgb
-from utils.submission import write_submission
 
 from configs.page import DURATION_S, LEADS, MASK_WIDTH
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT
+from datasets.competition import read_test_table, write_record
 from utils.checkpoint import CheckpointError, load_network
 from utils.decode import decode_rows
 from utils.device import choose_device
+from utils.images import read_rgb
 from utils.leads import leads_from_rows
 from utils.straighten import Straightened, Straightener
+from utils.submission import write_submission
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")

@@ -49,6 +49,10 @@ ZERO_LINES_MM = (  # from the top edge: three rows of leads, then the rhythm str
 )
 ZERO_LINE_ROWS = tuple((y - GRID_TOP_MM) / SQUARE_MM for y in ZERO_LINES_MM)  # in grid rows
 
+# matplotlib, with which ECG-image-kit prints, snaps grid lines to whole pixels but not traces: all traces lie
+# half a pixel left of and above their place on the grid (-0.48 px measured on a render).
+TRACE_SHIFT_MM = -0.5 / PAGE_PX_PER_MM
+
 # The grid points nearest to the lead names, (row, column), in the order of LEAD_MARKERS.
 LEAD_MARKERS = (*ROWS[0], *ROWS[1], *ROWS[2], "II-rhythm")
 LEAD_MARKER_POINTS = (
@@ -87,7 +91,7 @@ class Canvas:
     @property
     def signal_start(self) -> float:
         """x of time 0."""
-        return SIGNAL_START_SQUARES * self.square_width
+        return (SIGNAL_START_SQUARES + TRACE_SHIFT_MM / SQUARE_MM) * self.square_width
 
     @property
     def signal_stop(self) -> float:
@@ -97,7 +101,7 @@ class Canvas:
     @property
     def zero_lines(self) -> tuple[float, ...]:
         """y of 0 mV for the four rows."""
-        return tuple(row * self.square_height for row in ZERO_LINE_ROWS)
+        return tuple((row + TRACE_SHIFT_MM / SQUARE_MM) * self.square_height for row in ZERO_LINE_ROWS)
 
     def cropped(self, multiple: int = 32) -> tuple[int, int]:
         """(width, height) cut at the right and the bottom to multiples that networks divide."""

@@ -22,6 +22,7 @@ from configs.page import (
     ROWS,
     SIGNAL_START_SQUARES,
     SQUARE_MM,
+    TRACE_SHIFT_MM,
     ZERO_LINES_MM,
 )
 from synthesis.ink import font_names, put_ink, put_text, stroke
@@ -34,9 +35,7 @@ SMALL_SQUARES = 5  # 1 mm squares in one of 5 mm, along each side
 NO_PULSE_SHARE = 0.35
 POINT_PX = PAGE_DPI / 72
 
-# Matplotlib snaps grid lines to pixel centres but not the traces, which so come to lie half a pixel left
-# of and above the grid (measured on renders of ECG-image-kit: -0.48 px down, -0.49 px right).
-TRACE_SHIFT_PX = -0.5
+TRACE_SHIFT_PX = TRACE_SHIFT_MM * PAGE_PX_PER_MM
 BAR_MV = 0.35  # half the height of the bar between two leads
 NAME_BELOW_MM = (7.0, 7.0, 7.0, 8.0)  # baseline of a lead's name below the zero line, by row
 HEADER_LINES_MM = (5.7, 10.7, 15.7)  # baselines

@@ -7,6 +7,8 @@ from configs.stage0 import MARKER_CLASSES, Stage0Config
 from configs.stage1 import Stage1Config
 from configs.stage2 import Stage2Config
 
+FEW_MARKED = 50  # marked pixels an image counts for at least, so that one without names stays bounded
+
 
 def stage0_loss(
     output: dict, classes: torch.Tensor, turn: torch.Tensor, config: Stage0Config
@@ -15,7 +17,7 @@ def stage0_loss(
     weight = torch.full((MARKER_CLASSES,), config.marker_weight, device=classes.device)
     weight[0] = 1.0
     marker = F.cross_entropy(output["marker"].float(), classes.long(), weight=weight, reduction="none")
-    marked = (classes > 0).sum().clamp(min=1)
+    marked = (classes > 0).sum().clamp(min=classes.shape[0] * FEW_MARKED)
     orientation = F.cross_entropy(output["orientation"].float(), turn[:, 0])
     return marker.sum() / (config.marker_weight * marked) + orientation
 

@@ -1,6 +1,6 @@
 """Stage 0 decoded: which way the image is turned, and where the page's lead names are in it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -226,53 +226,58 @@ def check_page(homography: np.ndarray, shape: Shape) -> None:
         raise PageNotFound(f"the page would cover only {area:.2%} of the image")
 
 
-def orientation_of(homography: np.ndarray, inverse_centre: np.ndarray, shape: Shape) -> int:
-    """The class under which a homography from the turned image has the page upright in the unturned one.
+def locate_page(points: np.ndarray, confidence: np.ndarray, shape: Shape) -> PageFound:
+    """From lead names (13, 2) in px of an upright (height, width) image, NaN where doubtful, to the page.
 
-    inverse_centre (2,) is a point of the page in the turned image; shape that image's (height, width).
-    """
-
-    def uprightness(orientation: int) -> float:
-        back = turn_matrix(orientation, unturned_shape(orientation, shape))  # unturned px -> turned px
-        steps = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
-        start = map_points(inverse_centre, np.linalg.inv(back))
-        origin, right, down = map_points(start + steps, homography @ back)
-        right, down = right - origin, down - origin
-        return right[0] / np.linalg.norm(right) + down[1] / np.linalg.norm(down)
-
-    return max(range(ORIENTATIONS), key=uprightness)
-
-
-def locate_page(points: np.ndarray, confidence: np.ndarray, claimed: int, shape: Shape) -> PageFound:
-    """From lead names in px of the image as it is, and the orientation claimed by the head, to the page.
-
-    points (13, 2), NaN where doubtful; shape (height, width) of the image. The layout of the names decides
-    the orientation where SURE_POINTS of them agree; fewer must agree with the head. Raises PageNotFound.
+    Raises PageNotFound when they do not lie as on an upright page.
     """
     homography, inliers = fit_homography(points)
-    orientation = orientation_of(homography, points[inliers].mean(axis=0), shape)
-    if orientation != claimed and inliers.sum() < SURE_POINTS:
-        raise PageNotFound(
-            f"only {inliers.sum()} lead names agree, and they lie as in orientation {orientation} "
-            f"while the image looks like orientation {claimed}"
-        )
-    upright = unturn_points(points, orientation, shape)
-    upright[~inliers] = np.nan
-    homography, _ = fit_homography(upright)
     check_page(homography, shape)
-    return PageFound(orientation, upright, np.where(inliers, confidence, 0).astype(np.float32), homography)
+    check_upright(homography, points[inliers].mean(axis=0))
+    kept = np.where(inliers[:, None], points, np.nan).astype(np.float32)
+    return PageFound(0, kept, np.where(inliers, confidence, 0).astype(np.float32), homography)
+
+
+def check_upright(homography: np.ndarray, centre: np.ndarray) -> None:
+    """Raise PageNotFound when the page, at a point (2,) of it, is turned by more than 45 degrees."""
+    origin, right = map_points(centre + np.array([[0.0, 0.0], [1.0, 0.0]]), homography)
+    across = right - origin
+    if across[0] < abs(across[1]):
+        raise PageNotFound("the lead names lie turned")
 
 
 def find_page(image: np.ndarray, net: torch.nn.Module, device: torch.device | str = "cpu") -> PageFound:
-    """Locate the page in an (H, W, 3) uint8 RGB image of any orientation, by one run of stage 0.
+    """Locate the page in an (H, W, 3) uint8 RGB image of any orientation.
 
-    Raises PageNotFound with the reason.
+    Names are read upright. The image is tried as it is, then turned as the head says, then turned in every
+    other way; the first turn under which SURE_POINTS names lie as on a page wins, else the one with most.
+    Raises PageNotFound with the reason of the best try.
     """
-    prepared = prepare_input(image, net.config)
-    marker, orientation = run_stage0(net, prepared.tensor, torch.device(device))
-    stride = prepared.tensor.shape[-1] / marker.shape[-1]
-    points, confidence = find_markers(marker, stride, radius=2 * net.config.marker_radius)
-    return locate_page(prepared.to_image(points), confidence, int(orientation.argmax()), image.shape)
+    best, reason, claimed = None, PageNotFound("no lead names found"), 0
+    tried: set[int] = set()
+    while len(tried) < ORIENTATIONS:
+        orientation = claimed if claimed not in tried else min(set(range(ORIENTATIONS)) - tried)
+        upright = unturn(image, orientation)
+        prepared = prepare_input(upright, net.config)
+        marker, turns = run_stage0(net, prepared.tensor, torch.device(device))
+        if not tried:
+            claimed = int(turns.argmax())
+        tried.add(orientation)
+        stride = prepared.tensor.shape[-1] / marker.shape[-1]
+        points, confidence = find_markers(marker, stride, radius=2 * net.config.marker_radius)
+        try:
+            page = locate_page(prepared.to_image(points), confidence, upright.shape)
+        except PageNotFound as error:
+            reason = error if orientation == 0 else reason
+            continue
+        page = replace(page, orientation=orientation)
+        if np.isfinite(page.points[:, 0]).sum() >= SURE_POINTS:
+            return page
+        if best is None or page.confidence.sum() > best.confidence.sum():
+            best = page
+    if best is None:
+        raise reason
+    return best
 
 
 def warp_to_frame(image: np.ndarray, homography: np.ndarray) -> np.ndarray:
