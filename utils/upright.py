@@ -169,13 +169,42 @@ def find_markers(probability: np.ndarray, stride: float, radius: float) -> tuple
         if not smooth[y, x] >= MIN_CONFIDENCE:  # NaN is doubtful too
             continue
         confidence[index] = smooth[y, x]
-        for _ in range(2):  # the second window is centred better than on the peak of a plateau
-            top, left = max(round(y) - reach, 0), max(round(x) - reach, 0)
-            window = found[top : round(y) + reach + 1, left : round(x) + reach + 1]
-            weight = window.sum(dtype=np.float64)
-            y = top + window.sum(axis=1) @ np.arange(window.shape[0]) / weight
-            x = left + window.sum(axis=0) @ np.arange(window.shape[1]) / weight
-        points[index] = (np.array([x, y]) + 0.5) * stride - 0.5
+        points[index] = (climb(found, x, y, reach) + 0.5) * stride - 0.5
+    return points, confidence
+
+
+def climb(found: np.ndarray, x: float, y: float, reach: int) -> np.ndarray:
+    """The centroid (x, y) of an (h, w) map within `reach` of a place; NaN where the map is empty."""
+    for _ in range(2):  # the second window is centred better than on the peak of a plateau
+        top, left = max(round(y) - reach, 0), max(round(x) - reach, 0)
+        window = found[top : round(y) + reach + 1, left : round(x) + reach + 1]
+        weight = window.sum(dtype=np.float64)
+        if not weight > 0:
+            return np.full(2, np.nan)
+        y = top + window.sum(axis=1) @ np.arange(window.shape[0]) / weight
+        x = left + window.sum(axis=0) @ np.arange(window.shape[1]) / weight
+    return np.array([x, y])
+
+
+def find_names_near(
+    probability: np.ndarray, expected: np.ndarray, stride: float, radius: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Any lead names near where the layout expects each: as `find_markers`, given (13, 2) px of the input.
+
+    Once the page is roughly known, the place of a name says which it is better than its letters do.
+    """
+    named = 1 - probability[0]
+    points = np.full((len(LEAD_MARKERS), 2), np.nan, np.float32)
+    confidence = np.zeros(len(LEAD_MARKERS), np.float32)
+    height, width = named.shape
+    reach = max(int(np.ceil(radius / stride)), 2)
+    for index, (x, y) in enumerate((expected + 0.5) / stride - 0.5):
+        if not (0 <= x < width and 0 <= y < height):
+            continue
+        x, y = climb(named, x, y, reach)
+        if np.isfinite(x) and named[round(y), round(x)] >= MIN_CONFIDENCE:
+            points[index] = (np.array([x, y]) + 0.5) * stride - 0.5
+            confidence[index] = named[round(y), round(x)]
     return points, confidence
 
 
@@ -266,6 +295,10 @@ def find_page(image: np.ndarray, net: torch.nn.Module, device: torch.device | st
         stride = prepared.tensor.shape[-1] / marker.shape[-1]
         points, confidence = find_markers(marker, stride, radius=2 * net.config.marker_radius)
         try:
+            page = locate_page(prepared.to_image(points), confidence, upright.shape)
+            reference = map_points(reference_points(LEAD_MARKER_POINTS), np.linalg.inv(page.homography))
+            expected = (reference + 0.5) * prepared.scale - 0.5
+            points, confidence = find_names_near(marker, expected, stride, 2 * net.config.marker_radius)
             page = locate_page(prepared.to_image(points), confidence, upright.shape)
         except PageNotFound as error:
             reason = error if orientation == 0 else reason
