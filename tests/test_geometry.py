@@ -86,11 +86,11 @@ class KnownMarkers(torch.nn.Module):
     def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
         height, width = (side // self.stride for side in image.shape[-2:])
         marker = np.zeros((14, height, width), np.float32)
-        marker[0] = 9
+        marker[0] = 4
         if image.shape == self.photo.shape and torch.equal(image, self.photo):
             for index, point in enumerate((self.points + 0.5) * self.scale / self.stride - 0.5, start=1):
                 if np.isfinite(point).all():
-                    marker[index] = 20 * draw_spots(point[None], (height, width), sigma=2.5)
+                    marker[index] = 12 * draw_spots(point[None], (height, width), sigma=2.5)
         orientation = torch.nn.functional.one_hot(torch.tensor([self.claim]), 8) * 9.0
         return {"marker": torch.from_numpy(marker)[None], "orientation": orientation}
 

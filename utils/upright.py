@@ -194,6 +194,7 @@ def find_names_near(
     Once the page is roughly known, the place of a name says which it is better than its letters do.
     """
     named = 1 - probability[0]
+    named[named < MIN_CONFIDENCE] = 0
     points = np.full((len(LEAD_MARKERS), 2), np.nan, np.float32)
     confidence = np.zeros(len(LEAD_MARKERS), np.float32)
     height, width = named.shape
