@@ -89,7 +89,11 @@ class TrainStage0(Stage):
             marked = classes > 0
             hits += int((output["marker"].argmax(1) == classes)[marked].sum())
             total += int(marked.sum())
-        facts = {"loss": float(np.mean(losses)), "orientation": right / len(pages), "marker": hits / total}
+        facts = {
+            "loss": float(np.mean(losses)),
+            "orientation": right / len(pages),
+            "marker": hits / max(total, 1),
+        }
         return -facts["loss"], facts
 
 
