@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 
 .PHONY: demo test lint train
 demo: $(VENV)/.installed
-	$(BIN)/python predict.py samples/test.csv --output outputs/demo
+	$(BIN)/python predict.py samples/train/3443727300 --output outputs/demo
 	$(BIN)/python evaluate.py samples
 
 test: $(VENV)/.installed-dev
