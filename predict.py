@@ -25,6 +25,7 @@ from utils.images import read_rgb
 from utils.leads import leads_from_rows
 from utils.straighten import Straightened, Straightener
 from utils.submission import write_submission
+from utils.upright import to_tensor
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
@@ -68,9 +69,8 @@ class Digitizer:
     @torch.inference_mode()
     def trace(self, rect: np.ndarray, fs: int) -> tuple[np.ndarray, np.ndarray]:
         """A rectified page (1700, 4400, 3) to rows (4, 10 * fs) mV and their columns' confidence."""
-        page = np.ascontiguousarray(rect[CROP_TOP : CROP_TOP + INPUT_HEIGHT, :MASK_WIDTH])
-        tensor = torch.from_numpy(page).to(self.device).permute(2, 0, 1)[None].float() / 255
-        logits = self.stage2(tensor)[0]
+        page = to_tensor(rect[CROP_TOP : CROP_TOP + INPUT_HEIGHT, :MASK_WIDTH])
+        logits = self.stage2(page.to(self.device))[0]
         return decode_rows(logits, self.stage2.row_stride, int(DURATION_S * fs))
 
 

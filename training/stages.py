@@ -22,6 +22,7 @@ from utils.decode import decode_rows
 from utils.kaggle_metric import image_snr, to_db
 from utils.leads import leads_from_rows
 from utils.losses import stage0_loss, stage1_loss, stage2_loss
+from utils.upright import to_tensor
 
 VALIDATION_SEED = 1_000_003
 
@@ -60,11 +61,6 @@ class Stage:
         return pages
 
 
-def tensor_of(image: np.ndarray, device: torch.device) -> torch.Tensor:
-    """(H, W, 3) uint8 to (1, 3, H, W) float in 0..1."""
-    return torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1)[None].float() / 255
-
-
 class TrainStage0(Stage):
     number, network = 0, Stage0Net
 
@@ -81,7 +77,7 @@ class TrainStage0(Stage):
         losses = []
         for page in pages:
             image, classes, turn = page.sample
-            output = net(tensor_of(image, device))
+            output = net(to_tensor(image).to(device))
             classes = torch.from_numpy(classes)[None].to(device)
             turn = torch.from_numpy(turn)[None].to(device)
             losses.append(float(self.loss(output, classes, turn, net)))
@@ -112,7 +108,7 @@ class TrainStage1(Stage):
         losses = []
         for page in pages:
             image, target = page.sample
-            output = net(tensor_of(image, device))
+            output = net(to_tensor(image).to(device))
             losses.append(float(self.loss(output, torch.from_numpy(target)[None].to(device), net)))
         facts = {"loss": float(np.mean(losses))}
         return -facts["loss"], facts
@@ -133,7 +129,7 @@ class TrainStage2(Stage):
         """The competition's score of the decoded signals, with the true grid; by flat and photo types."""
         ratios: dict[str, list[float]] = {"score": [], "flat": [], "photo": []}
         for page in pages:
-            logits = net(tensor_of(page.page["image"], device))[0]
+            logits = net(to_tensor(page.page["image"]).to(device))[0]
             rows, _ = decode_rows(logits, net.row_stride, page.leads.shape[1])
             ratio = image_snr(page.leads, leads_from_rows(rows), page.fs)
             ratios["score"].append(ratio)

@@ -1,6 +1,5 @@
 """Networks on disk: a checkpoint holds its config beside its weights."""
 
-import os
 import pickle
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -12,6 +11,7 @@ from configs import stage0, stage1, stage2
 from models.stage0 import Stage0Net
 from models.stage1 import Stage1Net
 from models.stage2 import Stage2Net
+from utils.files import replacing
 
 NETWORKS = {
     0: (Stage0Net, stage0.Stage0Config),
@@ -91,8 +91,5 @@ def save_network(path: Path, net: nn.Module, stage: int, state: dict | None = No
 
 
 def write_torch(path: Path, contents: dict) -> None:
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    torch.save(contents, partial)
-    os.replace(partial, path)
+    with replacing(Path(path)) as partial:
+        torch.save(contents, partial)

@@ -123,7 +123,7 @@ def prepare_input(image: np.ndarray, config) -> Stage0Input:
 
 def to_tensor(image: np.ndarray) -> torch.Tensor:
     """(H, W, 3) uint8 to (1, 3, H, W) float32 in 0..1."""
-    return torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float() / 255
 
 
 @torch.inference_mode()
