@@ -42,6 +42,24 @@ class Average:
                 mean.copy_(value)
 
 
+def copy_weights(net: nn.Module, path: Path) -> None:
+    """Start from the weights of a checkpoint, as far as names and shapes agree; says what stays fresh."""
+    given = read_checkpoint(path)["state_dict"]
+    own = net.state_dict()
+    fitting = {
+        name: value.float() if value.is_floating_point() else value
+        for name, value in given.items()
+        if name in own and own[name].shape == value.shape
+    }
+    if not fitting:
+        raise CheckpointError(f"{path}: none of its weights fit this network")
+    net.load_state_dict(own | fitting)
+    fresh = sorted(set(own) - set(fitting))
+    print(
+        f"{path}: {len(fitting)} of {len(own)} tensors taken{', fresh: ' if fresh else ''}{', '.join(fresh)}"
+    )
+
+
 def learning_rate_at(progress: float, config: NetworkConfig) -> float:
     """One cycle: a linear warm-up, then a cosine to a hundredth. progress in 0..1."""
     if progress < config.warmup:
@@ -57,6 +75,8 @@ def train(stage: Stage, config: NetworkConfig, name: str, args: argparse.Namespa
     run = args.runs / name
     last, best = run / "last.pt", run / f"stage{stage.number}.pt"
     net = stage.build(config, pretrained=args.pretrained).to(device)
+    if args.init:
+        copy_weights(net, args.init)
     average = Average(net, config.ema_decay)
     optimizer = torch.optim.AdamW(net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     step, spent, best_score = 0, 0.0, -math.inf
@@ -169,6 +189,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--resume", action="store_true", help="go on from runs/<config>/last.pt")
+    parser.add_argument("--init", type=Path, help="start from the weights of this checkpoint where they fit")
     parser.add_argument("--pretrained", action="store_true", help="start from ImageNet weights")
     parser.add_argument("--debug", action="store_true", help="a few steps, everything exercised")
     return parser.parse_args()

@@ -62,6 +62,14 @@ LEAD_MARKER_POINTS = (
     (40, 3),
 )
 
+# Where the leads begin and end, at their zero lines, as fractional (row, column) of the grid: five along each
+# row of four leads, two along the rhythm strip.
+LEAD_SQUARES = DURATION_S / len(ROWS[0]) * SQUARES_PER_SECOND
+LEAD_ENDS = (
+    *((row, SIGNAL_START_SQUARES + k * LEAD_SQUARES) for row in ZERO_LINE_ROWS[:-1] for k in range(5)),
+    *((ZERO_LINE_ROWS[-1], SIGNAL_START_SQUARES + k * LEAD_SQUARES) for k in (0, 4)),
+)
+
 
 @dataclass(frozen=True)
 class Canvas:

@@ -23,10 +23,12 @@ def reference_points(rows_columns: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Stage1Config(NetworkConfig):
-    heads: tuple[str, ...] = ("gridpoint",)
+    heads: tuple[str, ...] = ("gridpoint", "leadend")
     crop: int = 448  # px, side of a training crop
     point_sigma: float = 1.6  # px of the frame, of the target around each grid point
     positive_weight: float = 8.0
+    end_sigma: float = 4.0  # px of the frame, of the target around the ends of the leads
+    end_weight: float = 2.0
 
 
 HEAD_CLASSES = {
@@ -34,6 +36,7 @@ HEAD_CLASSES = {
     "gridhline": GRID_ROWS + 1,
     "gridvline": GRID_COLUMNS + 1,
     "marker": 14,
+    "leadend": 1,  # ours: the ends of the leads on their zero lines
 }
 
 # The interface of the public weights stage1-last.checkpoint.pth (hengck23).
@@ -41,5 +44,5 @@ published = Stage1Config(
     backbone="resnet34",
     skip_stem_pool=True,
     decoder_channels=(256, 128, 64, 32),
-    heads=tuple(HEAD_CLASSES),
+    heads=("gridpoint", "gridhline", "gridvline", "marker"),
 )

@@ -28,6 +28,9 @@ class Stage2Config(NetworkConfig):
     row_coordinate: bool = True  # the coarsest features learn at which height they are
     crop_columns: int = 544  # width of a training crop
     target_sigma: float = 0.8  # of a column's target over y, in output bins
-    loss: str = "column"  # "column": cross-entropy over y and soft-argmax; "bce": plain pixels
-    argmax_weight: float = 0.2  # of the soft-argmax term, per output bin of error
-    horizontal_flip: float = 0.5
+    slope_sigma: float = 0.3  # columns: how far a stroke's place in x blurs that target
+    loss: str = "column"  # "column": the distribution over y, its mean, the metric; "bce": plain pixels
+    argmax_weight: float = 0.2  # of the mean's error, per output bin
+    steep_weight: float = 0.8  # added to a column's weight per bin that its trace rises nearby
+    noise_weight: float = 0.3  # of the metric's term
+    horizontal_flip: float = 0.1

@@ -1,16 +1,17 @@
-"""Stage 1's samples: crops of the page in the stage-1 frame, and a map of its grid points."""
+"""Stage 1's samples: crops of the page in the stage-1 frame, and maps of its grid points and lead ends."""
 
 import cv2
 import numpy as np
 
-from configs.page import LEAD_MARKER_POINTS
-from configs.stage1 import FRAME_HEIGHT, FRAME_PX_PER_SQUARE, FRAME_WIDTH, Stage1Config, reference_points
+from configs.page import LEAD_ENDS, LEAD_MARKER_POINTS
+from configs.stage1 import FRAME_HEIGHT, FRAME_WIDTH, Stage1Config, reference_points
 from datasets.augmentation import vary_colours
 from synthesis import Capture
 from synthesis.signals import Record
+from utils.rectify import lattice_at
 from utils.upright import warp_to_frame
 
-MARKER_ERROR = 0.08  # squares, of stage 0's points
+MARKER_ERROR = 0.2  # squares, of stage 0's points
 
 
 def draw_points(points: np.ndarray, side: int, sigma: float) -> np.ndarray:
@@ -29,7 +30,10 @@ def draw_points(points: np.ndarray, side: int, sigma: float) -> np.ndarray:
 
 
 class Stage1Samples:
-    """Pages warped by a homography as stage 0 would find it; each sample is a crop, coloured anew."""
+    """Pages warped by a homography as stage 0 would find it; each sample is a crop, coloured anew.
+
+    A sample is (image (crop, crop, 3) uint8, target (2, crop / stride, crop / stride) float16).
+    """
 
     def __init__(self, config: Stage1Config, stride: int):
         self.config, self.stride = config, stride
@@ -43,21 +47,22 @@ class Stage1Samples:
         height, width = capture.image.shape[:2]
         inside = ((flat[0] > 0) & (flat[0] < (width - 1, height - 1))).all(axis=1)
         image = warp_to_frame(capture.image, homography)
-        return {"image": image, "points": points[inside]}
+        ends = lattice_at(points.reshape(capture.gridpoint_xy.shape), np.array(LEAD_ENDS))
+        return {"image": image, "points": points[inside], "ends": ends}
 
     def sample(self, page: dict, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         crop = self.config.crop
         left = rng.integers(0, FRAME_WIDTH - crop + 1)
         top = rng.integers(0, FRAME_HEIGHT - crop + 1)
         image = page["image"][top : top + crop, left : left + crop]
-        points = page["points"] - (left, top)
-        if rng.random() < 0.5:
-            image, points = image[:, ::-1], (crop - 1 - points[:, 0], points[:, 1])
-            points = np.stack(points, axis=1)
-        if rng.random() < 0.5:
-            image, points = image.transpose(1, 0, 2), points[:, ::-1]
-        margin = FRAME_PX_PER_SQUARE
-        near = ((points > -margin) & (points < crop + margin)).all(axis=1)
-        output = (points[near] + 0.5) / self.stride - 0.5
-        target = draw_points(output, crop // self.stride, self.config.point_sigma / self.stride)
-        return vary_colours(np.ascontiguousarray(image), rng), target
+        target = [
+            self.draw(page["points"] - (left, top), self.config.point_sigma),
+            self.draw(page["ends"] - (left, top), self.config.end_sigma),
+        ]
+        return vary_colours(np.ascontiguousarray(image), rng), np.stack(target)
+
+    def draw(self, points: np.ndarray, sigma: float) -> np.ndarray:
+        """Points (N, 2) px of the crop as a map at the network's output stride."""
+        crop, margin = self.config.crop, 3 * sigma
+        near = points[((points > -margin) & (points < crop + margin)).all(axis=1)]
+        return draw_points((near + 0.5) / self.stride - 0.5, crop // self.stride, sigma / self.stride)

@@ -12,8 +12,9 @@ from utils.leads import rows_from_leads
 from utils.rectify import rectify_region
 from utils.trace import columns_from_rows
 
-GRID_ERROR = 0.008  # squares, of stage 1's points: independent
-GRID_DRIFT = 0.012  # squares, of stage 1's points: smooth over the page
+GRID_ERROR = 0.001  # squares, of stage 1's points: independent
+GRID_DRIFT = 0.004  # squares, of stage 1's points: smooth over the page
+SIDE = 64  # px of a sample that may lie outside the traces
 
 
 def shake_grid(gridpoint_xy: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -41,7 +42,9 @@ class Stage2Samples:
 
     def sample(self, page: dict, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         width = self.config.crop_columns
-        left = rng.integers(0, MASK_WIDTH - width + 1)
+        known = np.flatnonzero(np.isfinite(page["y"]).any(axis=0))
+        first, last = max(known[0] - SIDE, 0), min(known[-1] + 1 + SIDE, MASK_WIDTH)
+        left = rng.integers(first, last - width + 1)
         image = page["image"][:, left : left + width]
         y = page["y"][:, left : left + width]
         if rng.random() < self.config.horizontal_flip:

@@ -10,8 +10,8 @@ from models.unet import UNet
 class Stage1Net(UNet):
     """Input (B, 3, H, W) float RGB in 0..1, H and W multiples of 32.
 
-    Output a dict of logits (B, classes, H/s, W/s), one for each of the config's heads: `gridpoint`
-    (sigmoid), `gridhline`, `gridvline` and `marker` (softmax; class 0 for none).
+    Output a dict of logits (B, classes, H/s, W/s), one for each of the config's heads: `gridpoint` and
+    `leadend` (sigmoid), `gridhline`, `gridvline` and `marker` (softmax; class 0 for none).
     """
 
     def __init__(self, config: Stage1Config, pretrained: bool = False):

@@ -1,6 +1,6 @@
 """Stage 1 decoded: from a map of grid points to the lattice of the page, complete and smooth."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import cv2
@@ -10,8 +10,9 @@ from scipy.linalg import solveh_banded
 from scipy.sparse import diags_array, eye_array, kron
 from scipy.spatial import cKDTree
 
-from configs.page import GRID_COLUMNS, GRID_ROWS, LEAD_MARKER_POINTS, SQUARE_MM
+from configs.page import GRID_COLUMNS, GRID_ROWS, LEAD_ENDS, LEAD_MARKER_POINTS, SQUARE_MM
 from configs.stage1 import FRAME_PX_PER_SQUARE, FRAME_WIDTH, reference_points
+from utils.rectify import lattice_at
 from utils.upright import PageFound, PageNotFound, map_points, to_tensor, warp_to_frame
 
 PEAK_PROBABILITY = 0.2  # below it a maximum is no grid point
@@ -21,7 +22,8 @@ GROWTH_TOLERANCE = 0.35  # squares from the expected place, beyond which a peak 
 GROWTH_RADIUS = 2  # squares, over which the labelled points say where the next ones are
 GRADIENT_RIDGE = 1.0  # squares^2 of labelled points' spread, below which gradients are not believed
 JUDGE_STIFFNESS = 10.0  # of the surface against which outliers are judged; it smooths over its 4th root
-FINAL_STIFFNESSES = (0.01, 0.03, 0.1, 0.3, 1.0)  # of the result, the one that predicts best
+FINAL_STIFFNESSES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # of the result, the one that predicts best
+FREEDOM_CHARGE = 1.8  # in that cross-validation; chosen on held-out synthetic pages
 MIN_ISLAND = 6  # points, of a patch of neighbours worth placing
 BORDER_WEIGHT = 0.1  # of the outer rows and columns, which lie on the paper's edge and are seen worse
 MARKER_WEIGHT = 0.1  # of a lead name against a grid point
@@ -30,6 +32,10 @@ OUTLIER_SQUARES = 0.12  # never judge points stricter than this
 MIN_SEEN = 60  # points, of GRID_ROWS * GRID_COLUMNS
 RESIDUAL_SCALE = 0.15  # squares, at which the score's part for smoothness falls to 1/e
 MARKER_TOLERANCE = 0.5  # squares between stage 0's lead name and the lattice
+CLEAR_SHARE = 0.7  # of the grid points, seen at first look
+END_REACH = 0.25  # squares about its place in which the end of a lead is looked for
+MAX_RENUMBERING = 3  # squares by which the ends of the leads may move the numbering
+SURE_ENDS = 0.25  # mean probability of the lead ends from which on they decide
 
 CELLS = np.stack(np.indices((GRID_ROWS, GRID_COLUMNS)), axis=-1)  # (44, 57, 2) row, column
 REFERENCE = reference_points(CELLS)  # (44, 57, 2) px of the stage-1 frame
@@ -231,6 +237,32 @@ def label_peaks(peaks: np.ndarray, markers: np.ndarray) -> np.ndarray:
     return label
 
 
+def renumber(peaks: np.ndarray, label: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Labels (44, 57) moved by whole squares to where the leads begin and end.
+
+    ends (h, w) is the map of their probabilities. Lead names lie near the leads' beginnings, the ends are the
+    beginnings themselves, but a page seen in part may show few: then the numbering stays.
+    """
+    stride = FRAME_WIDTH / ends.shape[1]
+    reach = 2 * round(END_REACH * FRAME_PX_PER_SQUARE / stride) + 1
+    highest = cv2.dilate(ends.astype(np.float32), np.ones((reach, reach), np.uint8))
+    labelled = label >= 0
+    surface, _ = smooth_offsets(peaks[label] - REFERENCE, labelled.astype(np.float64), JUDGE_STIFFNESS)
+    steps = range(-MAX_RENUMBERING, MAX_RENUMBERING + 1)
+    found = {}
+    for rows in steps:
+        for columns in steps:
+            places = np.array(LEAD_ENDS) + (rows, columns)
+            places = (lattice_at(REFERENCE + surface, places) + 0.5) / stride - 0.5
+            x, y = np.round(places).astype(int).T
+            inside = (x >= 0) & (x < ends.shape[1]) & (y >= 0) & (y < ends.shape[0])
+            found[rows, columns] = float(highest[y[inside], x[inside]].sum()) / len(LEAD_ENDS)
+    rows, columns = max(found, key=found.get)
+    if found[rows, columns] < SURE_ENDS:
+        return label
+    return shift_cells(label, -rows, -columns)
+
+
 @cache
 def bending_bands() -> np.ndarray:
     """Bending energy of a surface over the lattice, as the lower bands of its matrix (row runs fastest)."""
@@ -269,17 +301,22 @@ def smooth_best(offsets: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """The thin plate of smooth_offsets with the stiffness that generalised cross-validation likes best.
 
     A curled sheet affords a stiff one, which averages the errors of many points; a crumpled one does not.
+    Neighbours err alike, so freedom is charged FREEDOM_CHARGE times (Kim and Gu 2004 charge 1.4); errors
+    have long tails, so distances are not squared and far points are weighed down.
     """
     known = weight > 0
     probe = np.random.default_rng(0).choice([-1.0, 1.0], weight.shape)
 
-    def judge(stiffness: float) -> tuple[float, np.ndarray]:
+    def judge(stiffness: float) -> tuple[float, float, np.ndarray]:
         surface, _ = smooth_offsets(np.dstack([offsets, probe]), weight, stiffness)
         freedom = (probe * surface[..., 2])[known].mean()  # share of the points: Hutchinson's trace
-        error = (weight[..., None] * (offsets - surface[..., :2]) ** 2)[known].mean()
-        return error / (1 - freedom) ** 2, surface[..., :2]
+        distance = np.linalg.norm(offsets - surface[..., :2], axis=-1)
+        error = distance[known].mean() / max(1 - FREEDOM_CHARGE * freedom, 1e-3)
+        return error, stiffness, distance
 
-    return min((judge(stiffness) for stiffness in FINAL_STIFFNESSES), key=lambda judged: judged[0])[1]
+    _, stiffness, distance = min(map(judge, FINAL_STIFFNESSES), key=lambda judged: judged[0])
+    spread = 1.5 * np.median(distance[known]) + 1e-6
+    return smooth_offsets(offsets, weight / (1 + (distance / spread) ** 2), stiffness)[0]
 
 
 def reject_outliers(offsets: np.ndarray, labelled: np.ndarray) -> tuple[np.ndarray, float]:
@@ -308,15 +345,18 @@ def score_grid(
     return float((seen.mean() * smoothness * agreeing * probability.mean()) ** 0.25)
 
 
-def decode_grid(probability: np.ndarray, page: PageFound) -> GridFound:
+def decode_grid(probability: np.ndarray, page: PageFound, ends: np.ndarray | None = None) -> GridFound:
     """The lattice from the (h, w) map of grid-point probabilities over the stage-1 frame.
 
+    ends: the (h, w) map of the leads' ends, if the network has one.
     Raises PageNotFound when too few points lie as on a page.
     """
     stride = FRAME_WIDTH / probability.shape[1]
     peaks, peak_probability = find_peaks(probability, stride)
     markers = map_points(page.points, page.homography)
     label = label_peaks(peaks, markers)
+    if ends is not None:
+        label = renumber(peaks, label, ends)
     offsets = peaks[label] - REFERENCE
     seen, residual = reject_outliers(offsets, label >= 0)
     weight = np.where(seen, peak_probability[label], 0.0)
@@ -334,10 +374,27 @@ def decode_grid(probability: np.ndarray, page: PageFound) -> GridFound:
 def find_grid(
     upright: np.ndarray, page: PageFound, net: torch.nn.Module, device: torch.device | str = "cpu"
 ) -> GridFound:
-    """The lattice of the page in the unturned (H, W, 3) uint8 image, by one run of stage 1.
+    """The lattice of the page in the unturned (H, W, 3) uint8 image.
 
-    Raises PageNotFound with the reason.
+    One run of stage 1, and where that saw less than CLEAR_SHARE of the points a second one, on the page as
+    the points seen straighten it; the better of both scores. Raises PageNotFound with the reason.
     """
+    grid = look(upright, page, net, device)
+    if grid.seen.mean() >= CLEAR_SHARE:
+        return grid
+    seen = grid.gridpoint_xy[grid.seen].astype(np.float64)
+    homography, _ = cv2.findHomography(seen, REFERENCE[grid.seen], cv2.RANSAC, FRAME_PX_PER_SQUARE)
+    if homography is None:
+        return grid
+    try:
+        again = look(upright, replace(page, homography=homography), net, device)
+    except PageNotFound:
+        return grid
+    return max(grid, again, key=lambda found: found.score)
+
+
+def look(upright: np.ndarray, page: PageFound, net: torch.nn.Module, device: torch.device | str) -> GridFound:
+    """One run of stage 1."""
     tensor = to_tensor(warp_to_frame(upright, page.homography)).to(device)
-    probability = net(tensor)["gridpoint"][0, 0].float().sigmoid()
-    return decode_grid(probability.cpu().numpy(), page)
+    maps = {head: logits[0, 0].float().sigmoid().cpu().numpy() for head, logits in net(tensor).items()}
+    return decode_grid(maps["gridpoint"], page, maps.get("leadend"))

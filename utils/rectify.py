@@ -15,6 +15,16 @@ def spline_weights(points: int, places: np.ndarray) -> np.ndarray:
     return make_interp_spline(np.arange(points), np.eye(points), k=3)(places)
 
 
+def lattice_at(lattice: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """A lattice (44, 57, 2) of coordinates at fractional (row, column) places (N, 2), bilinearly: (N, 2)."""
+    low = np.clip(np.floor(places).astype(int), 0, np.array(lattice.shape[:2]) - 2)
+    down, right = (places - low).T[:, :, None]
+    row, column = low.T
+    top = (1 - right) * lattice[row, column] + right * lattice[row, column + 1]
+    bottom = (1 - right) * lattice[row + 1, column] + right * lattice[row + 1, column + 1]
+    return (1 - down) * top + down * bottom
+
+
 def check_inputs(image: np.ndarray, gridpoint_xy: np.ndarray) -> None:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
         raise ValueError(f"image: (H, W, 3) uint8 wanted, not {image.shape} {image.dtype}")
