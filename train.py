@@ -1,4 +1,8 @@
-"""Train a stage on synthetic pages: python train.py [--stage 0|1|2|all] [--config NAME] --records DIR."""
+"""Train a stage: python train.py [--stage 0|1|2|all] [--config NAME] --records DIR | --data DIR [--fold K].
+
+With --records all stages learn from synthetic pages of those WFDB records. With --data stage 2 learns from
+the pages that prepare_inputs.py has straightened, without those of one fold, on which it is scored.
+"""
 
 import argparse
 import copy
@@ -14,7 +18,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from configs.network import NetworkConfig
-from datasets.synthetic import SyntheticPages, training_records
+from datasets.pages import PagePool, SyntheticPages, training_records
+from datasets.prepared import PreparedPages, prepared_images
 from models.imagenet import PretrainedUnavailable
 from training.stages import STAGES, Stage
 from utils.checkpoint import CheckpointError, read_checkpoint, save_network, write_torch
@@ -55,9 +60,7 @@ def copy_weights(net: nn.Module, path: Path) -> None:
         raise CheckpointError(f"{path}: none of its weights fit this network")
     net.load_state_dict(own | fitting)
     fresh = sorted(set(own) - set(fitting))
-    print(
-        f"{path}: {len(fitting)} of {len(own)} tensors taken{', fresh: ' if fresh else ''}{', '.join(fresh)}"
-    )
+    print(f"{path}: {len(fitting)} of {len(own)} tensors taken, fresh: {', '.join(fresh) or 'none'}")
 
 
 def learning_rate_at(progress: float, config: NetworkConfig) -> float:
@@ -90,12 +93,16 @@ def train(stage: Stage, config: NetworkConfig, name: str, args: argparse.Namespa
         print(f"resumed {last} at step {step}, {spent / 60:.1f} min")
 
     samples = stage.samples(net)
-    pages = SyntheticPages(
-        training_records(args.records), samples, config.echo, config.pool, args.seed + step
-    )
+    if args.data:
+        shown, held = prepared_images(args.data, args.outputs, args.fold)
+        source = PreparedPages(shown)
+        validation = stage.prepared_validation(args.data, held, args.validation_pages)
+    else:
+        source = SyntheticPages(training_records(args.records), samples)
+        validation = stage.validation(args.records, args.validation_pages)
+    pages = PagePool(source, samples, config.echo, config.pool, args.seed + step)
     workers = {"prefetch_factor": 4, "persistent_workers": True} if args.workers else {}
     loader = DataLoader(pages, config.batch_size, num_workers=args.workers, drop_last=True, **workers)
-    validation = stage.validation(args.records, args.validation_pages)
 
     def save() -> None:
         contents = {
@@ -170,12 +177,18 @@ def train(stage: Stage, config: NetworkConfig, name: str, args: argparse.Namespa
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--stage", default="2", choices=["0", "1", "2", "all"])
     parser.add_argument(
         "--config", help="module of configs/ with a `config` (default: the shipped network's)"
     )
-    parser.add_argument("--records", type=Path, required=True, help="folder with WFDB records (*.hea)")
+    pages = parser.add_mutually_exclusive_group(required=True)
+    pages.add_argument("--records", type=Path, help="folder with WFDB records (*.hea)")
+    pages.add_argument("--data", type=Path, help="folder with train/, train_folds.csv and the masks")
+    parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="where prepare_inputs.py wrote")
+    parser.add_argument("--fold", type=int, default=0, help="of --data: held back for validation (default 0)")
     parser.add_argument(
         "--runs", type=Path, default=Path("runs"), help="folder for <config>/last.pt, stageN.pt"
     )
@@ -192,7 +205,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--init", type=Path, help="start from the weights of this checkpoint where they fit")
     parser.add_argument("--pretrained", action="store_true", help="start from ImageNet weights")
     parser.add_argument("--debug", action="store_true", help="a few steps, everything exercised")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.data and args.stage != "2":
+        parser.error("--data has no labels for stages 0 and 1: train them with --records")
+    return args
 
 
 def main() -> None:

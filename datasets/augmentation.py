@@ -1,5 +1,7 @@
 """What happens to the colours of a training image; geometry belongs to the stage that knows its labels."""
 
+from functools import cache
+
 import cv2
 import numpy as np
 
@@ -25,3 +27,28 @@ def vary_colours(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         _, code = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
         image = cv2.imdecode(code, cv2.IMREAD_COLOR)
     return image
+
+
+@cache
+def capture_faults():
+    """What cameras and scanners add, which drawn pages have of themselves (synthesis/)."""
+    import albumentations as A  # here, so that training on drawn pages does without it
+
+    return A.Compose(
+        [
+            A.OneOf([A.MotionBlur(blur_limit=(3, 5)), A.Defocus(radius=(1, 2))], p=0.15),
+            A.ISONoise(p=0.2),
+            A.RandomShadow(shadow_roi=(0, 0, 1, 1), p=0.15),
+            A.CoarseDropout(
+                num_holes_range=(1, 6), hole_height_range=(8, 60), hole_width_range=(8, 60), p=0.15
+            ),
+            A.ImageCompression(quality_range=(40, 95), p=0.3),
+        ]
+    )
+
+
+def vary_capture(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Blur, sensor noise, shadow, holes and JPEG, each sometimes: (H, W, 3) uint8 to the same."""
+    faults = capture_faults()
+    faults.set_random_seed(int(rng.integers(2**31)))
+    return faults(image=image)["image"]

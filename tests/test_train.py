@@ -9,12 +9,29 @@ import pytest
 import torch
 import wfdb
 
-from configs.page import LEADS
+from configs.page import LEADS, MASK_WIDTH, RECTIFIED
 from configs.stage2 import INPUT_HEIGHT, Stage2Config
+from data_preparation.generate_masks import generate_masks
+from data_preparation.make_folds import make_folds
+from data_preparation.prepare_inputs import FOLDER, LAST_FILE
+from datasets.competition import (
+    image_path,
+    read_record,
+    read_train_table,
+    record_path,
+    write_folds,
+    write_record,
+    write_train_table,
+)
+from datasets.prepared import PreparedPages, prepared_images
+from datasets.stage2 import target_columns
 from synthesis.signals import is_heldout
-from train import Average, learning_rate_at
-from utils.checkpoint import load_network
-from utils.losses import stage2_loss
+from train import Average, copy_weights, learning_rate_at
+from utils.checkpoint import CheckpointError, load_network
+from utils.images import write_png
+from utils.leads import rows_from_leads
+from utils.losses import local_range, stage2_loss
+from utils.trace import draw_traces
 
 ROOT = Path(__file__).parent.parent
 
@@ -49,6 +66,68 @@ def test_each_stage_trains_validates_saves_and_resumes(stage, tmp_path):
     assert "at step 3" in again.stdout
 
 
+def write_prepared(data: Path, outputs: Path) -> None:
+    """Two records of one image each as prepare_inputs.py leaves them, in two folds."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for record in ("1", "2"):
+        leads = 0.1 * rng.normal(size=(12, 2500)).cumsum(axis=1).clip(-20, 20).astype(np.float32)
+        write_record(record_path(data, record), leads, 250)
+        write_png(image_path(data, record, "0001"), np.full((8, 8, 3), 255, np.uint8))
+        rect = np.full((RECTIFIED.height, RECTIFIED.width, 3), 255, np.uint8)
+        mask = draw_traces(rows_from_leads(leads))
+        rect[: mask.shape[0], : mask.shape[1]] -= mask.max(axis=2, keepdims=True)
+        write_png(outputs / FOLDER / f"{record}-0001{LAST_FILE}", rect)
+        rows.append((record, 250, 2500))
+    write_train_table(data, rows)
+    write_folds(data, make_folds(read_train_table(data), 2, seed=0))
+    assert not generate_masks(data, ["1", "2"])
+
+
+def run_train(*arguments: object) -> subprocess.CompletedProcess:
+    command = [sys.executable, "train.py", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+def test_stage_2_trains_on_prepared_pages_and_is_scored_on_the_fold_held_back(tmp_path):
+    data, outputs = tmp_path / "data", tmp_path / "outputs"
+    write_prepared(data, outputs)
+    where = ["--data", data, "--outputs", outputs, "--runs", tmp_path / "runs", "--debug", "--device", "cpu"]
+    result = run_train(*where, "--fold", 1)
+    assert result.returncode == 0, result.stderr
+    assert "validation: score" in result.stdout
+    load_network(tmp_path / "runs" / "compact" / "stage2.pt", 2)
+    for wrong, message in ((["--fold", 2], "no fold 2"), (["--stage", 1], "no labels for stages 0 and 1")):
+        result = run_train(*where, *wrong)
+        assert result.returncode != 0
+        assert message in result.stderr
+        assert "Traceback" not in result.stderr
+    next((outputs / FOLDER).glob("*.png")).unlink()
+    assert "run prepare_inputs.py" in run_train(*where).stderr
+
+
+def test_prepared_pages_give_the_heights_that_their_signals_have(tmp_path):
+    write_prepared(tmp_path / "data", tmp_path / "outputs")
+    shown, held = prepared_images(tmp_path / "data", tmp_path / "outputs", fold=0)
+    assert len(shown) == len(held) == 1
+    page = PreparedPages(shown)(np.random.default_rng(0))
+    truth = target_columns(read_record(record_path(tmp_path / "data", shown["record"].iloc[0])))
+    assert page["image"].shape == (INPUT_HEIGHT, MASK_WIDTH, 3)
+    assert (np.isfinite(page["y"]) == np.isfinite(truth)).all()
+    inside = np.isfinite(truth) & (truth > 0) & (truth < INPUT_HEIGHT - 5)
+    np.testing.assert_allclose(page["y"][inside], truth[inside], atol=0.05)
+
+
+def test_weights_of_another_checkpoint_are_taken_where_they_fit(tmp_path, capsys):
+    torch.save({"state_dict": {"weight": torch.ones(2, 2), "bias": torch.ones(3)}}, tmp_path / "some.pt")
+    net = torch.nn.Linear(2, 2)
+    copy_weights(net, tmp_path / "some.pt")
+    assert (net.weight == 1).all()
+    assert "1 of 2 tensors taken, fresh: bias" in capsys.readouterr().out
+    with pytest.raises(CheckpointError, match=r"some\.pt: none"):
+        copy_weights(torch.nn.Linear(5, 7), tmp_path / "some.pt")
+
+
 def test_a_folder_without_records_is_named(tmp_path):
     command = [sys.executable, "train.py", "--records", str(tmp_path), "--runs", str(tmp_path)]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -71,6 +150,13 @@ def test_the_column_loss_is_least_at_the_truth():
     assert min(losses) == losses[2]
     assert losses[0] > losses[1]
     assert losses[4] > losses[3]
+
+
+def test_the_rise_of_a_trace_is_its_range_nearby():
+    y = torch.tensor([[[0.0, 0, 0, 5, 5, 5, torch.nan, 9]]])
+    expected = torch.tensor([[[0.0, 0, 5, 5, 0, 0]]])
+    torch.testing.assert_close(local_range(y, 1)[..., :6], expected)
+    assert torch.isfinite(local_range(y, 1)).all()
 
 
 def test_columns_without_a_trace_do_not_count():

@@ -6,10 +6,14 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 
-from configs.page import FLAT_TYPES, IMAGE_TYPES
+from configs.page import DURATION_S, FLAT_TYPES, IMAGE_TYPES
+from datasets.competition import read_record as read_signals
+from datasets.competition import record_path
+from datasets.prepared import read_prepared
 from datasets.stage0 import Stage0Samples
 from datasets.stage1 import Stage1Samples
 from datasets.stage2 import Stage2Samples
@@ -59,6 +63,12 @@ class Stage:
             page = samples.prepare(capture, record, rng)
             pages.append(ValidationPage(image_type, page, record.leads, record.fs, samples.sample(page, rng)))
         return pages
+
+
+def spread_over_types(images: pd.DataFrame, count: int) -> pd.DataFrame:
+    """So many images, the types in turn."""
+    turn = images.groupby("type").cumcount()
+    return images.assign(turn=turn).sort_values(["turn", "type"]).head(count)
 
 
 class TrainStage0(Stage):
@@ -123,6 +133,15 @@ class TrainStage2(Stage):
 
     def loss(self, output: torch.Tensor, y: torch.Tensor, net: Stage2Net) -> torch.Tensor:
         return stage2_loss(output, y, net.row_stride, net.config)
+
+    def prepared_validation(self, data: Path, images: pd.DataFrame, count: int) -> list[ValidationPage]:
+        """Prepared pages of a fold with their signals, the image types in turn."""
+        pages = []
+        for image in spread_over_types(images, count).itertuples():
+            leads = read_signals(record_path(data, image.record))
+            page = read_prepared(image.rect, image.mask)
+            pages.append(ValidationPage(image.type, page, leads, leads.shape[1] // int(DURATION_S), ()))
+        return pages
 
     @torch.no_grad()
     def validate(self, net: Stage2Net, pages: list[ValidationPage], device) -> tuple[float, dict]:

@@ -33,9 +33,12 @@ MIN_SEEN = 60  # points, of GRID_ROWS * GRID_COLUMNS
 RESIDUAL_SCALE = 0.15  # squares, at which the score's part for smoothness falls to 1/e
 MARKER_TOLERANCE = 0.5  # squares between stage 0's lead name and the lattice
 CLEAR_SHARE = 0.7  # of the grid points, seen at first look
+MORE_LOOKS = 2  # at most
 END_REACH = 0.25  # squares about its place in which the end of a lead is looked for
 MAX_RENUMBERING = 3  # squares by which the ends of the leads may move the numbering
+PLAIN_ENDS = 0.6  # mean probability of the lead ends on a plain page
 SURE_ENDS = 0.25  # mean probability of the lead ends from which on they decide
+ENDS_MARGIN = 0.1  # by which another numbering has to be likelier
 
 CELLS = np.stack(np.indices((GRID_ROWS, GRID_COLUMNS)), axis=-1)  # (44, 57, 2) row, column
 REFERENCE = reference_points(CELLS)  # (44, 57, 2) px of the stage-1 frame
@@ -237,8 +240,8 @@ def label_peaks(peaks: np.ndarray, markers: np.ndarray) -> np.ndarray:
     return label
 
 
-def renumber(peaks: np.ndarray, label: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Labels (44, 57) moved by whole squares to where the leads begin and end.
+def renumber(peaks: np.ndarray, label: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, float]:
+    """Labels (44, 57) moved by whole squares to where the leads begin and end, and their mean probability.
 
     ends (h, w) is the map of their probabilities. Lead names lie near the leads' beginnings, the ends are the
     beginnings themselves, but a page seen in part may show few: then the numbering stays.
@@ -258,9 +261,9 @@ def renumber(peaks: np.ndarray, label: np.ndarray, ends: np.ndarray) -> np.ndarr
             inside = (x >= 0) & (x < ends.shape[1]) & (y >= 0) & (y < ends.shape[0])
             found[rows, columns] = float(highest[y[inside], x[inside]].sum()) / len(LEAD_ENDS)
     rows, columns = max(found, key=found.get)
-    if found[rows, columns] < SURE_ENDS:
-        return label
-    return shift_cells(label, -rows, -columns)
+    if found[rows, columns] < max(SURE_ENDS, found[0, 0] + ENDS_MARGIN):
+        return label, found[0, 0]
+    return shift_cells(label, -rows, -columns), found[rows, columns]
 
 
 @cache
@@ -332,17 +335,25 @@ def reject_outliers(offsets: np.ndarray, labelled: np.ndarray) -> tuple[np.ndarr
 
 
 def score_grid(
-    gridpoints: np.ndarray, seen: np.ndarray, residual: float, probability: np.ndarray, markers: np.ndarray
+    gridpoints: np.ndarray,
+    seen: np.ndarray,
+    residual: float,
+    probability: np.ndarray,
+    markers: np.ndarray,
+    ends: float,
 ) -> float:
-    """How far to trust the lattice, 0..1: the geometric mean of four parts of 0..1.
+    """How far to trust the lattice, 0..1: the geometric mean of five parts of 0..1.
 
     The share of points seen; smoothness, falling with the median residual; the share of the 13 lead names
-    that lie on the lattice; and the mean probability of the points seen. Points in px of the frame.
+    that lie on the lattice; the mean probability of the points seen; and that of the leads' ends, against
+    PLAIN_ENDS. Points in px of the frame.
     """
     misplaced = np.linalg.norm(markers - gridpoints[MARKER_ROWS, MARKER_COLUMNS], axis=1)
     agreeing = (misplaced < MARKER_TOLERANCE * FRAME_PX_PER_SQUARE).mean()
     smoothness = np.exp(-residual / (RESIDUAL_SCALE * FRAME_PX_PER_SQUARE))
-    return float((seen.mean() * smoothness * agreeing * probability.mean()) ** 0.25)
+    return float(
+        (seen.mean() * smoothness * agreeing * probability.mean() * min(ends / PLAIN_ENDS, 1)) ** 0.2
+    )
 
 
 def decode_grid(probability: np.ndarray, page: PageFound, ends: np.ndarray | None = None) -> GridFound:
@@ -355,8 +366,9 @@ def decode_grid(probability: np.ndarray, page: PageFound, ends: np.ndarray | Non
     peaks, peak_probability = find_peaks(probability, stride)
     markers = map_points(page.points, page.homography)
     label = label_peaks(peaks, markers)
+    agreement = 1.0
     if ends is not None:
-        label = renumber(peaks, label, ends)
+        label, agreement = renumber(peaks, label, ends)
     offsets = peaks[label] - REFERENCE
     seen, residual = reject_outliers(offsets, label >= 0)
     weight = np.where(seen, peak_probability[label], 0.0)
@@ -366,7 +378,7 @@ def decode_grid(probability: np.ndarray, page: PageFound, ends: np.ndarray | Non
     gridpoint_xy = map_points(frame_xy, np.linalg.inv(page.homography)).astype(np.float32)
     steps = (np.diff(gridpoint_xy, axis=1), np.diff(gridpoint_xy, axis=0))
     px_per_mm = [np.median(np.linalg.norm(step, axis=-1)) / SQUARE_MM for step in steps]
-    score = score_grid(frame_xy, seen, residual, peak_probability[label[seen]], markers)
+    score = score_grid(frame_xy, seen, residual, peak_probability[label[seen]], markers, agreement)
     return GridFound(gridpoint_xy, seen, residual, np.array(px_per_mm), score)
 
 
@@ -376,21 +388,25 @@ def find_grid(
 ) -> GridFound:
     """The lattice of the page in the unturned (H, W, 3) uint8 image.
 
-    One run of stage 1, and where that saw less than CLEAR_SHARE of the points a second one, on the page as
-    the points seen straighten it; the better of both scores. Raises PageNotFound with the reason.
+    One run of stage 1; where that saw less than CLEAR_SHARE of the points it runs again on the page as the
+    points seen straighten it, as long as the score rises. Raises PageNotFound with the reason.
     """
     grid = look(upright, page, net, device)
-    if grid.seen.mean() >= CLEAR_SHARE:
-        return grid
-    seen = grid.gridpoint_xy[grid.seen].astype(np.float64)
-    homography, _ = cv2.findHomography(seen, REFERENCE[grid.seen], cv2.RANSAC, FRAME_PX_PER_SQUARE)
-    if homography is None:
-        return grid
-    try:
-        again = look(upright, replace(page, homography=homography), net, device)
-    except PageNotFound:
-        return grid
-    return max(grid, again, key=lambda found: found.score)
+    for _ in range(MORE_LOOKS):
+        if grid.seen.mean() >= CLEAR_SHARE:
+            break
+        seen = grid.gridpoint_xy[grid.seen].astype(np.float64)
+        homography, _ = cv2.findHomography(seen, REFERENCE[grid.seen], cv2.RANSAC, FRAME_PX_PER_SQUARE)
+        if homography is None:
+            break
+        try:
+            again = look(upright, replace(page, homography=homography), net, device)
+        except PageNotFound:
+            break
+        if again.score <= grid.score:
+            break
+        grid = again
+    return grid
 
 
 def look(upright: np.ndarray, page: PageFound, net: torch.nn.Module, device: torch.device | str) -> GridFound:

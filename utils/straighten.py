@@ -8,7 +8,10 @@ import torch
 from configs.page import RECTIFIED, Canvas
 from utils.grid import GridFound, find_grid
 from utils.rectify import rectify
-from utils.upright import PageFound, find_page, unturn
+from utils.upright import PageFound, PageNotFound, find_page, find_pages, unturn
+
+TRIES = 3  # turns of a doubtful image
+SURE_SCORE = 0.75  # page score from which on no other turn is tried
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,26 @@ class Straightener:
         return rectify(upright, grid.gridpoint_xy, self.canvas)
 
     def straighten(self, image: np.ndarray) -> Straightened:
-        """The rectified page of an (H, W, 3) uint8 RGB image in any of the 8 orientations."""
-        page = self.find_page(image)
-        upright = unturn(image, page.orientation)
-        grid = self.find_grid(upright, page)
+        """The rectified page of an (H, W, 3) uint8 RGB image in any of the 8 orientations.
+
+        Where names are few, a wrong turn can look likeliest to stage 0; so when the page score stays below
+        SURE_SCORE the next likely ones are tried too, up to TRIES, and the best score wins.
+        """
+        best, reason = None, PageNotFound("no lead names found")
+        for page in find_pages(image, self.stage0_net, self.device)[:TRIES]:
+            upright = unturn(image, page.orientation)
+            try:
+                grid = self.find_grid(upright, page)
+            except PageNotFound as error:
+                reason = error
+                continue
+            if best is None or grid.score > best[2].score:
+                best = page, upright, grid
+            if grid.score >= SURE_SCORE:
+                break
+        if best is None:
+            raise reason
+        page, upright, grid = best
         return Straightened(
             orientation=page.orientation,
             homography=page.homography,

@@ -130,19 +130,26 @@ def draw_traces(
     return mask
 
 
+def columns_from_mask(mask: np.ndarray) -> np.ndarray:
+    """A mask (H, W, R) of any number type to (R, W) float64, the trace's y in px, NaN where none is drawn."""
+    y = np.full((mask.shape[2], mask.shape[1]), np.nan)
+    for row in range(len(y)):
+        weight = mask[..., row].astype(np.float32)
+        mass = weight.sum(axis=0)
+        moment = np.arange(mask.shape[0], dtype=np.float64) @ weight
+        np.divide(moment, mass, out=y[row], where=mass > 0)
+    return y
+
+
 def read_traces(mask: np.ndarray, fs: int, canvas: Canvas = RECTIFIED) -> np.ndarray:
     """The inverse: a mask (H, W, 4) of any number type to (4, 10 * fs) float32 mV.
 
     Columns without a trace are bridged linearly. Raises ValueError for a row without any.
     """
+    y = columns_from_mask(mask)
     x = np.arange(mask.shape[1])
-    y = np.empty((mask.shape[2], mask.shape[1]))
-    for row in range(len(y)):
-        weight = mask[..., row].astype(np.float32)
-        mass = weight.sum(axis=0)
-        drawn = mass > 0
+    for row, drawn in enumerate(np.isfinite(y)):
         if not drawn.any():
             raise ValueError(f"the mask has no trace in row {row + 1}")
-        moment = np.arange(mask.shape[0], dtype=np.float64) @ weight
-        y[row] = np.interp(x, x[drawn], moment[drawn] / mass[drawn])
+        y[row] = np.interp(x, x[drawn], y[row, drawn])
     return rows_from_columns(y, int(DURATION_S * fs), canvas)

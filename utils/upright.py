@@ -14,9 +14,11 @@ INPUT_MULTIPLE = 32  # px, of the sides of the network's input
 MIN_CONFIDENCE = 0.3  # probability at a lead name's peak below which it is left out
 INLIER_SQUARES = 1.0  # reprojection error of a lead name; paper curls, but wrong names lie 7 squares off
 MIN_POINTS = 4  # of a homography
-SURE_POINTS = 6  # so many agreeing lead names decide the orientation against the head
+SURE_EVIDENCE = 11.0  # sum of the names' confidences, 13 at most, from which on no other turn is tried
+HEAD_EVIDENCE = 3.0  # what the orientation head, when sure, weighs against them
 MIN_SPREAD_SQUARES = 2.0  # standard deviation of the points along their short axis
 MAX_RESIDUAL_SQUARES = 0.6  # median over the inliers
+MIN_ASPECT = 0.7  # of a square's sides in the image: a page tilted by 45 degrees
 MIN_PAGE_SHARE = 0.02  # of the image's area
 MIRRORED = ORIENTATIONS // 2  # classes from here on are flipped up-down before they are turned
 
@@ -251,6 +253,12 @@ def check_page(homography: np.ndarray, shape: Shape) -> None:
         raise PageNotFound("the lead names lie mirrored")
     if not (turns > 0).all() or depth.min() * depth.max() <= 0:
         raise PageNotFound("the lead names give no convex page")
+    across, down = (
+        map_points(reference.mean(axis=0) + step, inverse) for step in np.eye(2) * FRAME_PX_PER_SQUARE
+    )
+    sides = np.linalg.svd(np.stack([across, down]) - map_points(reference.mean(axis=0), inverse))[1]
+    if sides[1] < MIN_ASPECT * sides[0]:
+        raise PageNotFound(f"the page would be squeezed to {sides[1] / sides[0]:.0%} of its shape")
     area = cv2.contourArea(quad.astype(np.float32)) / (shape[0] * shape[1])
     if area < MIN_PAGE_SHARE:
         raise PageNotFound(f"the page would cover only {area:.2%} of the image")
@@ -276,14 +284,17 @@ def check_upright(homography: np.ndarray, centre: np.ndarray) -> None:
         raise PageNotFound("the lead names lie turned")
 
 
-def find_page(image: np.ndarray, net: torch.nn.Module, device: torch.device | str = "cpu") -> PageFound:
-    """Locate the page in an (H, W, 3) uint8 RGB image of any orientation.
+def find_pages(
+    image: np.ndarray, net: torch.nn.Module, device: torch.device | str = "cpu"
+) -> list[PageFound]:
+    """Where the page may lie in an (H, W, 3) uint8 RGB image of any orientation, the likeliest first.
 
     Names are read upright. The image is tried as it is, then turned as the head says, then turned in every
-    other way; the first turn under which SURE_POINTS names lie as on a page wins, else the one with most.
-    Raises PageNotFound with the reason of the best try.
+    other way, until the names read leave no doubt: then that page is the only one. Else all turns are listed
+    in which names lie as on a page, by what names and head together say. Raises PageNotFound, with the reason
+    for the image as it is, when there is none.
     """
-    best, reason, claimed = None, PageNotFound("no lead names found"), 0
+    found, reason, claimed = [], PageNotFound("no lead names found"), 0
     tried: set[int] = set()
     while len(tried) < ORIENTATIONS:
         orientation = claimed if claimed not in tried else min(set(range(ORIENTATIONS)) - tried)
@@ -297,6 +308,7 @@ def find_page(image: np.ndarray, net: torch.nn.Module, device: torch.device | st
         points, confidence = find_markers(marker, stride, radius=2 * net.config.marker_radius)
         try:
             page = locate_page(prepared.to_image(points), confidence, upright.shape)
+            evidence = float(page.confidence.sum() + HEAD_EVIDENCE * turns[0])
             reference = map_points(reference_points(LEAD_MARKER_POINTS), np.linalg.inv(page.homography))
             expected = (reference + 0.5) * prepared.scale - 0.5
             points, confidence = find_names_near(marker, expected, stride, 2 * net.config.marker_radius)
@@ -305,13 +317,17 @@ def find_page(image: np.ndarray, net: torch.nn.Module, device: torch.device | st
             reason = error if orientation == 0 else reason
             continue
         page = replace(page, orientation=orientation)
-        if np.isfinite(page.points[:, 0]).sum() >= SURE_POINTS:
-            return page
-        if best is None or page.confidence.sum() > best.confidence.sum():
-            best = page
-    if best is None:
+        if evidence >= SURE_EVIDENCE:
+            return [page]
+        found.append((evidence, page))
+    if not found:
         raise reason
-    return best
+    return [page for _, page in sorted(found, key=lambda each: -each[0])]
+
+
+def find_page(image: np.ndarray, net: torch.nn.Module, device: torch.device | str = "cpu") -> PageFound:
+    """The likeliest of find_pages."""
+    return find_pages(image, net, device)[0]
 
 
 def warp_to_frame(image: np.ndarray, homography: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""Synthetic pages drawn on the fly, and the samples that the three stages take from them."""
+"""Pages for training, drawn on the fly or read from a prepared folder, and the samples taken from them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +11,8 @@ from torch.utils.data import IterableDataset, get_worker_info
 from configs.page import IMAGE_TYPES
 from synthesis import Capture, synthesize
 from synthesis.signals import Record, find_records, is_heldout, read_record, vary
+
+PageSource = Callable[[np.random.Generator], dict]  # a random page, as a stage's samples keep it
 
 
 class Samples(Protocol):
@@ -31,15 +33,27 @@ def training_records(folder: Path) -> list[Record]:
     return records
 
 
-class SyntheticPages(IterableDataset):
+class SyntheticPages:
+    """A source of pages drawn from varied records, of all image types, prepared for one stage."""
+
+    def __init__(self, records: list[Record], samples: Samples):
+        self.records, self.samples = records, samples
+
+    def __call__(self, rng: np.random.Generator) -> dict:
+        record = vary(self.records[rng.integers(len(self.records))], rng)
+        capture = synthesize(record, str(rng.choice(IMAGE_TYPES)), rng, turn=0)
+        return self.samples.prepare(capture, record, rng)
+
+
+class PagePool(IterableDataset):
     """An endless stream of a stage's samples; each worker holds a pool of pages and renews it.
 
-    Every page is drawn from a varied record as a random image type, and `echo` samples are taken from the
-    pool for each new page, so that a page serves several times at different moments.
+    `echo` samples are taken from the pool for each new page of the source, so that a page serves several
+    times at different moments.
     """
 
-    def __init__(self, records: list[Record], samples: Samples, echo: int, pool: int, seed: int):
-        self.records, self.samples = records, samples
+    def __init__(self, source: PageSource, samples: Samples, echo: int, pool: int, seed: int):
+        self.source, self.samples = source, samples
         self.echo, self.pool, self.seed = echo, pool, seed
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:
@@ -47,7 +61,7 @@ class SyntheticPages(IterableDataset):
         rng = np.random.default_rng([self.seed, worker.id if worker else 0])
         pool: list[dict] = []
         while True:
-            page = draw_page_for(self.samples, self.records, rng)
+            page = self.source(rng)
             if len(pool) < self.pool:
                 pool.append(page)
             else:
@@ -55,9 +69,3 @@ class SyntheticPages(IterableDataset):
             for _ in range(self.echo):
                 sample = self.samples.sample(pool[rng.integers(len(pool))], rng)
                 yield tuple(torch.from_numpy(np.ascontiguousarray(part)) for part in sample)
-
-
-def draw_page_for(samples: Samples, records: list[Record], rng: np.random.Generator) -> dict:
-    record = vary(records[rng.integers(len(records))], rng)
-    capture = synthesize(record, str(rng.choice(IMAGE_TYPES)), rng, turn=0)
-    return samples.prepare(capture, record, rng)
