@@ -10,7 +10,7 @@ from utils.trace import rows_from_columns
 
 STEP_COST = 0.3  # per bin and column: the price of a jump, in nats
 FLOOR = 6.0  # nats: no column is worse than this, so that a hole does not bend the path
-CENTROID_REACH = 8  # bins on either side of the path
+CENTROID_REACH = 24  # bins on either side of the path
 UNSURE = 0.05  # probability about the path under which a column counts as a gap
 
 
