@@ -65,3 +65,23 @@ def test_gaps_are_bridged_between_their_shores():
     sure[0, 20:30] = False
     damaged = np.where(sure, y, 99.0)
     np.testing.assert_allclose(bridge(damaged, sure), y, atol=1e-9)
+
+
+def test_leads_of_a_row_are_read_apart_at_any_jump_between_them():
+    leads = np.zeros((12, 5000), np.float32)
+    leads[LEADS.index("aVR")] = 3.0  # between I and V1 in the first row, at zero
+    rows = rows_from_leads(leads)
+    maps = perfect_maps(rows)
+    maps[0, :, 1205:1215] *= 0.02  # hardly any evidence about the seam
+    found, _ = decode_rows(maps, ROW_STRIDE, 5000)
+    np.testing.assert_allclose(found[0, :1240], 0.0, atol=0.05)
+    np.testing.assert_allclose(found[0, 1260:2490], 3.0, atol=0.05)
+
+
+def test_a_gap_at_the_end_of_a_lead_is_not_bridged_from_the_next():
+    y = np.array([[5.0, 5, 5, 0, 9, 9, 9, 9]])
+    sure = np.array([[True, True, True, False, True, True, True, True]])
+    starts = np.zeros(y.shape, bool)
+    starts[0, 4] = True
+    assert bridge(y, sure, starts)[0, 3] == 5
+    assert 5 < bridge(y, sure)[0, 3] < 9
