@@ -22,6 +22,7 @@ from utils.upright import (
     find_markers,
     find_page,
     flipped_class,
+    guess_page,
     locate_page,
     map_points,
     prepare_input,
@@ -415,3 +416,26 @@ def test_a_lattice_is_read_between_its_points():
     lattice = np.stack([CELLS[..., 1] * 3.0 + 1, CELLS[..., 0] * 2.0 - 5], axis=-1)
     places = np.array([[0, 0], [19.25, 3.5], [43, 56], [10, 55.75]])
     np.testing.assert_allclose(lattice_at(lattice, places), places[:, ::-1] * (3, 2) + (1, -5))
+
+
+def test_a_page_is_guessed_from_few_right_names_among_wrong_ones():
+    truth = reference_points(np.array(LEAD_MARKER_POINTS)) * 1.3 + (40, -25)
+    points = np.full((13, 2), np.nan)
+    for index in (0, 7, 11, 12):
+        points[index] = truth[index]
+    for index, place in ((3, (500, 400)), (6, (480, 700)), (10, (600, 900))):
+        points[index] = place
+    page = guess_page(points, np.where(np.isfinite(points[:, 0]), 0.5, 0.0), PageNotFound("none"))
+    np.testing.assert_allclose(
+        map_points(truth, page.homography), reference_points(LEAD_MARKER_POINTS), atol=0.5
+    )
+    assert np.isfinite(page.points[:, 0]).sum() == 4
+    points[12] = np.nan
+    with pytest.raises(PageNotFound, match="none"):
+        guess_page(points, np.where(np.isfinite(points[:, 0]), 0.5, 0.0), PageNotFound("none"))
+
+
+def test_a_squeezed_page_is_refused():
+    points = reference_points(np.array(LEAD_MARKER_POINTS)) * (0.5, 1.0)
+    with pytest.raises(PageNotFound, match="squeezed"):
+        locate_page(points, np.ones(13), PAGE_SHAPE)

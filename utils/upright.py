@@ -1,6 +1,7 @@
 """Stage 0 decoded: which way the image is turned, and where the page's lead names are in it."""
 
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ INPUT_MULTIPLE = 32  # px, of the sides of the network's input
 MIN_CONFIDENCE = 0.3  # probability at a lead name's peak below which it is left out
 INLIER_SQUARES = 1.0  # reprojection error of a lead name; paper curls, but wrong names lie 7 squares off
 MIN_POINTS = 4  # of a homography
+GUESS_SQUARES = 1.5  # error of a lead name under a guess without perspective
 SURE_EVIDENCE = 11.0  # sum of the names' confidences, 13 at most, from which on no other turn is tried
 HEAD_EVIDENCE = 3.0  # what the orientation head, when sure, weighs against them
 MIN_SPREAD_SQUARES = 2.0  # standard deviation of the points along their short axis
@@ -276,6 +278,37 @@ def locate_page(points: np.ndarray, confidence: np.ndarray, shape: Shape) -> Pag
     return PageFound(0, kept, np.where(inliers, confidence, 0).astype(np.float32), homography)
 
 
+def guess_page(points: np.ndarray, confidence: np.ndarray, error: PageNotFound) -> PageFound:
+    """A first guess where many of the names (13, 2) are wrong: the page turned and scaled, nothing more.
+
+    Each pair of names says where the page would lie; most confidence within GUESS_SQUARES wins. Raises
+    `error`, the reason why nothing better was found, when fewer than MIN_POINTS names agree.
+    """
+    known = np.flatnonzero(np.isfinite(points).all(axis=1))
+    source = points[known].astype(np.float64) @ (1, 1j)
+    target = reference_points(np.array(LEAD_MARKER_POINTS)[known]) @ (1, 1j)
+    best, best_votes = np.zeros(len(known), bool), 0.0
+    for i, j in combinations(range(len(known)), 2):
+        if source[i] == source[j]:
+            continue
+        factor = (target[j] - target[i]) / (source[j] - source[i])
+        if abs(np.angle(factor)) > np.pi / 4:
+            continue
+        near = abs(factor * (source - source[i]) + target[i] - target) < GUESS_SQUARES * FRAME_PX_PER_SQUARE
+        votes = confidence[known[near]].sum()
+        if votes > best_votes:
+            best, best_votes = near, votes
+    if best.sum() < MIN_POINTS:
+        raise error
+    terms = np.stack([source[best], np.ones(best.sum())], axis=1)
+    (factor, shift), *_ = np.linalg.lstsq(terms, target[best], rcond=None)
+    rows = [(factor.real, -factor.imag, shift.real), (factor.imag, factor.real, shift.imag), (0, 0, 1)]
+    inliers = np.zeros(len(points), bool)
+    inliers[known[best]] = True
+    kept = np.where(inliers[:, None], points, np.nan).astype(np.float32)
+    return PageFound(0, kept, np.where(inliers, confidence, 0).astype(np.float32), np.array(rows))
+
+
 def check_upright(homography: np.ndarray, centre: np.ndarray) -> None:
     """Raise PageNotFound when the page, at a point (2,) of it, is turned by more than 45 degrees."""
     origin, right = map_points(centre + np.array([[0.0, 0.0], [1.0, 0.0]]), homography)
@@ -307,7 +340,10 @@ def find_pages(
         stride = prepared.tensor.shape[-1] / marker.shape[-1]
         points, confidence = find_markers(marker, stride, radius=2 * net.config.marker_radius)
         try:
-            page = locate_page(prepared.to_image(points), confidence, upright.shape)
+            try:
+                page = locate_page(prepared.to_image(points), confidence, upright.shape)
+            except PageNotFound as error:
+                page = guess_page(prepared.to_image(points), confidence, error)
             evidence = float(page.confidence.sum() + HEAD_EVIDENCE * turns[0])
             reference = map_points(reference_points(LEAD_MARKER_POINTS), np.linalg.inv(page.homography))
             expected = (reference + 0.5) * prepared.scale - 0.5
