@@ -9,13 +9,14 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
 import torch
 from tqdm import tqdm
 
-from configs.page import PAGE_PX_PER_MM, SQUARE_MM
+from configs.page import DURATION_S, PAGE_PX_PER_MM, SQUARE_MM
 from datasets.competition import list_images, read_record, record_path
 from predict import CHECKPOINTS, Digitizer, find_images
 from utils.images import read_rgb
@@ -35,13 +36,31 @@ def find_pages(data: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["image_id", "type", "path", "truth"])
 
 
-def grid_errors(gridpoint_xy: np.ndarray, labels_path: Path, shape: tuple[int, int]) -> np.ndarray:
-    """Distances of the visible grid points from their labels, in px of a 200 dpi page.
+def read_truth(path: Path) -> tuple[np.ndarray, int]:
+    """The true signals (12, 10 * fs) mV and fs; ValueError when they are not ten whole seconds."""
+    truth = read_record(path)
+    fs = truth.shape[1] // int(DURATION_S)
+    if fs < 1 or truth.shape[1] != fs * DURATION_S:
+        raise ValueError(f"{path}: {truth.shape[1]} samples are not ten seconds")
+    return truth, fs
 
-    gridpoint_xy (44, 57, 2) in px of the unturned image; the labels are in px of the image of `shape`.
+
+def read_labels(path: Path) -> tuple[np.ndarray, int]:
+    """The grid (44, 57, 2) px of the image and its orientation, as synthesize.py writes them."""
+    try:
+        with np.load(path) as labels:
+            return labels["gridpoint_xy"], int(labels["orientation"])
+    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
+        raise ValueError(f"{path}: no labels of synthesize.py ({type(error).__name__})") from None
+
+
+def grid_errors(
+    gridpoint_xy: np.ndarray, truth: np.ndarray, orientation: int, shape: tuple[int, int]
+) -> np.ndarray:
+    """Distances of the visible grid points from the truth, in px of a 200 dpi page.
+
+    gridpoint_xy (44, 57, 2) in px of the unturned image; the truth is in px of the image of `shape`.
     """
-    with np.load(labels_path) as labels:
-        truth, orientation = labels["gridpoint_xy"], int(labels["orientation"])
     height, width = shape
     visible = ((truth >= 0) & (truth <= (width - 1, height - 1))).all(axis=-1)
     truth = unturn_points(truth.reshape(-1, 2), orientation, shape).reshape(truth.shape)
@@ -54,21 +73,25 @@ def evaluate(digitizer: Digitizer, pages: pd.DataFrame) -> pd.DataFrame:
     """One row a page: found, ratio (linear, capped), grid errors in px at 200 dpi, seconds, reason."""
     rows = []
     for page in tqdm(pages.itertuples(), total=len(pages), unit="page", disable=None):
-        truth = read_record(page.truth)
-        fs = truth.shape[1] // 10
         row = {"image_id": page.image_id, "type": page.type, "found": True, "reason": ""}
         started = time.monotonic()
         try:
+            truth, fs = read_truth(page.truth)
             image = read_rgb(page.path)
+            labels = page.path.with_name(f"{page.path.stem}.labels.npz")
+            grid = read_labels(labels) if labels.exists() else None
+        except ValueError as error:
+            print(f"warning: not scored: {error}", file=sys.stderr)
+            continue
+        try:
             result = digitizer(image, fs)
         except ValueError as error:
             row |= {"found": False, "ratio": 0.0, "reason": str(error)}
         else:
             row["ratio"] = image_snr(truth, result.leads, fs)
             row["page_score"] = result.straightened.page_score
-            labels = page.path.with_name(f"{page.path.stem}.labels.npz")
-            if labels.exists():
-                errors = grid_errors(result.straightened.gridpoint_xy, labels, image.shape[:2])
+            if grid:
+                errors = grid_errors(result.straightened.gridpoint_xy, *grid, image.shape[:2])
                 row |= {"grid_median": np.median(errors), "grid_p95": np.percentile(errors, 95)}
         row["seconds"] = time.monotonic() - started
         rows.append(row)
@@ -100,15 +123,22 @@ def main() -> None:
     parser.add_argument("--device")
     parser.add_argument("--threads", type=int)
     args = parser.parse_args()
+    if args.threads is not None and args.threads < 1:
+        raise ValueError(f"--threads {args.threads}: must be above 0")
     if args.threads:
         torch.set_num_threads(args.threads)
     pages = find_pages(args.data)
     if args.types:
         pages = pages[pages["type"].isin(args.types)]
+    if not len(pages):
+        raise ValueError(f"{args.data}: no pages of type {', '.join(args.types)}")
     digitizer = Digitizer(*(args.checkpoints / f"stage{n}.pt" for n in range(3)), device=args.device)
-    results = evaluate(digitizer, pages)
     if args.output:
         args.output.mkdir(parents=True, exist_ok=True)
+    results = evaluate(digitizer, pages)
+    if not len(results):
+        raise ValueError(f"{args.data}: no page could be scored")
+    if args.output:
         results.to_csv(args.output / "pages.csv", index=False)
     print(summarize(results).to_string(float_format="{:.2f}".format))
 
@@ -116,5 +146,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"evaluate.py: {error}")

@@ -7,6 +7,7 @@ INPUT is an image, a folder of images (one <name>.csv in mV per page), or a comp
 import argparse
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from tqdm import tqdm
 
 from configs.page import DURATION_S, LEADS, MASK_WIDTH
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT
-from datasets.competition import read_test_table, write_record
+from datasets.competition import LIMITS, read_test_table, write_record
 from utils.checkpoint import CheckpointError, load_network
 from utils.decode import decode_rows
 from utils.device import choose_device
@@ -29,6 +30,7 @@ from utils.upright import to_tensor
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
+MAX_FS = LIMITS["fs"][1]  # Hz
 DOUBTFUL = 0.7  # page score under which a page is called doubtful
 
 
@@ -71,6 +73,8 @@ class Digitizer:
         """A rectified page (1700, 4400, 3) to rows (4, 10 * fs) mV and their columns' confidence."""
         page = to_tensor(rect[CROP_TOP : CROP_TOP + INPUT_HEIGHT, :MASK_WIDTH])
         logits = self.stage2(page.to(self.device))[0]
+        if not torch.isfinite(logits).all():
+            raise ValueError("stage 2 gives values that are not finite; are its weights damaged?")
         return decode_rows(logits, self.stage2.row_stride, int(DURATION_S * fs))
 
 
@@ -108,19 +112,35 @@ def unknown_leads(fs: int) -> np.ndarray:
 
 def predict_images(digitizer: Digitizer, paths: list[Path], output: Path, fs: int) -> int:
     """Write <name>.csv for each image, zeros for a page that cannot be read; returns how many failed."""
-    names = [path.stem for path in paths]
-    twice = {name for name in names if names.count(name) > 1}
-    pages = {path.name if path.stem in twice else path.stem: (path, fs) for path in paths}
+    pages = {name: (path, fs) for name, path in name_outputs(paths).items()}
+    for name, (path, _) in pages.items():
+        if output.resolve() == path.parent.resolve() and (output / f"{name}.csv").exists():
+            raise ValueError(f"{output / name}.csv: exists beside its image; choose another --output")
     failed = 0
     for name, page in digitize_each(digitizer, pages):
         failed += page is None
-        write_record(output / f"{name}.csv", unknown_leads(fs) if page is None else page.leads, fs)
+        try:
+            write_record(output / f"{name}.csv", unknown_leads(fs) if page is None else page.leads, fs)
+        except OSError as error:
+            warn(f"{output / name}.csv: {error.strerror}")
+            failed += page is not None
     return failed
+
+
+def name_outputs(paths: list[Path]) -> dict[str, Path]:
+    """A name for the result of each image: its stem, or where two would share one, its whole name."""
+    stems = Counter(path.stem for path in paths)
+    names = {}
+    for path in paths:
+        name = path.stem if stems[path.stem] == 1 and path.stem not in {p.name for p in paths} else path.name
+        names[name] = path
+    return names
 
 
 def find_image(folder: Path, image_id: str) -> Path:
     """The image of a test id; the .png that it should be when there is none."""
-    candidates = [folder / f"{image_id}{suffix}" for suffix in IMAGE_SUFFIXES]
+    suffixes = (*IMAGE_SUFFIXES, *(suffix.upper() for suffix in IMAGE_SUFFIXES))
+    candidates = [folder / f"{image_id}{suffix}" for suffix in suffixes]
     return next((path for path in candidates if path.exists()), candidates[0])
 
 
@@ -142,7 +162,10 @@ def predict_test(digitizer: Digitizer, table_path: Path, images: Path, output: P
 
 
 def find_images(folder: Path) -> list[Path]:
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder")
+    found = (path for path in folder.iterdir() if not path.name.startswith("."))
+    paths = sorted(path for path in found if path.suffix.lower() in IMAGE_SUFFIXES)
     if not paths:
         raise ValueError(f"{folder}: no images in it ({', '.join(IMAGE_SUFFIXES)})")
     return paths
@@ -167,14 +190,18 @@ def main() -> int:
     args = parse_arguments()
     if not args.input.exists():
         raise ValueError(f"{args.input}: no such file or folder")
-    if args.fs <= 0:
-        raise ValueError(f"--fs {args.fs}: must be above 0")
+    if not 1 <= args.fs <= MAX_FS:
+        raise ValueError(f"--fs {args.fs}: must be above 0 and at most {MAX_FS}")
+    if args.threads is not None and args.threads < 1:
+        raise ValueError(f"--threads {args.threads}: must be above 0")
     if args.threads:
         torch.set_num_threads(args.threads)
     digitizer = Digitizer(args.stage0, args.stage1, args.stage2, args.device)
     args.output.mkdir(parents=True, exist_ok=True)
     if args.input.suffix.lower() == ".csv":
         images = args.images or args.input.parent / "test"
+        if not images.is_dir():
+            raise ValueError(f"{images}: no such folder of images")
         failed = predict_test(digitizer, args.input, images, args.output)
     else:
         paths = find_images(args.input) if args.input.is_dir() else [args.input]
@@ -187,3 +214,5 @@ if __name__ == "__main__":
         sys.exit(main())
     except (ValueError, OSError, CheckpointError) as error:
         sys.exit(f"predict.py: {error}")
+    except KeyboardInterrupt:
+        sys.exit("predict.py: interrupted; what is written is whole")

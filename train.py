@@ -22,11 +22,12 @@ from datasets.pages import PagePool, SyntheticPages, training_records
 from datasets.prepared import PreparedPages, prepared_images
 from models.imagenet import PretrainedUnavailable
 from training.stages import STAGES, Stage
-from utils.checkpoint import CheckpointError, read_checkpoint, save_network, write_torch
+from utils.checkpoint import NETWORKS, CheckpointError, read_checkpoint, save_network, write_torch
 from utils.device import choose_device
 
 DEFAULT_CONFIGS = {0: "stage0_compact", 1: "stage1_compact", 2: "compact"}
 SAVE_EVERY = 120.0  # seconds
+RESUMED = {"average", "optimizer", "step", "spent", "best_score"}  # what last.pt holds beside the weights
 
 
 class Average:
@@ -76,6 +77,7 @@ def train(stage: Stage, config: NetworkConfig, name: str, args: argparse.Namespa
     device = choose_device(args.device)
     torch.manual_seed(args.seed)
     run = args.runs / name
+    run.mkdir(parents=True, exist_ok=True)
     last, best = run / "last.pt", run / f"stage{stage.number}.pt"
     net = stage.build(config, pretrained=args.pretrained).to(device)
     if args.init:
@@ -85,6 +87,8 @@ def train(stage: Stage, config: NetworkConfig, name: str, args: argparse.Namespa
     step, spent, best_score = 0, 0.0, -math.inf
     if args.resume and last.exists():
         state = read_checkpoint(last)
+        if missing := RESUMED.difference(state):
+            raise CheckpointError(f"{last}: not the state of a training run, without {', '.join(missing)}")
         net.load_state_dict(state["state_dict"])
         average.net.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
@@ -206,6 +210,21 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--pretrained", action="store_true", help="start from ImageNet weights")
     parser.add_argument("--debug", action="store_true", help="a few steps, everything exercised")
     args = parser.parse_args()
+    for option in (
+        "max_minutes",
+        "validate_minutes",
+        "validation_pages",
+        "log_every",
+        "threads",
+        "batch_size",
+    ):
+        value = getattr(args, option)
+        if value is not None and not value > 0:
+            parser.error(f"--{option.replace('_', '-')} {value}: must be above 0")
+    if args.workers < 0 or args.seed < 0:
+        parser.error("--workers and --seed must not be negative")
+    if args.config and args.stage == "all":
+        parser.error("--config names one network: give its --stage")
     if args.data and args.stage != "2":
         parser.error("--data has no labels for stages 0 and 1: train them with --records")
     return args
@@ -218,7 +237,9 @@ def main() -> None:
     numbers = [0, 1, 2] if args.stage == "all" else [int(args.stage)]
     for number in numbers:
         name = args.config if args.config and len(numbers) == 1 else DEFAULT_CONFIGS[number]
-        config = importlib.import_module(f"configs.{name}").config
+        config = getattr(importlib.import_module(f"configs.{name}"), "config", None)
+        if not isinstance(config, NETWORKS[number][1]):
+            raise ValueError(f"--config {name}: not a configuration of stage {number}")
         if args.batch_size:
             config = replace(config, batch_size=args.batch_size)
         if args.debug:
@@ -230,5 +251,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (ValueError, PretrainedUnavailable, CheckpointError, ModuleNotFoundError) as error:
+    except (ValueError, OSError, PretrainedUnavailable, CheckpointError, ModuleNotFoundError) as error:
         sys.exit(f"train.py: {error}")

@@ -134,7 +134,7 @@ def read_outcomes(path: Path) -> dict[str, dict]:
         reader = csv.DictReader(file)
         if reader.fieldnames != COLUMNS:
             raise ValueError(f"{path}: columns {reader.fieldnames}, not {COLUMNS}")
-        return {row["image_id"]: row for row in reader if None not in row.values()}
+        return {row["image_id"]: row for row in reader if None not in row and None not in row.values()}
 
 
 def write_outcomes(path: Path, outcomes: dict[str, dict]) -> None:

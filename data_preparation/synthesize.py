@@ -88,14 +88,23 @@ def use_one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def run_tasks(tasks: list[Task], workers: int) -> Iterator[None]:
-    """Make the records; one None as each is done. One worker works in this process."""
+def try_record(task: Task) -> str | None:
+    """make_record; returns why a record could not be read, None when all went well."""
+    try:
+        make_record(task)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def run_tasks(tasks: list[Task], workers: int) -> Iterator[str | None]:
+    """Make the records; what try_record returns as each is done. One worker works in this process."""
     use_one_thread()
     if workers == 1:
-        yield from map(make_record, tasks)
+        yield from map(try_record, tasks)
         return
     with ProcessPoolExecutor(workers, get_context("spawn"), use_one_thread) as pool:
-        yield from pool.map(make_record, tasks)
+        yield from pool.map(try_record, tasks)
 
 
 def new_ids(seed: int, count: int) -> list[str]:
@@ -137,8 +146,11 @@ def synthesize_folder(
     types: tuple[str, ...] = IMAGE_TYPES,
     part: str = "all",
     workers: int = 1,
-) -> None:
-    """Make `count` records below `root`, cycling through the sources and the six sampling rates."""
+) -> list[str]:
+    """Make `count` records below `root`, cycling through the sources and the six sampling rates.
+
+    Returns why records could not be made; all others are listed in train.csv.
+    """
     sources = find_sources(records, part)
     tasks = [
         Task(
@@ -152,10 +164,18 @@ def synthesize_folder(
         for index, record_id in enumerate(new_ids(seed, count))
     ]
     undone = [task for task in tasks if not task.is_complete()]
+    if (root / "train.csv").exists():
+        read_train_table(root)  # a broken table is better known before the drawing
+    failed = {}
     with tqdm(total=count, initial=count - len(undone), unit="record", disable=None) as bar:
-        for _ in run_tasks(undone, workers):
+        for task, reason in zip(undone, run_tasks(undone, workers), strict=True):
             bar.update()
-    list_in_train_table(root, tasks)
+            if reason:
+                failed[task.id] = reason
+    made = [task for task in tasks if task.id not in failed]
+    if made:
+        list_in_train_table(root, made)
+    return list(dict.fromkeys(failed.values()))
 
 
 def main() -> None:
@@ -175,11 +195,14 @@ def main() -> None:
     if args.records is not None and not args.records.is_dir():
         parser.error(f"{args.records}: no such folder")
     try:
-        synthesize_folder(
+        failures = synthesize_folder(
             args.out, args.records, args.count, args.seed, tuple(args.types), args.part, args.workers
         )
     except (ValueError, ImportError, OSError) as error:
         sys.exit(f"synthesize: {error}")
+    for reason in failures:
+        print(f"failed: {reason}", file=sys.stderr)
+    sys.exit(int(bool(failures)))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,9 @@ from utils.files import replacing
 from utils.leads import check_shape, mask_to_quarters
 from utils.submission import row_ids
 
+# An id names files: no separators of paths or of CSV, no control characters, no leading dot.
+ID_PATTERN = r"[^./\\,\"'\x00-\x1f][^/\\,\"'\x00-\x1f]{0,199}"
+LIMITS = {"fs": (1, 100_000), "sig_len": (1, 10**8), "number_of_rows": (1, 10**8), "fold": (0, 1000)}
 DECIMALS = 5  # of a mV in records
 TRAIN_COLUMNS = ("id", "fs", "sig_len")
 TEST_COLUMNS = ("id", "lead", "fs", "number_of_rows")
@@ -133,13 +136,18 @@ def read_table(path: Path, columns: tuple[str, ...], key: list[str]) -> pd.DataF
         if column in ("id", "lead"):
             continue
         numbers = pd.to_numeric(table[column], errors="coerce")
-        wrong = ~(numbers % 1 == 0) | (numbers < (0 if column == "fold" else 1))
+        least, most = LIMITS[column]
+        wrong = ~((numbers % 1 == 0) & numbers.between(least, most))
         if wrong.any():
             value = table[column][wrong].iloc[0]
             raise ValueError(
-                f"{path}: {column} {value!r} in row {wrong.argmax() + 1} is not a whole number above 0"
+                f"{path}: {column} {value} in row {wrong.argmax() + 1} is not a whole number "
+                f"from {least} to {most}"
             )
         table[column] = numbers.astype(np.int64)
+    unfit = ~table["id"].str.fullmatch(ID_PATTERN)
+    if unfit.any():
+        raise ValueError(f"{path}: id {table['id'][unfit].iloc[0]!r} cannot be the name of a file")
     twice = table.duplicated(key)
     if twice.any():
         raise ValueError(f"{path}: {' '.join(table[twice][key].iloc[0])} twice")
@@ -151,12 +159,15 @@ def read_csv(path: Path, columns: tuple[str, ...], **options) -> pd.DataFrame:
     path = Path(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            header = next(csv.reader(file), [])
+            lines = csv.reader(file)
+            header, first = next(lines, []), next(lines, [])
         check_columns(path, header, columns)
+        if len(first) > len(header):
+            raise ValueError(f"{path}: rows of {len(first)} fields under a header of {len(header)}")
         table = pd.read_csv(path, **options)
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from error
-    except (pd.errors.ParserError, UnicodeDecodeError) as error:
+    except (pd.errors.ParserError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path}: {error}") from error
     if not len(table):
         raise ValueError(f"{path}: no rows")

@@ -1,12 +1,13 @@
 """Pages that prepare_inputs.py has straightened, with their masks, for training stage 2."""
 
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
 
 from configs.page import MASK_HEIGHT, MASK_WIDTH, RECTIFIED
-from configs.stage2 import CROP_TOP, INPUT_HEIGHT
+from configs.stage2 import CROP_TOP, INPUT_HEIGHT, ROW_CHANNELS
 from data_preparation.generate_masks import mask_path
 from data_preparation.prepare_inputs import FOLDER, LAST_FILE
 from datasets.augmentation import vary_capture
@@ -46,10 +47,10 @@ def read_prepared(rect: Path, mask: Path) -> dict:
     try:
         with np.load(mask) as contents:
             drawn = contents["mask"]
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
         raise ValueError(f"{mask}: not a mask ({error})") from error
-    if drawn.shape[:2] != (MASK_HEIGHT, MASK_WIDTH):
-        raise ValueError(f"{mask}: a mask of {drawn.shape[1]} x {drawn.shape[0]} px")
+    if drawn.shape != (MASK_HEIGHT, MASK_WIDTH, ROW_CHANNELS):
+        raise ValueError(f"{mask}: a mask of shape {drawn.shape}")
     image = np.ascontiguousarray(image[CROP_TOP : CROP_TOP + INPUT_HEIGHT, :MASK_WIDTH])
     return {"image": image, "y": (columns_from_mask(drawn) - CROP_TOP).astype(np.float32)}
 

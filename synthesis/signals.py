@@ -42,6 +42,9 @@ class Record:
     fs: int
 
 
+MILLIVOLTS = {"mv": 1.0, "uv": 1e-3, "\u00b5v": 1e-3, "v": 1e3, "nv": 1e-6}
+
+
 def find_records(folder: Path) -> list[Path]:
     """All WFDB headers (*.hea) below `folder`, sorted."""
     return sorted(Path(folder).rglob("*.hea"))
@@ -63,6 +66,8 @@ def read_record(path: Path) -> Record:
         content = wfdb.rdrecord(str(path.with_suffix("")))
     except Exception as error:  # wfdb raises many kinds
         raise ValueError(f"{path}: not a readable WFDB record ({error})") from error
+    if content.p_signal is None or not content.n_sig:
+        raise ValueError(f"{path}: no signals")
     columns = {name.strip().lower(): column for column, name in enumerate(content.sig_name)}
     missing = [lead for lead in LEADS if lead.lower() not in columns]
     if missing:
@@ -74,7 +79,11 @@ def read_record(path: Path) -> Record:
     if content.sig_len < length:
         raise ValueError(f"{path}: {content.sig_len / fs:.2f} s, shorter than {DURATION_S:g} s")
     order = [columns[lead.lower()] for lead in LEADS]
-    leads = content.p_signal[:length, order].T.astype(np.float32)
+    units = [content.units[column].strip().lower() for column in order]
+    if unknown := sorted(set(units) - set(MILLIVOLTS)):
+        raise ValueError(f"{path}: signals in {', '.join(unknown)}, not in {', '.join(MILLIVOLTS)}")
+    millivolts = np.array([[MILLIVOLTS[unit]] for unit in units])
+    leads = (content.p_signal[:length, order].T * millivolts).astype(np.float32)
     if not np.isfinite(leads).all():
         raise ValueError(f"{path}: values that are not finite")
     return Record(path.stem, np.ascontiguousarray(leads), fs)

@@ -58,6 +58,19 @@ def test_bad_records_are_named(tmp_path, reason):
         read_record(tmp_path / "7.csv")
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (",".join(LEADS) + "\n" + "1," * 12 + "1\n", "rows of 13 fields under a header of 12"),
+        (",".join(LEADS) + "\n" + "1" * 200_000, "field larger than field limit"),
+    ],
+)
+def test_odd_csv_files_are_named(tmp_path, text, reason):
+    (tmp_path / "7.csv").write_text(text)
+    with pytest.raises(ValueError, match=rf"7\.csv: .*{reason}"):
+        read_record(tmp_path / "7.csv")
+
+
 def test_missing_and_empty_files_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"7\.csv: No such file"):
         read_record(tmp_path / "7.csv")
@@ -103,6 +116,12 @@ def test_the_test_table_and_its_template(tmp_path):
         ([("1", "V7", 250, 3)], "V7"),
         ([("1", "I", 0, 3)], "fs"),
         ([("1", "I", 250, -3)], "number_of_rows"),
+        ([("1", "I", 10**30, 3)], "fs"),
+        ([("1", "I", 250, 10**13)], "number_of_rows"),
+        ([("../1", "I", 250, 3)], "name of a file"),
+        ([("1,2", "I", 250, 3)], "name of a file"),
+        ([("a\nb", "I", 250, 3)], "name of a file"),
+        ([("7" * 400, "I", 250, 3)], "name of a file"),
         ([("1", "I", 250, 3), ("1", "I", 250, 3)], "1 I twice"),
         ([("1", "I", 250, 3), ("1", "II", 500, 3)], "more than one fs"),
         ([("1", None, 250, 3)], "blank lead in row 1"),

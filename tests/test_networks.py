@@ -79,7 +79,7 @@ class Exploit:
         return (eval, ("1/0",))
 
 
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", None, "code"])
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"hello world", b"junk", None, "code"])
 def test_a_file_that_is_no_checkpoint_is_named_and_runs_no_code(content, tmp_path):
     path = tmp_path / "broken.pt"
     if content == "code":
@@ -88,6 +88,22 @@ def test_a_file_that_is_no_checkpoint_is_named_and_runs_no_code(content, tmp_pat
         path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"broken\.pt"):
         load_network(path, 2)
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        {"state_dict": 3},
+        {"state_dict": {"weight": 3}},
+        {"state_dict": {}, "config": None},
+        {"state_dict": {}, "config": {"backbone": "no_such_network"}},
+        {"state_dict": {}, "config": {"stem_stride": "wide"}},
+    ],
+)
+def test_a_checkpoint_of_odd_contents_is_named(contents, tmp_path):
+    torch.save(contents, tmp_path / "odd.pt")
+    with pytest.raises(CheckpointError, match=r"odd\.pt"):
+        load_network(tmp_path / "odd.pt", 2)
 
 
 def test_weights_of_another_stage_are_refused(tmp_path):

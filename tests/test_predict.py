@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import predict
 from configs.page import LEADS
@@ -90,6 +91,8 @@ def test_a_test_table_gets_exactly_its_rows(sample, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
+        ([".", "--output", "out", "--fs", "1000000000"], "at most"),
+        ([".", "--output", "out", "--threads", "-1"], "must be above 0"),
         (["nowhere.png", "--output", "out"], "nowhere.png: no such file"),
         ([".", "--output", "out", "--fs", "0"], "must be above 0"),
         ([".", "--output", "out", "--stage2", "gone.pt"], "gone.pt: no such checkpoint"),
@@ -100,3 +103,44 @@ def test_what_cannot_start_says_why_and_writes_nothing(arguments, reason, tmp_pa
     with pytest.raises(ValueError, match=reason):
         run(monkeypatch, *arguments)
     assert not (tmp_path / "out").exists()
+
+
+def test_every_image_has_a_result_of_its_own(tmp_path):
+    paths = [tmp_path / name for name in ("a.png", "a.bmp", "a.png.png", "b.jpg")]
+    names = predict.name_outputs(paths)
+    assert sorted(names.values()) == sorted(paths)
+    assert names["b"] == tmp_path / "b.jpg"
+
+
+def test_signals_beside_their_image_are_not_overwritten(sample, tmp_path, monkeypatch):
+    shutil.copy(sample, tmp_path / "b.png")
+    (tmp_path / "b.csv").write_text("the truth")
+    with pytest.raises(ValueError, match=r"b\.csv: exists beside its image"):
+        run(monkeypatch, tmp_path, "--output", tmp_path)
+    assert (tmp_path / "b.csv").read_text() == "the truth"
+
+
+def test_a_page_whose_file_cannot_be_written_does_not_stop_the_others(sample, tmp_path, monkeypatch, capsys):
+    pages, out = tmp_path / "pages", tmp_path / "out"
+    pages.mkdir()
+    for name in ("a.png", "b.png"):
+        shutil.copy(sample, pages / name)
+    (out / "a.csv").mkdir(parents=True)
+    assert run(monkeypatch, pages, "--output", out, "--fs", 100) == 1
+    assert "a.csv" in capsys.readouterr().err
+    assert len(pd.read_csv(out / "b.csv")) == 1000
+
+
+def test_damaged_weights_make_no_signals(sample):
+    digitizer = predict.Digitizer()
+    with torch.no_grad():
+        next(digitizer.stage2.parameters()).fill_(torch.nan)
+    with pytest.raises(ValueError, match="not finite"):
+        digitizer(read_rgb(sample))
+
+
+def test_hidden_files_are_no_pages_and_suffixes_may_be_capital(tmp_path):
+    for name in (".a.1.partial.png", "7.PNG"):
+        (tmp_path / name).touch()
+    assert [path.name for path in predict.find_images(tmp_path)] == ["7.PNG"]
+    assert predict.find_image(tmp_path, "7").name == "7.PNG"

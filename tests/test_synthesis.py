@@ -215,6 +215,27 @@ def test_bad_records_are_refused_by_name(tmp_path):
         read_record(tmp_path / "absent.hea")
 
 
+def test_records_in_other_units_come_in_millivolts(tmp_path):
+    record = made_up_record()
+    path = write_wfdb(tmp_path, record.leads)
+    path.write_text(path.read_text().replace("/mV", "/uV"))
+    np.testing.assert_allclose(read_record(path).leads, record.leads / 1000, atol=1e-6)
+    path.write_text(path.read_text().replace("/uV", "/mmHg"))
+    with pytest.raises(ValueError, match=r"record\.hea.*mmhg"):
+        read_record(path)
+
+
+def test_a_bad_record_does_not_stop_the_others(tmp_path):
+    records = tmp_path / "records"
+    for name, leads in (("good", made_up_record().leads), ("short", made_up_record().leads[:, : 5 * FS])):
+        (records / name).mkdir(parents=True)
+        write_wfdb(records / name, leads)
+    reasons = synthesize_folder(tmp_path / "a", records, 4, seed=7, types=("0001",))
+    assert len(reasons) == 1
+    assert "short" in reasons[0]
+    assert len(read_train_table(tmp_path / "a")) == 2
+
+
 def test_a_tenth_of_the_records_is_held_out():
     share = np.mean([is_heldout(f"{number:05}_hr") for number in range(2000)])
     assert 0.08 < share < 0.12

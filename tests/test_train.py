@@ -9,6 +9,7 @@ import pytest
 import torch
 import wfdb
 
+import train
 from configs.page import LEADS, MASK_WIDTH, RECTIFIED
 from configs.stage2 import INPUT_HEIGHT, Stage2Config
 from data_preparation.generate_masks import generate_masks
@@ -182,3 +183,34 @@ def test_the_average_starts_fast_and_follows():
     for _ in range(50):
         average.update(net)
     torch.testing.assert_close(average.net.weight, net.weight, atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--max-minutes", "0"],
+        ["--validation-pages", "0"],
+        ["--log-every", "0"],
+        ["--threads", "-1"],
+        ["--workers", "-1"],
+        ["--config", "stage0_compact"],
+        ["--config", "page"],
+        ["--config", "no_such"],
+        ["--config", "compact", "--stage", "all"],
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused_at_once(wrong, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("sys.argv", ["train.py", "--records", str(tmp_path), "--runs", str(tmp_path), *wrong])
+    with pytest.raises((SystemExit, ValueError, ModuleNotFoundError)) as refused:
+        train.main()
+    said = capsys.readouterr().err + str(refused.value)
+    assert wrong[0].strip("-") in said or wrong[1] in said
+
+
+def test_weights_are_no_state_of_a_run(tmp_path):
+    torch.save({"state_dict": {}}, tmp_path / "last.pt")
+    (tmp_path / "compact").mkdir()
+    (tmp_path / "last.pt").rename(tmp_path / "compact" / "last.pt")
+    result = run_train("--records", tmp_path, "--runs", tmp_path, "--resume", "--debug")
+    assert result.returncode == 1
+    assert "not the state of a training run" in result.stderr

@@ -1,6 +1,5 @@
 """Networks on disk: a checkpoint holds its config beside its weights."""
 
-import pickle
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -32,16 +31,20 @@ def read_checkpoint(path: Path) -> dict:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such checkpoint") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path}: not a checkpoint of plain weights ({reason})") from None
-    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        raise CheckpointError(f"{path}: not a checkpoint, it has no state_dict")
+    except OSError as error:
+        raise CheckpointError(f"{path}: {error.strerror or error}") from None
+    except Exception as error:  # torch raises many kinds on what is not its own
+        raise CheckpointError(f"{path}: not a checkpoint of plain weights ({type(error).__name__})") from None
+    state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise CheckpointError(f"{path}: not a checkpoint, it has no state_dict of tensors")
     return checkpoint
 
 
 def restore_config(stage: int, values: dict, path: Path):
     kind = NETWORKS[stage][1]
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path}: its config is no dict")
     known = {field.name for field in fields(kind)}
     if unknown := sorted(set(values) - known):
         raise CheckpointError(f"{path}: config fields unknown to stage {stage}: {', '.join(unknown)}")
@@ -78,7 +81,10 @@ def load_network(path: Path, stage: int, device: torch.device | str = "cpu") -> 
         config = PUBLISHED[stage]
     else:
         raise CheckpointError(f"{path}: no config inside")
-    net = NETWORKS[stage][0](config)
+    try:
+        net = NETWORKS[stage][0](config)
+    except Exception as error:  # whatever a wrong config makes of a network
+        raise CheckpointError(f"{path}: its config builds no network ({error})") from None
     load_weights(net, checkpoint["state_dict"], path)
     return net.float().eval().to(device)
 

@@ -13,4 +13,8 @@ def choose_device(name: str | None = None) -> torch.device:
         raise ValueError(f"--device {name}: no such kind of device") from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"--device {name}: this machine has no CUDA device")
+    try:
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f"--device {name}: {str(error).splitlines()[0]}") from None
     return device
