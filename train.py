@@ -79,6 +79,10 @@ def train(stage: Stage, config: NetworkConfig, name: str, args: argparse.Namespa
     run = args.runs / name
     run.mkdir(parents=True, exist_ok=True)
     last, best = run / "last.pt", run / f"stage{stage.number}.pt"
+    if last.exists() and not args.resume:
+        raise ValueError(
+            f"{last}: a run is there already; --resume goes on with it, another --runs starts anew"
+        )
     net = stage.build(config, pretrained=args.pretrained).to(device)
     if args.init:
         copy_weights(net, args.init)

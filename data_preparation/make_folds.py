@@ -18,7 +18,7 @@ def make_folds(records: pd.DataFrame, folds: int, seed: int) -> pd.DataFrame:
     A record's images share its fold. Within a sampling rate fold sizes differ by at most one, in all as well.
     """
     if not 2 <= folds <= len(records):
-        raise ValueError(f"{folds} folds of {len(records)} records")
+        raise ValueError(f"{len(records)} records cannot be dealt into {folds} folds: choose another --folds")
     shuffled = np.random.default_rng(seed).permutation(len(records))
     dealt = shuffled[np.argsort(records["fs"].to_numpy()[shuffled], kind="stable")]
     fold = np.empty(len(records), np.int64)

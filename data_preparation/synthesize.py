@@ -200,6 +200,7 @@ def main() -> None:
         )
     except (ValueError, ImportError, OSError) as error:
         sys.exit(f"synthesize: {error}")
+    print(f"{args.count} records asked for, {len(failures)} unreadable sources, in {args.out}")
     for reason in failures:
         print(f"failed: {reason}", file=sys.stderr)
     sys.exit(int(bool(failures)))

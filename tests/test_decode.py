@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from configs.page import LEADS
+from configs.page import LEADS, RECTIFIED
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT, INPUT_WIDTH
 from utils.decode import bridge, decode_rows, track
 from utils.leads import rows_from_leads
@@ -85,3 +85,13 @@ def test_a_gap_at_the_end_of_a_lead_is_not_bridged_from_the_next():
     starts[0, 4] = True
     assert bridge(y, sure, starts)[0, 3] == 5
     assert 5 < bridge(y, sure)[0, 3] < 9
+
+
+def test_a_calibration_pulse_at_the_start_leaves_no_spike():
+    rows = rows_from_leads(beats(500))
+    maps = perfect_maps(rows)
+    first = int(RECTIFIED.signal_start)
+    pulse = perfect_maps(rows - 1.0)  # of the other polarity: what matters is that it is off
+    maps[:, :, first : first + 6] = pulse[:, :, first : first + 6]
+    found, _ = decode_rows(maps, ROW_STRIDE, 5000)
+    assert np.abs(found - rows)[:, :20].max() < 0.05

@@ -99,12 +99,13 @@ def test_stage_2_trains_on_prepared_pages_and_is_scored_on_the_fold_held_back(tm
     assert "validation: score" in result.stdout
     load_network(tmp_path / "runs" / "compact" / "stage2.pt", 2)
     for wrong, message in ((["--fold", 2], "no fold 2"), (["--stage", 1], "no labels for stages 0 and 1")):
-        result = run_train(*where, *wrong)
+        result = run_train(*where, "--runs", tmp_path / "other", *wrong)
         assert result.returncode != 0
         assert message in result.stderr
         assert "Traceback" not in result.stderr
     next((outputs / FOLDER).glob("*.png")).unlink()
-    assert "run prepare_inputs.py" in run_train(*where).stderr
+    assert "a run is there already" in run_train(*where).stderr
+    assert "run prepare_inputs.py" in run_train(*where, "--runs", tmp_path / "other").stderr
 
 
 def test_prepared_pages_give_the_heights_that_their_signals_have(tmp_path):

@@ -13,6 +13,7 @@ from utils.trace import rows_from_columns, segment_columns, segments
 STEP_COST = 0.3  # per bin and column: the price of a jump, in nats
 FLOOR = 6.0  # nats: no column is worse than this, so that a hole does not bend the path
 CENTROID_REACH = 24  # bins on either side of the path
+START_COLUMNS = 8  # 20 ms: the calibration pulse falls where the signal starts, and hides it; held flat
 UNSURE = 0.05  # probability about the path under which a column counts as a gap
 
 
@@ -92,6 +93,7 @@ def decode_rows(logits: torch.Tensor, row_stride: int, length: int) -> tuple[np.
     path = track(np.minimum(-log_probability, FLOOR), starts)
     bins, confidence = refine(np.exp(log_probability), path)
     bins = bridge(bins, confidence > UNSURE, starts)
+    bins[:, :START_COLUMNS] = bins[:, START_COLUMNS, None]
     y = (bins + 0.5) * row_stride - 0.5 + CROP_TOP
     padding = ((0, 0), (first, RECTIFIED.width - last))
     rows = rows_from_columns(np.pad(y, padding, mode="edge"), length)
