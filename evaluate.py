@@ -13,12 +13,12 @@ from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
-import torch
 from tqdm import tqdm
 
 from configs.page import DURATION_S, PAGE_PX_PER_MM, SQUARE_MM
 from datasets.competition import list_images, read_record, record_path
 from predict import CHECKPOINTS, Digitizer, find_images
+from utils.device import limit_threads
 from utils.images import read_rgb
 from utils.kaggle_metric import image_snr, to_db
 from utils.upright import unturn_points
@@ -123,10 +123,7 @@ def main() -> None:
     parser.add_argument("--device")
     parser.add_argument("--threads", type=int)
     args = parser.parse_args()
-    if args.threads is not None and args.threads < 1:
-        raise ValueError(f"--threads {args.threads}: must be above 0")
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    limit_threads(args.threads)
     pages = find_pages(args.data)
     if args.types:
         pages = pages[pages["type"].isin(args.types)]

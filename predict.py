@@ -21,7 +21,7 @@ from configs.stage2 import CROP_TOP, INPUT_HEIGHT
 from datasets.competition import LIMITS, read_test_table, write_record
 from utils.checkpoint import CheckpointError, load_network
 from utils.decode import decode_rows
-from utils.device import choose_device
+from utils.device import choose_device, limit_threads
 from utils.images import read_rgb
 from utils.leads import leads_from_rows
 from utils.straighten import Straightened, Straightener
@@ -129,12 +129,9 @@ def predict_images(digitizer: Digitizer, paths: list[Path], output: Path, fs: in
 
 def name_outputs(paths: list[Path]) -> dict[str, Path]:
     """A name for the result of each image: its stem, or where two would share one, its whole name."""
-    stems = Counter(path.stem for path in paths)
-    names = {}
-    for path in paths:
-        name = path.stem if stems[path.stem] == 1 and path.stem not in {p.name for p in paths} else path.name
-        names[name] = path
-    return names
+    stems, whole = Counter(path.stem for path in paths), {path.name for path in paths}
+    unique = [stems[path.stem] == 1 and path.stem not in whole for path in paths]
+    return {path.stem if alone else path.name: path for path, alone in zip(paths, unique, strict=True)}
 
 
 def find_image(folder: Path, image_id: str) -> Path:
@@ -192,10 +189,7 @@ def main() -> int:
         raise ValueError(f"{args.input}: no such file or folder")
     if not 1 <= args.fs <= MAX_FS:
         raise ValueError(f"--fs {args.fs}: must be above 0 and at most {MAX_FS}")
-    if args.threads is not None and args.threads < 1:
-        raise ValueError(f"--threads {args.threads}: must be above 0")
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    limit_threads(args.threads)
     digitizer = Digitizer(args.stage0, args.stage1, args.stage2, args.device)
     args.output.mkdir(parents=True, exist_ok=True)
     if args.input.suffix.lower() == ".csv":

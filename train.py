@@ -23,7 +23,7 @@ from datasets.prepared import PreparedPages, prepared_images
 from models.imagenet import PretrainedUnavailable
 from training.stages import STAGES, Stage
 from utils.checkpoint import NETWORKS, CheckpointError, read_checkpoint, save_network, write_torch
-from utils.device import choose_device
+from utils.device import choose_device, limit_threads
 
 DEFAULT_CONFIGS = {0: "stage0_compact", 1: "stage1_compact", 2: "compact"}
 SAVE_EVERY = 120.0  # seconds
@@ -219,7 +219,6 @@ def parse_arguments() -> argparse.Namespace:
         "validate_minutes",
         "validation_pages",
         "log_every",
-        "threads",
         "batch_size",
     ):
         value = getattr(args, option)
@@ -236,8 +235,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_arguments()
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    limit_threads(args.threads)
     numbers = [0, 1, 2] if args.stage == "all" else [int(args.stage)]
     for number in numbers:
         name = args.config if args.config and len(numbers) == 1 else DEFAULT_CONFIGS[number]

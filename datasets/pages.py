@@ -1,4 +1,4 @@
-"""Pages for training, drawn on the fly or read from a prepared folder, and the samples taken from them."""
+"""Synthetic pages drawn on the fly, and the pool from which samples of any pages are taken for training."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

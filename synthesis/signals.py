@@ -31,6 +31,7 @@ def _expansion() -> np.ndarray:
 
 
 EXPANSION = _expansion()
+MILLIVOLTS = {"mv": 1.0, "uv": 1e-3, "\u00b5v": 1e-3, "v": 1e3, "nv": 1e-6}  # of one unit
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,6 @@ class Record:
     id: str
     leads: np.ndarray
     fs: int
-
-
-MILLIVOLTS = {"mv": 1.0, "uv": 1e-3, "\u00b5v": 1e-3, "v": 1e3, "nv": 1e-6}
 
 
 def find_records(folder: Path) -> list[Path]:

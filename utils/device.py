@@ -18,3 +18,12 @@ def choose_device(name: str | None = None) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(f"--device {name}: {str(error).splitlines()[0]}") from None
     return device
+
+
+def limit_threads(count: int | None) -> None:
+    """Let torch use so many threads on the CPU, as many as it likes for None. ValueError below 1."""
+    if count is None:
+        return
+    if count < 1:
+        raise ValueError(f"--threads {count}: must be above 0")
+    torch.set_num_threads(count)

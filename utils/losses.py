@@ -44,9 +44,9 @@ def stage2_loss(logits: torch.Tensor, y: torch.Tensor, row_stride: int, config: 
     """Cross-entropy of each column's distribution over y, and the error of its mean.
 
     logits (B, 4, H / row_stride, W); y (B, 4, W) px, NaN where a row has no trace. The steep columns of a
-    QRS are one in twenty and hold nine tenths of the metric's noise, so they weigh more, and their target is
-    as wide as `slope_sigma` columns make it. The noise term is the competition's metric: the logarithm of the
-    squared error of the mean over all rows of a sample. With loss="bce" pixels are judged one by one instead.
+    QRS are few and hold most of the metric's noise, so they weigh more, and their target is as wide as
+    `slope_sigma` columns make it. The noise term is the competition's metric: the logarithm of the squared
+    error of the mean over all rows of a sample. With loss="bce" pixels are judged one by one instead.
     """
     logits = logits.float()
     known = torch.isfinite(y) & (y >= 0) & (y < logits.shape[2] * row_stride)

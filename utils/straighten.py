@@ -8,7 +8,7 @@ import torch
 from configs.page import RECTIFIED, Canvas
 from utils.grid import GridFound, find_grid
 from utils.rectify import rectify
-from utils.upright import PageFound, PageNotFound, find_page, find_pages, unturn
+from utils.upright import PageFound, PageNotFound, find_pages, unturn
 
 TRIES = 3  # turns of a doubtful image
 SURE_SCORE = 0.75  # page score from which on no other turn is tried
@@ -55,9 +55,9 @@ class Straightener:
         self.stage0_net = stage0_net.eval().to(self.device)
         self.stage1_net = stage1_net.eval().to(self.device)
 
-    def find_page(self, image: np.ndarray) -> PageFound:
-        """Stage 0 on the (H, W, 3) uint8 image as it is."""
-        return find_page(image, self.stage0_net, self.device)
+    def find_pages(self, image: np.ndarray) -> list[PageFound]:
+        """Stage 0 on the (H, W, 3) uint8 image as it is: where the page may lie, the likeliest first."""
+        return find_pages(image, self.stage0_net, self.device)
 
     def find_grid(self, upright: np.ndarray, page: PageFound) -> GridFound:
         """Stage 1 on the unturned image."""
@@ -74,7 +74,7 @@ class Straightener:
         SURE_SCORE the next likely ones are tried too, up to TRIES, and the best score wins.
         """
         best, reason = None, PageNotFound("no lead names found")
-        for page in find_pages(image, self.stage0_net, self.device)[:TRIES]:
+        for page in self.find_pages(image)[:TRIES]:
             upright = unturn(image, page.orientation)
             try:
                 grid = self.find_grid(upright, page)
