@@ -100,6 +100,12 @@ def digitize_each(
         score = page.straightened.page_score
         if score < DOUBTFUL:
             warn(f"{path}: doubtful, page score {score:.2f}")
+        calibration = page.straightened.calibration
+        if not calibration.fits_paper:
+            warn(
+                f"{path}: squares {calibration.aspect:.2f} times as tall as wide, not the paper of 25 mm/s and "
+                "10 mm/mV; the signals are scaled as if it were"
+            )
         counts["doubtful" if score < DOUBTFUL else "done"] += 1
         yield name, page
     listed = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())

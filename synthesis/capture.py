@@ -30,6 +30,8 @@ MOULDY_TYPES = ("0011", "0012")
 CORNERS = np.array([[0, 0], [PAGE_WIDTH, 0], [PAGE_WIDTH, PAGE_HEIGHT], [0, PAGE_HEIGHT]]) - 0.5
 PAGE_SHARE = (0.5, 1.08)  # squared share of the photo's side that the page takes; above 1 it is cut off
 CUT_PX = 15  # of a print's margins that a scan loses at most, beyond what does not fit
+SECOND_SHEET_SHARE = 0.06  # of the photos of paper: those with another ECG in the frame
+SECOND_SHEET_OFFSET = (0.4, 1.1)  # between the two, in widths and heights of the page
 PHOTO_LONG_SIDES = (1344, 2048, 2592, 3264, 4032)  # px, 4:3
 PHOTO_LONG_SIDE_SHARES = (0.12, 0.2, 0.28, 0.2, 0.2)
 
@@ -48,15 +50,63 @@ class Capture:
     orientation: int
 
 
-def capture(page: Page, image_type: str, rng: np.random.Generator, turn: int | None = None) -> Capture:
-    """The page as one of IMAGE_TYPES; `turn` fixes the orientation. Raises ValueError on other types."""
+@dataclass(frozen=True)
+class Pose:
+    """How a camera looks at the page.
+
+    size: (width, height) of the photo in px.
+    yaw, pitch, roll: rad by which the page is turned away from a square view; roll is clockwise.
+    distance: from the page, in widths of it; the nearer, the stronger the perspective.
+    share: of the photo that the page takes along the side that it fills first; above 1 it is cut off.
+    place: (x, y) in 0..1, how the room left is divided; 0.5 is the middle.
+    """
+
+    size: tuple[int, int]
+    yaw: float = 0.0
+    pitch: float = 0.0
+    roll: float = 0.0
+    distance: float = 1.8
+    share: float = 0.9
+    place: tuple[float, float] = (0.5, 0.5)
+
+    def homography(self) -> np.ndarray:
+        """(3, 3) float64, page px to photo px."""
+        turned = rotation(self.roll, 2) @ rotation(self.pitch, 0) @ rotation(self.yaw, 1)
+        centre = np.array([[1, 0, -PAGE_WIDTH / 2], [0, 1, -PAGE_HEIGHT / 2], [0, 0, 1]])
+        plane = np.column_stack([turned[:, 0], turned[:, 1], [0, 0, self.distance * PAGE_WIDTH]])
+        view = plane @ centre
+        corners = project(view, CORNERS)
+        low, high = corners.min(axis=0), corners.max(axis=0)
+        frame = np.array(self.size)
+        scale = (frame / (high - low)).min() * self.share
+        shift = (frame - scale * (high - low)) * self.place - scale * low
+        return np.array([[scale, 0, shift[0]], [0, scale, shift[1]], [0, 0, 1]]) @ view
+
+
+def capture(
+    page: Page,
+    image_type: str,
+    rng: np.random.Generator,
+    turn: int | None = None,
+    pose: Pose | None = None,
+    second_sheet: bool | None = None,
+) -> Capture:
+    """The page as one of IMAGE_TYPES; `turn` fixes the orientation, `pose` a photo's camera.
+
+    second_sheet: whether another ECG lies beside that of a photo of paper; left to chance when None.
+    Raises ValueError on other types, and for the pose of a type that is no photo.
+    """
     if image_type not in IMAGE_TYPES:
         raise ValueError(f"image type {image_type!r}, not one of {', '.join(IMAGE_TYPES)}")
+    if pose and image_type in FLAT_TYPES:
+        raise ValueError(f"image type {image_type}: no photo, so no pose")
     if image_type == "0001":
         image, gridpoint_xy = page.image, page.gridpoint_xy
     else:
-        make = scan if image_type in FLAT_TYPES else photograph
-        image, warp = make(page.image, image_type, rng)
+        if image_type in FLAT_TYPES:
+            image, warp = scan(page.image, image_type, rng)
+        else:
+            image, warp = photograph(page.image, image_type, rng, pose, second_sheet)
         gridpoint_xy = warp.to_capture(page.gridpoint_xy)
     orientation = choose_orientation(rng) if turn is None else turn
     gridpoint_xy = turn_points(gridpoint_xy, orientation, image.shape)
@@ -123,26 +173,30 @@ def tone_curve(rng: np.random.Generator, grey: bool) -> np.ndarray:
     return np.clip(black + ramp * (white - black + tint), 0, 255).astype(np.uint8)[:, None, :]
 
 
-def photograph(image: np.ndarray, image_type: str, rng: np.random.Generator) -> tuple[np.ndarray, Warp]:
+def photograph(
+    image: np.ndarray,
+    image_type: str,
+    rng: np.random.Generator,
+    pose: Pose | None = None,
+    second_sheet: bool | None = None,
+) -> tuple[np.ndarray, Warp]:
     """A print on a table, or the page on a laptop's screen, before a phone."""
     on_screen = image_type == "0006"
-    long_side = int(rng.choice(PHOTO_LONG_SIDES, p=PHOTO_LONG_SIDE_SHARES))
-    if on_screen and long_side == 4032:
-        long_side = 4000
-    size = (long_side, long_side * 3 // 4) if rng.random() < 0.75 else (long_side * 3 // 4, long_side)
+    size = photo_size(on_screen, rng)
     if not on_screen:
         image, displacement = handle_paper(image, image_type, rng)
     else:
         displacement = np.zeros((*damage.RELIEF_SHAPE, 2), np.float32)
-    homography = viewpoint(size, rng)
+    drawn = draw_pose(size, rng)
+    pose = pose or drawn
     lens = rng.normal(0, 0.012)
-    warp = Warp(homography, displacement, damage.RELIEF_CELL, damage.RELIEF_ORIGIN, lens, size)
+    warp = Warp(pose.homography(), displacement, damage.RELIEF_CELL, damage.RELIEF_ORIGIN, lens, pose.size)
     pitch = photo_scale(warp)
     if on_screen:
         photo = photograph_screen(image, warp, rng)
     else:
-        photo = photograph_paper(image, image_type, warp, pitch, rng)
-    gain = light(size[1], size[0], 0.5 if on_screen else 1.0, rng)
+        photo = photograph_paper(image, image_type, warp, pitch, rng, second_sheet)
+    gain = light(pose.size[1], pose.size[0], 0.5 if on_screen else 1.0, rng)
     photo = multiply(photo, gain)
     if rng.random() < (0.5 if on_screen else 0.12):
         photo = add_glare(photo, rng)
@@ -178,22 +232,22 @@ def handle_paper(
     return multiply(image, damage.on_page(shade)), displacement + pulled
 
 
-def viewpoint(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """The page seen from up to 20 degrees off its normal: homography (3, 3), page px to photo px."""
+def photo_size(on_screen: bool, rng: np.random.Generator) -> tuple[int, int]:
+    """(width, height) of a photo as phones take them, three in four of them across."""
+    long_side = int(rng.choice(PHOTO_LONG_SIDES, p=PHOTO_LONG_SIDE_SHARES))
+    if on_screen and long_side == 4032:
+        long_side = 4000
+    size = (long_side, long_side * 3 // 4)
+    return size if rng.random() < 0.75 else size[::-1]
+
+
+def draw_pose(size: tuple[int, int], rng: np.random.Generator) -> Pose:
+    """A view of the page from up to 20 degrees off its normal, as people take it who want to read it."""
     yaw, pitch = np.deg2rad(rng.uniform(-20, 20, 2) * rng.uniform(0, 1))
     roll = np.deg2rad(np.clip(rng.normal(0, 3), -10, 10))
-    distance = rng.uniform(1.1, 2.5) * PAGE_WIDTH
-    turned = rotation(roll, 2) @ rotation(pitch, 0) @ rotation(yaw, 1)
-    centre = np.array([[1, 0, -PAGE_WIDTH / 2], [0, 1, -PAGE_HEIGHT / 2], [0, 0, 1]])
-    plane = np.column_stack([turned[:, 0], turned[:, 1], [0, 0, distance]])
-    view = plane @ centre
-    corners = project(view, CORNERS)
-    low, high = corners.min(axis=0), corners.max(axis=0)
-    frame = np.array(size)
-    scale = (frame / (high - low)).min() * rng.uniform(*PAGE_SHARE) ** 0.5
-    room = frame - scale * (high - low)
-    shift = room * np.clip(rng.normal(0.5, 0.17, 2), 0.1, 0.9) - scale * low
-    return np.array([[scale, 0, shift[0]], [0, scale, shift[1]], [0, 0, 1]]) @ view
+    distance = rng.uniform(1.1, 2.5)
+    share = rng.uniform(*PAGE_SHARE) ** 0.5
+    return Pose(size, yaw, pitch, roll, distance, share, np.clip(rng.normal(0.5, 0.17, 2), 0.1, 0.9))
 
 
 def rotation(angle: float, axis: int) -> np.ndarray:
@@ -211,9 +265,14 @@ def photo_scale(warp: Warp) -> float:
 
 
 def photograph_paper(
-    image: np.ndarray, image_type: str, warp: Warp, pitch: float, rng: np.random.Generator
+    image: np.ndarray,
+    image_type: str,
+    warp: Warp,
+    pitch: float,
+    rng: np.random.Generator,
+    second_sheet: bool | None = None,
 ) -> np.ndarray:
-    """The sheet on a table."""
+    """The sheet on a table, sometimes with another one (`second_sheet`: always or never)."""
     if pitch < 0.8:
         image = cv2.GaussianBlur(image, (0, 0), 0.4 / pitch)
     sheet = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
@@ -222,8 +281,25 @@ def photograph_paper(
         fibres = cv2.erode(left, np.ones((5, 5), np.uint8)) < 128
         sheet[fibres] = int(rng.integers(190, 250))
         cv2.insertChannel(left, sheet, 3)
+    ground = table(*warp.size, rng)
+    if rng.random() < SECOND_SHEET_SHARE if second_sheet is None else second_sheet:
+        ground = lay_second_sheet(ground, sheet, warp.homography, rng)
     sheet = warp.resample(sheet, cv2.INTER_LINEAR, (0, 0, 0, 0))
-    return over(sheet, cast_shadow(sheet[..., 3], table(*warp.size, rng), rng))
+    return over(sheet, cast_shadow(sheet[..., 3], ground, rng))
+
+
+def lay_second_sheet(
+    ground: np.ndarray, sheet: np.ndarray, homography: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Another ECG, partly under the page or beside it: (H, W, 3) ground with the (h, w, 4) sheet laid on it."""
+    angle = rng.uniform(0, 2 * np.pi)
+    offset = rng.uniform(*SECOND_SHEET_OFFSET) * np.array([np.cos(angle), np.sin(angle)])
+    centre = np.array([PAGE_WIDTH, PAGE_HEIGHT]) / 2
+    place = np.eye(3)
+    place[:2] = cv2.getRotationMatrix2D(centre.tolist(), np.clip(rng.normal(0, 8), -25, 25), 1.0)
+    place[:2, 2] += offset * (PAGE_WIDTH, PAGE_HEIGHT)
+    size = ground.shape[1::-1]
+    return over(cv2.warpPerspective(sheet, homography @ place, size, flags=cv2.INTER_LINEAR), ground)
 
 
 def cast_shadow(sheet: np.ndarray, ground: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -15,6 +15,7 @@ from datasets.competition import image_path, record_path, write_record
 from models.stage0 import Stage0Net
 from models.stage1 import Stage1Net
 from utils.checkpoint import save_network
+from utils.grid import Calibration
 from utils.images import read_rgb, write_png
 from utils.straighten import Straightened
 from utils.upright import PageNotFound
@@ -37,7 +38,7 @@ class StraightenerOfWhitePages:
             homography=np.eye(3),
             gridpoint_xy=np.zeros((GRID_ROWS, GRID_COLUMNS, 2), np.float32),
             seen=np.ones((GRID_ROWS, GRID_COLUMNS), bool),
-            px_per_mm=np.full(2, 7.9),
+            calibration=Calibration(np.full(2, 7.9), 1.0),
             page_score=0.9,
             markers=np.zeros((13, 2), np.float32),
             rect=image,

@@ -6,8 +6,6 @@ from functools import cache
 import cv2
 import numpy as np
 import torch
-from scipy.linalg import solveh_banded
-from scipy.sparse import diags_array, eye_array, kron
 from scipy.spatial import cKDTree
 
 from configs.page import GRID_COLUMNS, GRID_ROWS, LEAD_ENDS, LEAD_MARKER_POINTS, SQUARE_MM
@@ -24,7 +22,9 @@ GRADIENT_RIDGE = 1.0  # squares^2 of labelled points' spread, below which gradie
 JUDGE_STIFFNESS = 10.0  # of the surface against which outliers are judged; it smooths over its 4th root
 FINAL_STIFFNESSES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # of the result, the one that predicts best
 FREEDOM_CHARGE = 1.8  # in that cross-validation; chosen on held-out synthetic pages
+WHOLE_SHARE = 0.95  # of the grid points in one patch: then no other is looked for
 MIN_ISLAND = 6  # points, of a patch of neighbours worth placing
+ISLAND_REACH = 3  # squares about some point of such a patch in which as many are
 BORDER_WEIGHT = 0.1  # of the outer rows and columns, which lie on the paper's edge and are seen worse
 MARKER_WEIGHT = 0.1  # of a lead name against a grid point
 OUTLIER_SIGMAS = 4.0
@@ -39,6 +39,14 @@ MAX_RENUMBERING = 3  # squares by which the ends of the leads may move the numbe
 PLAIN_ENDS = 0.6  # mean probability of the lead ends on a plain page
 SURE_ENDS = 0.25  # mean probability of the lead ends from which on they decide
 ENDS_MARGIN = 0.1  # by which another numbering has to be likelier
+SOLVED = 1e-6  # of a smooth surface's first residual, at which it counts as found
+MAX_STEPS = 200  # towards it; a page seen in part takes 30
+
+FOCAL_LENGTHS = (
+    0.55,
+    1.6,
+)  # of phones, in longer sides of the image; where there is no perspective, any will do
+ASPECT_TOLERANCE = 0.06  # of the squares' height over width, which printers and scanners stretch too
 
 CELLS = np.stack(np.indices((GRID_ROWS, GRID_COLUMNS)), axis=-1)  # (44, 57, 2) row, column
 REFERENCE = reference_points(CELLS)  # (44, 57, 2) px of the stage-1 frame
@@ -52,15 +60,30 @@ class GridFound:
     gridpoint_xy: (44, 57, 2) float32 px, finite everywhere; columns and rows outside the paper too.
     seen: (44, 57) bool, points that the network saw and the smooth surface confirmed.
     residual: median distance of the seen points from a smooth surface, in px of the stage-1 frame.
-    px_per_mm: (2,) float64, median along x and along y of the page, in px of the unturned image.
     score: 0..1, from what is known without truth; see score_grid.
     """
 
     gridpoint_xy: np.ndarray
     seen: np.ndarray
     residual: float
-    px_per_mm: np.ndarray
     score: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The paper's scale in the image.
+
+    px_per_mm: (2,) float64, median along x and along y of the page, in px of the unturned image.
+    aspect: height of a square over its width on the paper, the camera's tilt taken out; see measure_aspect.
+    """
+
+    px_per_mm: np.ndarray
+    aspect: float
+
+    @property
+    def fits_paper(self) -> bool:
+        """Whether squares are as wide as tall, as 25 mm/s and 10 mm/mV on 5 mm squares want them."""
+        return abs(np.log(self.aspect)) < ASPECT_TOLERANCE
 
 
 def find_peaks(probability: np.ndarray, stride: float) -> tuple[np.ndarray, np.ndarray]:
@@ -83,35 +106,31 @@ def find_peaks(probability: np.ndarray, stride: float) -> tuple[np.ndarray, np.n
     return (np.stack([x, y], axis=1) + 0.5) * stride - 0.5, smooth[ys, xs].astype(np.float64)
 
 
-def smooth_locally(offsets: np.ndarray, labelled: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:
-    """What the labelled points about each cell say of its offset, by a local plane.
+def smooth_locally(offsets: np.ndarray, labelled: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """What the labelled points within GROWTH_RADIUS or so say of the offsets of some cells, by a local plane.
 
-    offsets (44, 57, 2), used where labelled (44, 57). Returns (44, 57, 2), NaN where no labelled point is
-    within 2 * radius squares, and the same as (44, 57) bool.
+    offsets (44, 57, 2), used where labelled (44, 57); where (44, 57) bool, n cells, each with a labelled
+    point within 2 * GROWTH_RADIUS squares. Returns (n, 2).
     """
-    steps = np.arange(-2 * radius, 2 * radius + 1)
-    bell = np.exp(-(steps**2) / (2 * radius**2))
+    steps = np.arange(-2.0 * GROWTH_RADIUS, 2 * GROWTH_RADIUS + 1)
+    bell = np.exp(-(steps**2) / (2 * GROWTH_RADIUS**2))
     bells = [bell, bell * steps, bell * steps**2]
 
     def moment(values: np.ndarray, rows: int, columns: int) -> np.ndarray:
         return cv2.sepFilter2D(
             values, cv2.CV_64F, bells[columns], bells[rows], borderType=cv2.BORDER_CONSTANT
-        )
+        )[where]
 
     ones = labelled.astype(np.float64)
-    known = cv2.dilate(labelled.astype(np.uint8), np.ones((len(steps), len(steps)), np.uint8)) > 0
-    powers = ((0, 0), (1, 0), (0, 1))
-    normal = np.empty((*labelled.shape, 3, 3))
-    right = np.empty((*labelled.shape, 3, 2))
-    for i, (r, c) in enumerate(powers):
-        for j, (s, d) in enumerate(powers[: i + 1]):
-            normal[..., i, j] = normal[..., j, i] = moment(ones, r + s, c + d)
-        for axis in range(2):
-            right[..., i, axis] = moment(np.where(labelled, offsets[..., axis], 0.0), r, c)
-    normal += np.diag([0.0, GRADIENT_RIDGE, GRADIENT_RIDGE])
-    expected = np.full(offsets.shape, np.nan)
-    expected[known] = np.linalg.solve(normal[known], right[known])[:, 0]
-    return expected, known
+    known = np.dstack([ones, np.where(labelled[..., None], offsets, 0.0)])
+    first = [moment(known, *power) for power in ((0, 0), (1, 0), (0, 1))]  # 3 of (n, 3): of 1 and offsets
+    normal = np.empty((len(first[0]), 3, 3))
+    for i, values in enumerate(first):
+        normal[:, i, 0] = normal[:, 0, i] = values[:, 0]
+    normal[:, 1, 1] = moment(ones, 2, 0) + GRADIENT_RIDGE
+    normal[:, 2, 2] = moment(ones, 0, 2) + GRADIENT_RIDGE
+    normal[:, 1, 2] = normal[:, 2, 1] = moment(ones, 1, 1)
+    return np.linalg.solve(normal, np.stack([values[:, 1:] for values in first], axis=1))[:, 0]
 
 
 def grow_labels(peaks: np.ndarray, label: np.ndarray, free: np.ndarray) -> np.ndarray:
@@ -124,9 +143,9 @@ def grow_labels(peaks: np.ndarray, label: np.ndarray, free: np.ndarray) -> np.nd
     tree = cKDTree(peaks)
     while True:
         labelled = label >= 0
-        expected, _ = smooth_locally(peaks[label] - REFERENCE, labelled, GROWTH_RADIUS)
-        frontier = ~labelled & (cv2.dilate(labelled.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0)
-        distance, nearest = tree.query((REFERENCE + expected)[frontier])
+        frontier = ~labelled & (cv2.dilate(labelled.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0)
+        expected = smooth_locally(peaks[label] - REFERENCE, labelled, frontier)
+        distance, nearest = tree.query(REFERENCE[frontier] + expected)
         near = distance < GROWTH_TOLERANCE * FRAME_PX_PER_SQUARE
         near[near] = free[nearest[near]]
         order = np.argsort(distance[near])
@@ -154,12 +173,16 @@ def find_islands(peaks: np.ndarray, markers: np.ndarray) -> list[np.ndarray]:
     for start in np.argsort(np.linalg.norm(peaks - middle, axis=1)):
         if not (regular[start] and free[start]):
             continue
+        if free[tree.query_ball_point(peaks[start], ISLAND_REACH * FRAME_PX_PER_SQUARE)].sum() < MIN_ISLAND:
+            continue
         label = np.full((GRID_ROWS, GRID_COLUMNS), -1)
         label.ravel()[places.query(peaks[start])[1]] = start
         label = grow_labels(peaks, label, free)
         free[label[label >= 0]] = False
         if (label >= 0).sum() >= MIN_ISLAND:
             islands.append(label)
+        if (label >= 0).mean() >= WHOLE_SHARE:
+            break
     return sorted(islands, key=lambda island: -(island >= 0).sum())
 
 
@@ -173,11 +196,16 @@ def marker_offsets(markers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def place_island(peaks: np.ndarray, island: np.ndarray, markers: np.ndarray) -> np.ndarray:
     """The first island's labels (44, 57), moved by whole squares to where most lead names on it want it."""
-    expected, _ = smooth_locally(peaks[island] - REFERENCE, island >= 0, GROWTH_RADIUS)
-    misplaced = markers - (REFERENCE + expected)[MARKER_ROWS, MARKER_COLUMNS]
-    misplaced = misplaced[np.isfinite(misplaced).all(axis=1)]
-    if len(misplaced) == 0:
+    side = 4 * GROWTH_RADIUS + 1
+    near = cv2.dilate((island >= 0).astype(np.uint8), np.ones((side, side), np.uint8)) > 0
+    near = near[MARKER_ROWS, MARKER_COLUMNS] & np.isfinite(markers).all(axis=1)
+    if not near.any():
         return island
+    cells = np.zeros(island.shape, bool)
+    cells[MARKER_ROWS[near], MARKER_COLUMNS[near]] = True
+    expected = np.zeros(REFERENCE.shape)
+    expected[cells] = REFERENCE[cells] + smooth_locally(peaks[island] - REFERENCE, island >= 0, cells)
+    misplaced = (markers - expected[MARKER_ROWS, MARKER_COLUMNS])[near]
     columns, rows = np.round(np.median(misplaced, axis=0) / FRAME_PX_PER_SQUARE).astype(int)
     return shift_cells(island, -rows, -columns)
 
@@ -267,37 +295,55 @@ def renumber(peaks: np.ndarray, label: np.ndarray, ends: np.ndarray) -> tuple[np
 
 
 @cache
-def bending_bands() -> np.ndarray:
-    """Bending energy of a surface over the lattice, as the lower bands of its matrix (row runs fastest)."""
+def bending_modes() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The shapes in which a free sheet over the lattice bends, and what each costs.
 
-    def second(count: int):
-        return diags_array([1.0, -2.0, 1.0], offsets=(0, 1, 2), shape=(count - 2, count))
-
-    def first(count: int):
-        return diags_array([-1.0, 1.0], offsets=(0, 1), shape=(count - 1, count))
-
-    along_rows = kron(eye_array(GRID_COLUMNS), second(GRID_ROWS))
-    along_columns = kron(second(GRID_COLUMNS), eye_array(GRID_ROWS))
-    twist = kron(first(GRID_COLUMNS), first(GRID_ROWS))
-    energy = along_rows.T @ along_rows + along_columns.T @ along_columns + 2 * twist.T @ twist
-    bands = np.zeros((2 * GRID_ROWS + 1, GRID_ROWS * GRID_COLUMNS))
-    for k, band in enumerate(bands):
-        band[: band.size - k] = energy.diagonal(-k)
-    return bands
+    Modes (44, 44) of a column and (57, 57) of a row, one a column of the matrix, and the energy (44, 57) of
+    their products. A beam free at both ends has the second differences' energy; products of two beams' modes,
+    with the squared sum of the roots of both energies, make a thin plate whose twist costs nothing.
+    """
+    modes, roots = [], []
+    for count in (GRID_ROWS, GRID_COLUMNS):
+        second = np.diff(np.eye(count), n=2, axis=0)
+        energy, shapes = np.linalg.eigh(second.T @ second)
+        modes.append(shapes)
+        roots.append(np.sqrt(energy.clip(0)))
+    return modes[0], modes[1], np.add.outer(*roots) ** 2
 
 
 def smooth_offsets(offsets: np.ndarray, weight: np.ndarray, stiffness: float) -> tuple[np.ndarray, float]:
     """A thin plate through offsets (44, 57, n) with weights (44, 57), 0 where unknown: (44, 57, n).
 
     With it comes the energy that it minimises: weighted squared distance + stiffness * bending energy.
-    Holes are bridged smoothly, and beyond the last points the surface goes on straight.
+    Holes are bridged smoothly, and beyond the last points the surface goes on straight. Solved for the modes
+    of bending_modes by conjugate gradients; even weights would be solved in one step.
     """
-    bands = stiffness * bending_bands()
-    bands[0] += weight.T.ravel()
-    right = np.where(weight[..., None] > 0, weight[..., None] * offsets, 0.0)
-    solved = solveh_banded(bands, right.transpose(1, 0, 2).reshape(-1, right.shape[2]), lower=True)
-    solved = solved.reshape(GRID_COLUMNS, GRID_ROWS, -1).transpose(1, 0, 2)
-    return solved, float((right * (np.where(weight[..., None] > 0, offsets, 0.0) - solved)).sum())
+    down, across, energy = bending_modes()
+    known = np.where(weight > 0, offsets.transpose(2, 0, 1), 0.0)
+    charge = stiffness * energy
+    scale = 1 / (weight.mean() + charge)
+
+    def to_modes(values: np.ndarray) -> np.ndarray:
+        return down.T @ (weight * values) @ across
+
+    solved = np.zeros(known.shape)
+    left = to_modes(known)
+    step = scale * left
+    size = (left * step).sum(axis=(1, 2))
+    enough = size * SOLVED**2
+    for _ in range(MAX_STEPS):
+        if (size <= enough).all():
+            break
+        image = to_modes(down @ step @ across.T) + charge * step
+        length = (size / np.maximum((step * image).sum(axis=(1, 2)), 1e-300))[:, None, None]
+        solved += length * step
+        left -= length * image
+        scaled = scale * left
+        size, before = (left * scaled).sum(axis=(1, 2)), size
+        step = scaled + (size / np.maximum(before, 1e-300))[:, None, None] * step
+    surface = down @ solved @ across.T
+    strain = float((weight * known * (known - surface)).sum())
+    return surface.transpose(1, 2, 0), strain
 
 
 def smooth_best(offsets: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -356,6 +402,32 @@ def score_grid(
     )
 
 
+def calibrate(gridpoint_xy: np.ndarray, seen: np.ndarray, shape: tuple[int, ...]) -> Calibration:
+    """The scale of a lattice (44, 57, 2) px of a (height, width) image, from its seen (44, 57) points."""
+    steps = (np.diff(gridpoint_xy, axis=1), np.diff(gridpoint_xy, axis=0))
+    px_per_mm = [np.median(np.linalg.norm(step, axis=-1)) / SQUARE_MM for step in steps]
+    homography, _ = cv2.findHomography(
+        CELLS[seen][:, ::-1].astype(np.float64), gridpoint_xy[seen].astype(np.float64)
+    )
+    return Calibration(np.array(px_per_mm), measure_aspect(homography, shape))
+
+
+def measure_aspect(homography: np.ndarray, shape: tuple[int, ...]) -> float:
+    """Height over width of the squares on the paper, as a camera saw them in a (height, width) image.
+
+    homography (3, 3): squares (column, row) to px of the image. For a camera of focal length f whose axis
+    meets the image's middle, a square's sides are the first two columns with their third component times f
+    (Zhang 2000, doi 10.1109/34.888718). f is not known: of all between FOCAL_LENGTHS, that nearest to 1.
+    """
+    height, width = shape[:2]
+    middle = np.array([[1, 0, -(width - 1) / 2], [0, 1, -(height - 1) / 2], [0, 0, 1]])
+    columns = (middle @ homography)[:, :2]
+    focal = np.array(FOCAL_LENGTHS) * max(height, width)
+    sides = np.hypot(np.linalg.norm(columns[:2], axis=0), np.outer(focal, columns[2]))
+    low, high = np.sort(sides[:, 1] / sides[:, 0])
+    return float(np.clip(1.0, low, high))
+
+
 def decode_grid(probability: np.ndarray, page: PageFound, ends: np.ndarray | None = None) -> GridFound:
     """The lattice from the (h, w) map of grid-point probabilities over the stage-1 frame.
 
@@ -376,10 +448,8 @@ def decode_grid(probability: np.ndarray, page: PageFound, ends: np.ndarray | Non
     weight[:, [0, -1]] *= BORDER_WEIGHT
     frame_xy = REFERENCE + smooth_best(offsets, weight)
     gridpoint_xy = map_points(frame_xy, np.linalg.inv(page.homography)).astype(np.float32)
-    steps = (np.diff(gridpoint_xy, axis=1), np.diff(gridpoint_xy, axis=0))
-    px_per_mm = [np.median(np.linalg.norm(step, axis=-1)) / SQUARE_MM for step in steps]
     score = score_grid(frame_xy, seen, residual, peak_probability[label[seen]], markers, agreement)
-    return GridFound(gridpoint_xy, seen, residual, np.array(px_per_mm), score)
+    return GridFound(gridpoint_xy, seen, residual, score)
 
 
 @torch.inference_mode()

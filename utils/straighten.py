@@ -1,16 +1,16 @@
 """From a photo or scan to the rectified page: stage 0, stage 1 and the resampling, in that order."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from configs.page import RECTIFIED, Canvas
-from utils.grid import GridFound, find_grid
+from utils.grid import Calibration, GridFound, calibrate, find_grid
 from utils.rectify import rectify
 from utils.upright import PageFound, PageNotFound, find_pages, unturn
 
-TRIES = 3  # turns of a doubtful image
 SURE_SCORE = 0.75  # page score from which on no other turn is tried
 
 
@@ -22,7 +22,7 @@ class Straightened:
     homography: (3, 3) float64, px of the unturned image to px of the stage-1 frame.
     gridpoint_xy: (44, 57, 2) float32 px of the unturned image.
     seen: (44, 57) bool, the points not filled in by the smooth surface.
-    px_per_mm: (2,) float64, along x and y of the page, in the unturned image.
+    calibration: px per mm in the unturned image, and whether the squares are as the paper's should be.
     page_score: 0..1, how far to trust the lattice.
     markers: (13, 2) float32 px of the unturned image, order of LEAD_MARKERS, NaN where doubtful.
     rect: (canvas height, canvas width, 3) uint8 RGB.
@@ -32,7 +32,7 @@ class Straightened:
     homography: np.ndarray
     gridpoint_xy: np.ndarray
     seen: np.ndarray
-    px_per_mm: np.ndarray
+    calibration: Calibration
     page_score: float
     markers: np.ndarray
     rect: np.ndarray
@@ -55,7 +55,7 @@ class Straightener:
         self.stage0_net = stage0_net.eval().to(self.device)
         self.stage1_net = stage1_net.eval().to(self.device)
 
-    def find_pages(self, image: np.ndarray) -> list[PageFound]:
+    def find_pages(self, image: np.ndarray) -> Iterator[PageFound]:
         """Stage 0 on the (H, W, 3) uint8 image as it is: where the page may lie, the likeliest first."""
         return find_pages(image, self.stage0_net, self.device)
 
@@ -70,11 +70,11 @@ class Straightener:
     def straighten(self, image: np.ndarray) -> Straightened:
         """The rectified page of an (H, W, 3) uint8 RGB image in any of the 8 orientations.
 
-        Where names are few, a wrong turn can look likeliest to stage 0; so when the page score stays below
-        SURE_SCORE the next likely ones are tried too, up to TRIES, and the best score wins.
+        Where names are few, a wrong turn can look likeliest to stage 0; so while the page score stays below
+        SURE_SCORE all pages that it can offer are tried, and the best score wins.
         """
         best, reason = None, PageNotFound("no lead names found")
-        for page in self.find_pages(image)[:TRIES]:
+        for page in self.find_pages(image):
             upright = unturn(image, page.orientation)
             try:
                 grid = self.find_grid(upright, page)
@@ -93,7 +93,7 @@ class Straightener:
             homography=page.homography,
             gridpoint_xy=grid.gridpoint_xy,
             seen=grid.seen,
-            px_per_mm=grid.px_per_mm,
+            calibration=calibrate(grid.gridpoint_xy, grid.seen, upright.shape),
             page_score=grid.score,
             markers=page.points,
             rect=self.rectify(upright, grid),

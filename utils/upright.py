@@ -1,7 +1,8 @@
 """Stage 0 decoded: which way the image is turned, and where the page's lead names are in it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, product
 
 import cv2
 import numpy as np
@@ -18,6 +19,10 @@ MIN_POINTS = 4  # of a homography
 GUESS_SQUARES = 1.5  # error of a lead name under a guess without perspective
 SURE_EVIDENCE = 11.0  # sum of the names' confidences, 13 at most, from which on no other turn is tried
 HEAD_EVIDENCE = 3.0  # what the orientation head, when sure, weighs against them
+TURNS_TRIED = 3  # of a doubtful image
+WINDOW_SHARE = 0.55  # of the image's sides; a page of a third of them lies in one of nine such windows whole
+WINDOWS_TRIED = 2
+MIN_WINDOW = 200  # px, of a window's shorter side
 MIN_SPREAD_SQUARES = 2.0  # standard deviation of the points along their short axis
 MAX_RESIDUAL_SQUARES = 0.6  # median over the inliers
 MIN_ASPECT = 0.7  # of a square's sides in the image: a page tilted by 45 degrees
@@ -317,53 +322,109 @@ def check_upright(homography: np.ndarray, centre: np.ndarray) -> None:
         raise PageNotFound("the lead names lie turned")
 
 
-def find_pages(
-    image: np.ndarray, net: torch.nn.Module, device: torch.device | str = "cpu"
-) -> list[PageFound]:
-    """Where the page may lie in an (H, W, 3) uint8 RGB image of any orientation, the likeliest first.
+def read_names(
+    upright: np.ndarray, net: torch.nn.Module, device: torch.device | str
+) -> tuple[float, PageFound | PageNotFound, np.ndarray]:
+    """Stage 0 on an (H, W, 3) uint8 image taken as upright: evidence for its page, the page, (8,) turns.
 
-    Names are read upright. The image is tried as it is, then turned as the head says, then turned in every
-    other way, until the names read leave no doubt: then that page is the only one. Else all turns are listed
-    in which names lie as on a page, by what names and head together say. Raises PageNotFound, with the reason
-    for the image as it is, when there is none.
+    Evidence is the sum of the names' confidences and what the head says; where the names do not lie as on an
+    upright page it is 0, and the reason stands in the page's place.
+    """
+    prepared = prepare_input(upright, net.config)
+    marker, turns = run_stage0(net, prepared.tensor, torch.device(device))
+    stride = prepared.tensor.shape[-1] / marker.shape[-1]
+    points, confidence = find_markers(marker, stride, radius=2 * net.config.marker_radius)
+    try:
+        try:
+            page = locate_page(prepared.to_image(points), confidence, upright.shape)
+        except PageNotFound as error:
+            page = guess_page(prepared.to_image(points), confidence, error)
+        evidence = float(page.confidence.sum() + HEAD_EVIDENCE * turns[0])
+        reference = map_points(reference_points(LEAD_MARKER_POINTS), np.linalg.inv(page.homography))
+        expected = (reference + 0.5) * prepared.scale - 0.5
+        points, confidence = find_names_near(marker, expected, stride, 2 * net.config.marker_radius)
+        return evidence, locate_page(prepared.to_image(points), confidence, upright.shape), turns
+    except PageNotFound as error:
+        return 0.0, error, turns
+
+
+def try_turns(
+    image: np.ndarray, net: torch.nn.Module, device: torch.device | str, every: bool
+) -> tuple[list[tuple[float, PageFound]], PageNotFound]:
+    """The image read as it is, then turned as the head says, then in `every` other way, until one is sure.
+
+    Returns the pages found with their evidence, the likeliest first, and why there is none as the image is.
     """
     found, reason, claimed = [], PageNotFound("no lead names found"), 0
     tried: set[int] = set()
     while len(tried) < ORIENTATIONS:
         orientation = claimed if claimed not in tried else min(set(range(ORIENTATIONS)) - tried)
-        upright = unturn(image, orientation)
-        prepared = prepare_input(upright, net.config)
-        marker, turns = run_stage0(net, prepared.tensor, torch.device(device))
+        evidence, page, turns = read_names(unturn(image, orientation), net, device)
         if not tried:
             claimed = int(turns.argmax())
         tried.add(orientation)
-        stride = prepared.tensor.shape[-1] / marker.shape[-1]
-        points, confidence = find_markers(marker, stride, radius=2 * net.config.marker_radius)
-        try:
-            try:
-                page = locate_page(prepared.to_image(points), confidence, upright.shape)
-            except PageNotFound as error:
-                page = guess_page(prepared.to_image(points), confidence, error)
-            evidence = float(page.confidence.sum() + HEAD_EVIDENCE * turns[0])
-            reference = map_points(reference_points(LEAD_MARKER_POINTS), np.linalg.inv(page.homography))
-            expected = (reference + 0.5) * prepared.scale - 0.5
-            points, confidence = find_names_near(marker, expected, stride, 2 * net.config.marker_radius)
-            page = locate_page(prepared.to_image(points), confidence, upright.shape)
-        except PageNotFound as error:
-            reason = error if orientation == 0 else reason
+        if isinstance(page, PageNotFound):
+            reason = page if orientation == 0 else reason
+        else:
+            found.append((evidence, replace(page, orientation=orientation)))
+            if evidence >= SURE_EVIDENCE:
+                break
+        if not every and {0, claimed} <= tried:
+            break
+    return sorted(found, key=lambda each: -each[0]), reason
+
+
+def find_pages(
+    image: np.ndarray, net: torch.nn.Module, device: torch.device | str = "cpu"
+) -> Iterator[PageFound]:
+    """Where the page may lie in an (H, W, 3) uint8 RGB image of any orientation, the likeliest first.
+
+    Names are read upright, in the whole image, turned until they leave no doubt: then that page comes first.
+    A page too small for its names to be read is looked for in windows of the image, once the caller asks for
+    more pages than the whole image shows. Raises PageNotFound, with the reason for the image as it is, when
+    there is none.
+    """
+    found, reason = try_turns(image, net, device, every=True)
+    for _, page in found[:TURNS_TRIED]:
+        yield page
+    some = bool(found)
+    zoomed = []
+    for left, top, width, height in windows(image.shape):
+        if min(width, height) < MIN_WINDOW:
             continue
-        page = replace(page, orientation=orientation)
-        if evidence >= SURE_EVIDENCE:
-            return [page]
-        found.append((evidence, page))
-    if not found:
+        window = np.ascontiguousarray(image[top : top + height, left : left + width])
+        for evidence, page in try_turns(window, net, device, every=False)[0][:1]:
+            zoomed.append((evidence, move_page(page, (left, top), window.shape, image.shape)))
+        if zoomed and zoomed[-1][0] >= SURE_EVIDENCE:
+            break
+    for _, page in sorted(zoomed, key=lambda each: -each[0])[:WINDOWS_TRIED]:
+        some = True
+        yield page
+    if not some:
         raise reason
-    return [page for _, page in sorted(found, key=lambda each: -each[0])]
+
+
+def windows(shape: Shape) -> list[tuple[int, int, int, int]]:
+    """Overlapping parts (left, top, width, height) of an image of some shape, from the middle outwards."""
+    height, width = (round(side * WINDOW_SHARE) for side in shape[:2])
+    free = np.array([shape[1] - width, shape[0] - height])
+    places = sorted(product((0.5, 0.0, 1.0), repeat=2), key=lambda place: abs(np.array(place) - 0.5).sum())
+    return [(*np.round(free * place).astype(int).tolist(), width, height) for place in places]
+
+
+def move_page(page: PageFound, corner: tuple[int, int], window: Shape, shape: Shape) -> PageFound:
+    """A page found in a window of an image, its left top at `corner` (x, y) px, as a page of the image."""
+    shift = np.array([[1.0, 0, corner[0]], [0, 1, corner[1]], [0, 0, 1]])
+    turned = unturned_shape(page.orientation, window), unturned_shape(page.orientation, shape)
+    within, whole = (turn_matrix(page.orientation, each) for each in turned)
+    into = np.linalg.inv(whole) @ shift @ within  # px of the unturned window to px of the unturned image
+    points = map_points(page.points, into).astype(np.float32)
+    return replace(page, points=points, homography=page.homography @ np.linalg.inv(into))
 
 
 def find_page(image: np.ndarray, net: torch.nn.Module, device: torch.device | str = "cpu") -> PageFound:
     """The likeliest of find_pages."""
-    return find_pages(image, net, device)[0]
+    return next(find_pages(image, net, device))
 
 
 def warp_to_frame(image: np.ndarray, homography: np.ndarray) -> np.ndarray:
