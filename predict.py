@@ -103,8 +103,8 @@ def digitize_each(
         calibration = page.straightened.calibration
         if not calibration.fits_paper:
             warn(
-                f"{path}: squares {calibration.aspect:.2f} times as tall as wide, not the paper of 25 mm/s and "
-                "10 mm/mV; the signals are scaled as if it were"
+                f"{path}: squares {calibration.aspect:.2f} times as tall as wide, not those of 25 mm/s and "
+                "10 mm/mV, as which the signals are scaled"
             )
         counts["doubtful" if score < DOUBTFUL else "done"] += 1
         yield name, page

@@ -6,7 +6,6 @@ Key `mask`, (1696, 4352, 4) uint8, see utils.trace.draw_traces. A later run draw
 import argparse
 import sys
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from datasets.competition import read_record, record_path
 from utils.files import replacing
 from utils.leads import rows_from_leads
 from utils.trace import draw_traces
+from utils.workers import map_unordered
 
 FOLDER = f"mask_{MASK_WIDTH}x{MASK_HEIGHT}"
 
@@ -42,11 +42,9 @@ def generate_mask(data: Path, record: str) -> str | None:
 def generate_masks(data: Path, records: Iterable[str], workers: int = 1) -> dict[str, str]:
     """Write the masks that are not there yet; returns the failures, record -> reason."""
     missing = [record for record in records if not mask_path(data, record).exists()]
-    generate = partial(generate_mask, data)
-    with ProcessPoolExecutor(workers) as pool:  # which starts its processes when the first one is needed
-        outcomes = map(generate, missing) if workers == 1 else pool.map(generate, missing)
-        progress = tqdm(zip(missing, outcomes, strict=True), total=len(missing), unit="mask", disable=None)
-        return {record: reason for record, reason in progress if reason is not None}
+    outcomes = map_unordered(partial(generate_mask, data), missing, min(workers, max(len(missing), 1)))
+    progress = tqdm(outcomes, total=len(missing), unit="mask", disable=None)
+    return {record: str(reason) for record, reason in progress if reason is not None}
 
 
 def main() -> int:

@@ -6,7 +6,12 @@ Writes for each image <id>-<type>, under OUT/stage1/rectified_kaggle_data_4400x1
   .rotation.npy     int, the orientation 0..7: image == turn(unturned, orientation), see utils/upright.py
   .gridpoint_xy.npy (44, 57, 2) float32, the grid in px of the unturned image
 and outcomes.csv, which has a row for each image: ok, or the reason why not. A later run goes on where
-this one stopped, and tries the failed images again. The masks go to DATA/mask_4352x1696/.
+this one stopped, even killed, and tries the failed images again. The masks go to DATA/mask_4352x1696/.
+
+Workers read, straighten and write at the same time, each on one thread: as many as there are cores. On the
+CPU they share the networks' memory; on CUDA this process alone holds the networks and answers the workers in
+batches. With --dask the workers are those of a running Dask cluster, which see the same files under the same
+paths, this folder's code among them; each holds its own networks.
 """
 
 import argparse
@@ -14,17 +19,16 @@ import csv
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 import torch
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -33,13 +37,16 @@ from configs.page import RECTIFIED
 from data_preparation.generate_masks import generate_masks
 from datasets.competition import list_images
 from utils.checkpoint import load_network
-from utils.device import choose_device
-from utils.files import replacing
+from utils.device import choose_device, use_one_thread
+from utils.files import remove_partials, replacing
 from utils.images import read_rgb, write_png
+from utils.serving import NetServer
 from utils.straighten import Straightened, Straightener
 from utils.upright import unturn
+from utils.workers import WorkerDied, map_unordered
 
-CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoints"
+ROOT = Path(__file__).resolve().parents[1]
+CHECKPOINTS = ROOT / "checkpoints"
 FOLDER = Path("stage1") / f"rectified_kaggle_data_{RECTIFIED.width}x{RECTIFIED.height}"
 LAST_FILE = ".rect.png"  # written last: an image that has it has all its files
 DEBUG_WIDTH = 1600  # px of the pictures of --debug
@@ -54,10 +61,14 @@ class Outcome:
     orientation: int | None = None
     page_score: float | None = None
     seen: int | None = None  # grid points, of 44 * 57
+    px_per_mm_x: float | None = None
+    px_per_mm_y: float | None = None
+    aspect: float | None = None  # a square's height over its width, see utils.grid.Calibration
     seconds: float | None = None
 
 
 OK = "ok"
+DASK_TIMEOUT = 20  # s, to find the scheduler
 COLUMNS = [field.name for field in fields(Outcome)]
 
 
@@ -78,12 +89,15 @@ def write_array(path: Path, array: np.ndarray) -> None:
         np.save(partial, array)
 
 
+def load_networks(job: Job) -> list[torch.nn.Module]:
+    return [load_network(job.stage0, 0), load_network(job.stage1, 1)]
+
+
 @cache
-def load_straightener(stage0: Path, stage1: Path, device: str) -> Straightener:
-    """The two networks, once for each process, on one thread."""
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    return Straightener(load_network(stage0, 0), load_network(stage1, 1), device)
+def load_straightener(job: Job) -> Straightener:
+    """Both networks on the job's device, once for each process, on one thread."""
+    use_one_thread()
+    return Straightener(*load_networks(job), job.device)
 
 
 def draw_grid(upright: np.ndarray, straightened: Straightened) -> np.ndarray:
@@ -96,11 +110,10 @@ def draw_grid(upright: np.ndarray, straightened: Straightened) -> np.ndarray:
     return picture
 
 
-def prepare_image(image_id: str, path: Path, job: Job) -> Outcome:
+def prepare_image(image_id: str, path: Path, job: Job, straightener: Straightener) -> Outcome:
     """Straighten one image and write its files. Whatever goes wrong with it becomes its outcome."""
     started = time.monotonic()
     try:
-        straightener = load_straightener(job.stage0, job.stage1, job.device)
         image = read_rgb(path)
         straightened = straightener.straighten(image)
         if job.debug:
@@ -119,6 +132,8 @@ def prepare_image(image_id: str, path: Path, job: Job) -> Outcome:
         straightened.orientation,
         round(straightened.page_score, 4),
         int(straightened.seen.sum()),
+        *(round(float(scale), 4) for scale in straightened.calibration.px_per_mm),
+        round(straightened.calibration.aspect, 4),
         round(time.monotonic() - started, 2),
     )
 
@@ -156,36 +171,94 @@ def find_undone(images: pd.DataFrame, outcomes: dict[str, dict], folder: Path) -
     return [(image_id, Path(path)) for image_id, path in tasks if not done(image_id)]
 
 
-def prepare_all(tasks: list[tuple[str, Path]], job: Job, workers: int) -> Iterator[Outcome]:
-    """Outcomes of (image id, path) as they come; one worker works in this process.
+in_worker: dict = {}  # what start_worker leaves in its process for prepare_task
 
-    When a worker dies (out of memory, say), fresh ones go on with the rest, the suspects last.
-    """
+
+def start_worker(job: Job, nets: list[torch.nn.Module]) -> None:
+    use_one_thread()
+    in_worker.update(job=job, straightener=Straightener(*nets))
+
+
+def prepare_task(task: tuple[str, Path]) -> Outcome:
+    return prepare_image(*task, in_worker["job"], in_worker["straightener"])
+
+
+def prepare_here(tasks: list[tuple[str, Path]], job: Job, workers: int) -> Iterator[Outcome]:
+    """Outcomes of (image id, path) as they come, from so many processes; one worker is this process."""
     if workers == 1:
-        for image_id, path in tasks:
-            yield prepare_image(image_id, path, job)
+        straightener = load_straightener(job)
+        for task in tasks:
+            yield prepare_image(*task, job, straightener)
         return
-    while tasks:
-        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
-        running = {pool.submit(prepare_image, *task, job): task for task in tasks}
-        unfinished = []
-        try:
-            for future in as_completed(running):
-                if isinstance(future.exception(), BrokenProcessPool):
-                    unfinished.append(running[future])
-                else:
-                    yield future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-        if len(unfinished) == len(tasks):
-            yield from (Outcome(image_id, "its worker died, out of memory?") for image_id, _ in tasks)
-            return
-        unfinished.sort(key=tasks.index)
-        tasks = unfinished[workers:] + unfinished[:workers]
+    with ExitStack() as stack:
+        nets = load_networks(job)
+        if job.device == "cpu":
+            nets = [net.share_memory() for net in nets]
+        else:
+            nets = stack.enter_context(NetServer(nets, torch.device(job.device))).remotes()
+        for (image_id, _), outcome in map_unordered(prepare_task, tasks, workers, start_worker, (job, nets)):
+            yield Outcome(image_id, str(outcome)) if isinstance(outcome, WorkerDied) else outcome
 
 
-def prepare_inputs(images: pd.DataFrame, job: Job, workers: int) -> dict[str, str]:
-    """Straighten the images not done yet, noting each outcome at once; failures, image_id -> reason."""
+def prepare_on_cluster(task: tuple[str, Path], job: Job) -> Outcome:
+    return prepare_image(*task, job, load_straightener(job))
+
+
+def prepare_with_dask(tasks: list[tuple[str, Path]], job: Job, address: str) -> Iterator[Outcome]:
+    """Outcomes of (image id, path) as they come, from the Dask cluster whose scheduler is at the address.
+
+    Raises ValueError when it cannot be reached or has no workers.
+    """
+    try:
+        from dask.distributed import Client, WorkerPlugin
+        from joblib import Parallel, delayed, parallel_config
+    except ImportError:
+        raise ValueError("--dask: `pip install distributed` first") from None
+
+    class FindCode(WorkerPlugin):
+        """Puts this repository on each worker's path, those that join later too."""
+
+        def __init__(self, root: str):
+            self.root = root
+
+        def setup(self, worker) -> None:
+            if self.root not in sys.path:
+                sys.path.insert(0, self.root)
+
+    try:
+        client = Client(address, timeout=DASK_TIMEOUT)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--dask {address}: no scheduler there ({error})") from None
+    with client:
+        if not client.scheduler_info(n_workers=-1)["workers"]:
+            raise ValueError(f"--dask {address}: the cluster has no workers")
+        client.register_plugin(FindCode(str(ROOT)))
+        # by its full name, for the workers to import, also where this file is run as a script
+        from data_preparation.prepare_inputs import prepare_on_cluster as prepare
+
+        with parallel_config("dask", client=client):
+            parallel = Parallel(return_as="generator_unordered", batch_size=1)
+            yield from parallel(delayed(prepare)((name, path.resolve()), job) for name, path in tasks)
+
+
+def prepare_inputs(
+    images: pd.DataFrame, job: Job, workers: int = 1, dask: str | None = None
+) -> dict[str, str]:
+    """Straighten the images not done yet, noting each outcome at once; failures, image_id -> reason.
+
+    `dask` is the address of a cluster that does it in the place of this machine's workers. Raises ValueError
+    when another run is writing to the same folder.
+    """
+    job.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(job.folder / ".lock", timeout=0):
+            remove_partials(job.folder)
+            return prepare_undone(images, job, workers, dask)
+    except Timeout:
+        raise ValueError(f"{job.folder}: another run is writing there") from None
+
+
+def prepare_undone(images: pd.DataFrame, job: Job, workers: int, dask: str | None) -> dict[str, str]:
     table = job.folder / "outcomes.csv"
     outcomes = read_outcomes(table)
     write_outcomes(table, outcomes)
@@ -194,7 +267,8 @@ def prepare_inputs(images: pd.DataFrame, job: Job, workers: int) -> dict[str, st
     with table.open("a", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         bar = tqdm(total=len(images), initial=len(images) - len(undone), unit="image", disable=None)
-        for outcome in prepare_all(undone, job, workers):
+        outcomes = prepare_with_dask(undone, job, dask) if dask else prepare_here(undone, job, workers)
+        for outcome in outcomes:
             writer.writerow(asdict(outcome))
             file.flush()
             bar.update()
@@ -213,9 +287,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, default=Path("outputs"), help="folder to write to (default outputs)"
     )
-    parser.add_argument(
-        "--workers", type=int, default=1, help="processes, each with both networks (default 1)"
-    )
+    parser.add_argument("--workers", type=int, default=1, help="processes, one a core at most (default 1)")
+    parser.add_argument("--dask", metavar="ADDRESS", help="of a running cluster's scheduler, tcp://HOST:8786")
     parser.add_argument("--device", help="cpu, cuda, ... (default: CUDA when there is one)")
     parser.add_argument("--stage0", type=Path, default=CHECKPOINTS / "stage0.pt")
     parser.add_argument("--stage1", type=Path, default=CHECKPOINTS / "stage1.pt")
@@ -232,14 +305,19 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Returns 0 when all images and masks are there, 1 when some failed; raises when nothing can be done."""
     args = parse_arguments(arguments)
-    device = str(choose_device(args.device))
-    load_straightener(args.stage0, args.stage1, device)  # a bad checkpoint stops the run, not each image
+    job = Job(
+        args.stage0.resolve(),
+        args.stage1.resolve(),
+        str(choose_device(args.device)),
+        args.out.resolve() / FOLDER,
+        args.debug,
+    )
+    load_networks(job)  # a bad checkpoint stops the run, not each image
     images = list_images(args.data)
     if args.debug:
         images = images[images["record"].isin(images["record"].unique()[: args.debug_samples])]
-    job = Job(args.stage0, args.stage1, device, args.out / FOLDER, args.debug)
     mask_failures = generate_masks(args.data, images["record"].unique(), args.workers)
-    failures = prepare_inputs(images, job, args.workers)
+    failures = prepare_inputs(images, job, args.workers, args.dask)
     for name, reason in (mask_failures | failures).items():
         print(f"failed: {name}: {reason}", file=sys.stderr)
     print(f"{len(images) - len(failures)} of {len(images)} images straightened, in {job.folder}")

@@ -8,16 +8,11 @@ where it stopped; the same seed makes the same files with any number of workers.
 
 import argparse
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
-import torch
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -34,9 +29,11 @@ from datasets.competition import (
 from synthesis.capture import capture
 from synthesis.page import draw_page
 from synthesis.signals import deepfake_record, find_records, is_heldout, read_record, resample, vary
+from utils.device import use_one_thread
 from utils.files import replacing
 from utils.images import write_png
 from utils.leads import mask_to_quarters
+from utils.workers import map_unordered
 
 ID_RANGE = (10**8, 2**32)  # nine or ten digits, as the competition's
 
@@ -83,11 +80,6 @@ def make_record(task: Task) -> None:
             )
 
 
-def use_one_thread() -> None:
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
-
-
 def try_record(task: Task) -> str | None:
     """make_record; returns why a record could not be read, None when all went well."""
     try:
@@ -95,16 +87,6 @@ def try_record(task: Task) -> str | None:
     except ValueError as error:
         return str(error)
     return None
-
-
-def run_tasks(tasks: list[Task], workers: int) -> Iterator[str | None]:
-    """Make the records; what try_record returns as each is done. One worker works in this process."""
-    use_one_thread()
-    if workers == 1:
-        yield from map(try_record, tasks)
-        return
-    with ProcessPoolExecutor(workers, get_context("spawn"), use_one_thread) as pool:
-        yield from pool.map(try_record, tasks)
 
 
 def new_ids(seed: int, count: int) -> list[str]:
@@ -168,10 +150,10 @@ def synthesize_folder(
         read_train_table(root)  # a broken table is better known before the drawing
     failed = {}
     with tqdm(total=count, initial=count - len(undone), unit="record", disable=None) as bar:
-        for task, reason in zip(undone, run_tasks(undone, workers), strict=True):
+        for task, reason in map_unordered(try_record, undone, workers, use_one_thread):
             bar.update()
             if reason:
-                failed[task.id] = reason
+                failed[task.id] = str(reason)
     made = [task for task in tasks if task.id not in failed]
     if made:
         list_in_train_table(root, made)

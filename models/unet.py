@@ -2,7 +2,6 @@
 
 from itertools import pairwise
 
-import timm
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -77,6 +76,8 @@ def build_encoder(config: NetworkConfig, pretrained: bool) -> tuple[nn.Module, l
             list(config.encoder_channels),
             strides,
         )
+    import timm  # here: the shipped networks do without it, and it takes seconds and 190 MB
+
     options = {"out_indices": (1, 2, 3, 4)} if config.skip_stem_pool else {}
     encoder = timm.create_model(config.backbone, pretrained=False, features_only=True, **options)
     if pretrained:

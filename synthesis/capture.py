@@ -291,7 +291,7 @@ def photograph_paper(
 def lay_second_sheet(
     ground: np.ndarray, sheet: np.ndarray, homography: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Another ECG, partly under the page or beside it: (H, W, 3) ground with the (h, w, 4) sheet laid on it."""
+    """(H, W, 3) ground with another ECG on it, the (h, w, 4) sheet, partly under the page or beside it."""
     angle = rng.uniform(0, 2 * np.pi)
     offset = rng.uniform(*SECOND_SHEET_OFFSET) * np.array([np.cos(angle), np.sin(angle)])
     centre = np.array([PAGE_WIDTH, PAGE_HEIGHT]) / 2

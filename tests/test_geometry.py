@@ -262,7 +262,7 @@ def test_a_page_too_small_to_read_is_found_in_a_window(markers):
 
 
 @pytest.mark.parametrize("stretch", [1.0, 1.15, 0.87])
-@pytest.mark.parametrize("yaw, pitch", [(0, 0), (8, 0), (0, 10), (7, -7), (30, 0), (0, 30), (20, 20)])
+@pytest.mark.parametrize(("yaw", "pitch"), [(0, 0), (8, 0), (0, 10), (7, -7), (30, 0), (0, 30), (20, 20)])
 def test_squares_that_are_not_square_are_told_from_tilted_ones(yaw, pitch, stretch):
     shape = (1944, 2592)
     pose = Pose(shape[::-1], np.deg2rad(yaw), np.deg2rad(pitch), 0.1, distance=1.4)

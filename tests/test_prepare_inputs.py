@@ -1,11 +1,16 @@
+import shutil
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 
-from configs.page import GRID_COLUMNS, GRID_ROWS
+from configs.page import GRID_COLUMNS, GRID_ROWS, RECTIFIED
 from configs.stage0 import Stage0Config
 from configs.stage1 import Stage1Config
 from data_preparation import prepare_inputs as script
@@ -20,6 +25,7 @@ from utils.images import read_rgb, write_png
 from utils.straighten import Straightened
 from utils.upright import PageNotFound
 
+SAMPLES = Path(__file__).resolve().parents[1] / "samples"
 IDS = ("1006427285-0001", "1006427285-0005", "2042290760-0006")
 
 
@@ -151,3 +157,86 @@ def test_the_script_writes_pages_and_masks_and_its_exit_code_tells_of_failures(
     write_png(image_path(tmp_path, record, "0005"), np.zeros((20, 30, 3), np.uint8))
     assert script.main(arguments) == 1
     assert f"failed: {record}-0005" in capsys.readouterr().err
+
+
+def test_what_a_killed_run_left_half_written_is_removed(images, job, straightener):
+    job.folder.mkdir(parents=True)
+    (job.folder / ".1006427285-0001.rect.4711.partial.png").write_bytes(b"half")
+    prepare_inputs(images, job)
+    assert not list(job.folder.glob(".*.partial*"))
+
+
+def test_two_runs_do_not_write_to_one_folder(images, job, straightener):
+    job.folder.mkdir(parents=True)
+    with FileLock(job.folder / ".lock"), pytest.raises(ValueError, match="another run"):
+        prepare_inputs(images, job)
+    assert set(prepare_inputs(images, job)) == {IDS[1]}
+
+
+def read_whole(path: Path) -> None:
+    """Raise unless a result can be read."""
+    if path.suffix == ".png":
+        assert read_rgb(path).shape == (RECTIFIED.height, RECTIFIED.width, 3)
+    elif path.suffix == ".npy":
+        assert np.isfinite(np.load(path)).all()
+
+
+def test_a_run_killed_again_and_again_loses_nothing_that_was_done(tmp_path):
+    data, out = tmp_path / "data", tmp_path / "out"
+    shutil.copytree(SAMPLES, data)
+    command = [sys.executable, "-m", "data_preparation.prepare_inputs", "--data", data, "--out", out]
+    command += ["--workers", "2", "--device", "cpu"]
+    folder = out / script.FOLDER
+    rng, done = np.random.default_rng(0), set()
+    for _ in range(2):
+        run = subprocess.Popen(command, cwd=script.ROOT, stderr=subprocess.DEVNULL)
+        before = len(list(folder.glob("*"))) if folder.exists() else 0
+        while run.poll() is None and len(list(folder.glob("*"))) <= before + 1:
+            time.sleep(0.02)
+        time.sleep(rng.uniform(0, 0.3))
+        run.kill()
+        assert run.wait() != 0, "it was done before it was killed"
+        for path in folder.glob("[!.]*"):
+            read_whole(path)
+        ready = {path.name for path in folder.glob("*.rect.png")}
+        assert done <= ready
+        done = ready
+    subprocess.run(command, cwd=script.ROOT, check=True, capture_output=True)
+    assert len(list(folder.glob("*.rect.png"))) == len(list(data.glob("train/*/*.png")))
+    assert not list(folder.glob(".*.partial*"))
+    outcomes = read_outcomes(folder / "outcomes.csv")
+    assert {row["outcome"] for row in outcomes.values()} == {"ok"}
+
+
+def test_a_dask_cluster_does_the_same_work(images, job, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    save_untrained(tmp_path)
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with distributed.LocalCluster(**options) as cluster:
+        failures = prepare_inputs(images, job, dask=cluster.scheduler_address)
+    assert set(failures) == set(IDS)
+    assert all("lead names" in reason for reason in failures.values())
+    assert set(read_outcomes(job.folder / "outcomes.csv")) == set(IDS)
+
+
+def test_a_cluster_that_is_not_there_is_an_error(images, job, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(script, "DASK_TIMEOUT", 0.2)
+    with pytest.raises(ValueError, match="no scheduler there"):
+        prepare_inputs(images, job, dask="tcp://127.0.0.1:9")
+
+
+def test_on_a_device_other_than_the_cpu_the_workers_ask_one_server(images, job, tmp_path, monkeypatch):
+    save_untrained(tmp_path)
+    served = []
+
+    class Counted(script.NetServer):
+        def run(self, number, batch):
+            served.append((number, len(batch)))
+            return super().run(number, batch)
+
+    monkeypatch.setattr(script, "NetServer", Counted)
+    failures = prepare_inputs(images, replace(job, device="cpu:0"), workers=2)
+    assert set(failures) == set(IDS)
+    assert all("lead names" in reason for reason in failures.values())
+    assert len(served) >= len(IDS)

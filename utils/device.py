@@ -1,6 +1,8 @@
-"""Where networks run."""
+"""Where networks run, and on how many threads."""
 
+import cv2
 import torch
+from threadpoolctl import threadpool_limits
 
 
 def choose_device(name: str | None = None) -> torch.device:
@@ -21,9 +23,19 @@ def choose_device(name: str | None = None) -> torch.device:
 
 
 def limit_threads(count: int | None) -> None:
-    """Let torch use so many threads on the CPU, as many as it likes for None. ValueError below 1."""
-    if count is None:
-        return
-    if count < 1:
+    """Let torch use so many threads on the CPU, as many as it likes for None. ValueError below 1.
+
+    The matrices that NumPy and SciPy multiply here are small: BLAS gets one thread, as its others would wait
+    for each other on busy cores.
+    """
+    if count is not None and count < 1:
         raise ValueError(f"--threads {count}: must be above 0")
-    torch.set_num_threads(count)
+    threadpool_limits(1, user_api="blas")
+    if count is not None:
+        torch.set_num_threads(count)
+
+
+def use_one_thread() -> None:
+    """For a worker process, one of as many as there are cores."""
+    limit_threads(1)
+    cv2.setNumThreads(1)

@@ -19,3 +19,9 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove what writers that were killed left half-written in a folder. Nobody may be writing there."""
+    for path in folder.glob(".*.partial*"):
+        path.unlink(missing_ok=True)

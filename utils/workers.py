@@ -1,0 +1,91 @@
+"""Work spread over processes: one that crashes costs its own task alone, and none outlives its parent."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait as wait_for_object
+from typing import TypeVar
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+QUEUED = 2  # tasks in hand for each worker, one of them at work
+
+
+class WorkerDied(RuntimeError):
+    """The process of a task ended without a word: killed, out of memory, crashed."""
+
+
+def end_with_parent() -> None:
+    """End this process at once when the one that started it is gone, even killed."""
+    parent = parent_process()
+
+    def watch() -> None:
+        wait_for_object([parent.sentinel])
+        os._exit(1)
+
+    if parent is not None:
+        threading.Thread(target=watch, daemon=True).start()
+
+
+def start(initializer: Callable | None, arguments: tuple) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    end_with_parent()
+    if initializer:
+        initializer(*arguments)
+
+
+def map_unordered(
+    function: Callable[[Task], Result],
+    tasks: Iterable[Task],
+    workers: int,
+    initializer: Callable | None = None,
+    arguments: tuple = (),
+) -> Iterator[tuple[Task, Result | WorkerDied]]:
+    """(task, function(task)) as they are done; `initializer(*arguments)` is called first in each process.
+
+    One worker is this process itself. More are fresh ones. When one dies, others take over, and the tasks
+    that were in hand are repeated one at a time at the end: that whose process dies again has WorkerDied for
+    a result. What the function raises is raised here.
+    """
+    if workers == 1:
+        if initializer:
+            initializer(*arguments)
+        for task in tasks:
+            yield task, function(task)
+        return
+
+    def open_pool(count: int) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(count, get_context("spawn"), start, (initializer, arguments))
+
+    tasks, suspects, more = iter(tasks), [], True
+    while more:
+        running, more = {}, False
+        pool = open_pool(workers)
+        try:
+            while True:
+                for task in islice(tasks, QUEUED * workers - len(running)):
+                    suspects.append(task)  # until it is in the pool's hands
+                    running[pool.submit(function, task)] = suspects.pop()
+                if not running:
+                    break
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    result = future.result()
+                    yield running.pop(future), result
+        except BrokenProcessPool:
+            suspects += running.values()
+            more = True
+        finally:
+            pool.shutdown(cancel_futures=True)
+    for task in suspects:
+        with open_pool(1) as pool:
+            try:
+                result = pool.submit(function, task).result()
+            except BrokenProcessPool:
+                result = WorkerDied("its process died, out of memory?")
+        yield task, result
