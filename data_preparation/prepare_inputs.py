@@ -37,7 +37,7 @@ from configs.page import RECTIFIED
 from data_preparation.generate_masks import generate_masks
 from datasets.competition import list_images
 from utils.checkpoint import load_network
-from utils.device import choose_device, use_one_thread
+from utils.device import choose_device, return_memory, use_one_thread
 from utils.files import remove_partials, replacing
 from utils.images import read_rgb, write_png
 from utils.serving import NetServer
@@ -93,10 +93,16 @@ def load_networks(job: Job) -> list[torch.nn.Module]:
     return [load_network(job.stage0, 0), load_network(job.stage1, 1)]
 
 
+def settle() -> None:
+    """What a process does first that is to work through many images beside others."""
+    use_one_thread()
+    return_memory()
+
+
 @cache
 def load_straightener(job: Job) -> Straightener:
     """Both networks on the job's device, once for each process, on one thread."""
-    use_one_thread()
+    settle()
     return Straightener(*load_networks(job), job.device)
 
 
@@ -175,7 +181,7 @@ in_worker: dict = {}  # what start_worker leaves in its process for prepare_task
 
 
 def start_worker(job: Job, nets: list[torch.nn.Module]) -> None:
-    use_one_thread()
+    settle()
     in_worker.update(job=job, straightener=Straightener(*nets))
 
 

@@ -5,6 +5,7 @@ from itertools import pairwise
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from configs.network import NetworkConfig
 from models.imagenet import PretrainedUnavailable, load_imagenet_weights
@@ -15,6 +16,20 @@ Stride = tuple[int, int]  # (rows, columns)
 def conv_norm(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     conv = nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=1, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(outputs))
+
+
+def fold_norms(net: nn.Module) -> nn.Module:
+    """Put each batch norm that follows a convolution into its weights, in place, and return the network.
+
+    It has to be in evaluation mode, and cannot be trained any more.
+    """
+    for module in net.modules():
+        if isinstance(module, nn.Sequential):
+            for index, (conv, norm) in enumerate(pairwise(module)):
+                if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                    module[index] = fuse_conv_bn_eval(conv, norm)
+                    module[index + 1] = nn.Identity()
+    return net
 
 
 def fold_pixels(image: torch.Tensor, stride: Stride) -> torch.Tensor:
@@ -39,7 +54,7 @@ class ResidualBlock(nn.Module):
         self.conv2 = conv_norm(channels, channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.relu(x + self.conv2(F.relu(self.conv1(x))))
+        return F.relu_(self.conv2(F.relu_(self.conv1(x))).add_(x))
 
 
 class CompactEncoder(nn.Module):
@@ -56,9 +71,9 @@ class CompactEncoder(nn.Module):
         self.blocks = nn.ModuleList(ResidualBlock(c) for c in channels[1:])
 
     def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
-        features = [F.relu(self.stem(fold_pixels(image, self.stem_stride)))]
+        features = [F.relu_(self.stem(fold_pixels(image, self.stem_stride)))]
         for down, block in zip(self.downs, self.blocks, strict=True):
-            features.append(block(F.relu(down(features[-1]))))
+            features.append(block(F.relu_(down(features[-1]))))
         return features
 
 
@@ -156,4 +171,4 @@ class UNet(nn.Module):
         )
 
     def encode(self, image: torch.Tensor) -> list[torch.Tensor]:
-        return list(self.encoder((image - self.mean) / self.std))
+        return list(self.encoder((image - self.mean).div_(self.std)))

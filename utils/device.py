@@ -1,8 +1,14 @@
 """Where networks run, and on how many threads."""
 
+import contextlib
+import ctypes
+
 import cv2
 import torch
 from threadpoolctl import threadpool_limits
+
+M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
+LARGE_BLOCK = 16 * 2**20  # bytes
 
 
 def choose_device(name: str | None = None) -> torch.device:
@@ -39,3 +45,12 @@ def use_one_thread() -> None:
     """For a worker process, one of as many as there are cores."""
     limit_threads(1)
     cv2.setNumThreads(1)
+
+
+def return_memory() -> None:
+    """Have the C library, if it is glibc, give large blocks back to the system once they are free.
+
+    It keeps blocks of up to 32 MB for itself else, and images and maps of many sizes leave holes in them.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)

@@ -28,7 +28,8 @@ def read_rgb(path: Path) -> np.ndarray:
     try:
         with Image.open(path) as image:
             check_size(*image.size)
-            return as_rgb(ImageOps.exif_transpose(image))
+            ImageOps.exif_transpose(image, in_place=True)
+            return as_rgb(image)
     except Exception as error:  # decoders raise whatever they like on broken files
         reason = "not an image" if isinstance(error, Image.UnidentifiedImageError) else error
         raise ValueError(f"{path}: {reason}") from error
@@ -49,7 +50,7 @@ def as_rgb(image: Image.Image) -> np.ndarray:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.array(image.convert("RGB"))
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def write_png(path: Path, image: np.ndarray) -> None:

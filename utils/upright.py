@@ -131,8 +131,8 @@ def prepare_input(image: np.ndarray, config) -> Stage0Input:
 
 
 def to_tensor(image: np.ndarray) -> torch.Tensor:
-    """(H, W, 3) uint8 to (1, 3, H, W) float32 in 0..1."""
-    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float() / 255
+    """(H, W, 3) uint8 to (1, 3, H, W) float32 in 0..1, channels last in memory as the networks like it."""
+    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float().div_(255)
 
 
 @torch.inference_mode()

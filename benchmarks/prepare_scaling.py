@@ -1,0 +1,66 @@
+"""Print how fast prepare_inputs.py straightens a folder's images with 1, 2, ... workers, and their memory.
+
+Images per second are those after the workers have started; memory is the peak of the largest worker process.
+"""
+
+import argparse
+import resource
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from data_preparation.prepare_inputs import CHECKPOINTS, Job, prepare_here
+from datasets.competition import list_images
+
+
+def measure(tasks: list[tuple[str, Path]], job: Job, workers: int, answer) -> None:
+    """Send images per second, how many were straightened, and the peak memory of a worker in MB."""
+    stamps, good = [], 0
+    with tempfile.TemporaryDirectory() as folder:
+        for outcome in prepare_here(tasks, replace(job, folder=Path(folder)), workers):
+            stamps.append(time.perf_counter())
+            good += outcome.seconds is not None
+    who = resource.RUSAGE_SELF if workers == 1 else resource.RUSAGE_CHILDREN
+    rate = (len(stamps) - workers) / (stamps[-1] - stamps[workers - 1])
+    answer.send((rate, good, resource.getrusage(who).ru_maxrss / 1024))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path, help="folder with train/")
+    parser.add_argument("--images", type=int, default=24, help="the first so many (default: %(default)s)")
+    parser.add_argument("--types", nargs="+", help="image types (default: all)")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    args = parser.parse_args()
+    table = list_images(args.data)
+    if args.types:
+        table = table[table["type"].isin(args.types)]
+    tasks = list(zip(table["image_id"], table["path"], strict=True))[: args.images]
+    if len(tasks) <= max(args.workers):
+        parser.error(f"{args.data}: {len(tasks)} images are too few")
+    job = Job(CHECKPOINTS / "stage0.pt", CHECKPOINTS / "stage1.pt", "cpu", Path(), False)
+    rows = []
+    for workers in args.workers:
+        context = get_context("spawn")  # a fresh process, whose memory is its own
+        receive, send = context.Pipe(duplex=False)
+        process = context.Process(target=measure, args=(tasks, job, workers, send))
+        process.start()
+        send.close()
+        rate, good, memory = receive.recv()
+        process.join()
+        rows.append((workers, len(tasks), good, rate, rate / (rows[0][3] if rows else rate), memory))
+    columns = ["workers", "images", "straightened", "images/s", "times the first", "MB a worker"]
+    print(pd.DataFrame(rows, columns=columns).to_string(index=False, float_format="{:.2f}".format))
+
+
+if __name__ == "__main__":
+    main()

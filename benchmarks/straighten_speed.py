@@ -1,0 +1,115 @@
+"""Print how long a page takes from its file to the rectified canvas, step by step: one table.
+
+The page is a drawn one, as a 2200 x 1700 render and as a 4032 x 3024 photo. Each figure is the median over
+repeats of seconds a page; on CUDA the networks' are those of a batch, divided by its size.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from configs.stage1 import FRAME_HEIGHT, FRAME_WIDTH
+from predict import CHECKPOINTS
+from synthesis import Pose, synthesize
+from synthesis.signals import deepfake_record, find_records, read_record
+from utils.checkpoint import load_network
+from utils.device import choose_device, limit_threads
+from utils.grid import decode_grid
+from utils.images import read_rgb, write_png
+from utils.rectify import rectify
+from utils.straighten import Straightener
+from utils.upright import prepare_input, to_tensor, unturn, warp_to_frame
+
+
+def timed(device: torch.device, repeats: int, step: Callable) -> tuple[float, object]:
+    """Median seconds of a step over repeats, after one that is not counted, and what it returns."""
+    seconds, result = [], step()
+    for _ in range(repeats):
+        started = time.perf_counter()
+        result = step()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds.append(time.perf_counter() - started)
+    return float(np.median(seconds)), result
+
+
+@torch.inference_mode()
+def measure(straightener: Straightener, path: Path, repeats: int, batch: int) -> dict[str, float]:
+    """Seconds of each step for one image file, and of all in a row."""
+    device = straightener.device
+    nets = straightener.stage0_net, straightener.stage1_net
+
+    def run(net: torch.nn.Module, tensor: torch.Tensor) -> dict:
+        with torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
+            return net(tensor)
+
+    row = {}
+    row["read"], image = timed(device, repeats, lambda: read_rgb(path))
+    tensor = prepare_input(image, nets[0].config).tensor.to(device).repeat(batch, 1, 1, 1)
+    row["stage 0 net"], _ = timed(device, repeats, lambda: run(nets[0], tensor))
+    row["find page"], page = timed(device, repeats, lambda: next(straightener.find_pages(image)))
+    upright = unturn(image, page.orientation)
+    row["warp"], frame = timed(device, repeats, lambda: to_tensor(warp_to_frame(upright, page.homography)))
+    frame = frame.to(device).repeat(batch, 1, 1, 1)
+    assert frame.shape[2:] == (FRAME_HEIGHT, FRAME_WIDTH)
+    row["stage 1 net"], output = timed(device, repeats, lambda: run(nets[1], frame))
+    maps = {head: logits[0, 0].float().sigmoid().cpu().numpy() for head, logits in output.items()}
+    decode = lambda: decode_grid(maps["gridpoint"], page, maps.get("leadend"))  # noqa: E731
+    row["decode grid"], grid = timed(device, repeats, decode)
+    row["remap"], rect = timed(device, repeats, lambda: rectify(upright, grid.gridpoint_xy))
+    row["write"], _ = timed(device, repeats, lambda: write_png(path.with_name("rect.png"), rect))
+    row["stage 0 + stage 1 + remap"], _ = timed(device, repeats, lambda: straightener.straighten(image))
+    for name in ("stage 0 net", "stage 1 net"):
+        row[name] /= batch
+    return row
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--records", type=Path, help="folder with WFDB records (default: a made-up heart)")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, help="torch threads on the CPU")
+    parser.add_argument("--device")
+    parser.add_argument("--batch", type=int, default=8, help="images at once on CUDA")
+    parser.add_argument(
+        "--checkpoints", type=Path, default=CHECKPOINTS, help="folder of stage0.pt, stage1.pt"
+    )
+    args = parser.parse_args()
+    limit_threads(args.threads)
+    if args.threads:
+        cv2.setNumThreads(args.threads)
+    device = choose_device(args.device)
+    nets = [load_network(args.checkpoints / f"stage{stage}.pt", stage, device) for stage in (0, 1)]
+    straightener = Straightener(*nets, device)
+    rng = np.random.default_rng(0)
+    record = read_record(find_records(args.records)[0]) if args.records else deepfake_record(rng)
+    pages = {
+        "2200 x 1700 render": synthesize(record, "0001", rng, turn=0),
+        "4032 x 3024 photo": synthesize(record, "0005", rng, turn=0, pose=Pose((4032, 3024), 0.1, 0.1)),
+    }
+    batch = args.batch if device.type == "cuda" else 1
+    columns = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, page in pages.items():
+            path = Path(folder) / "page.png"
+            write_png(path, page.image)
+            columns[name] = measure(straightener, path, args.repeats, batch)
+    threads = f"{torch.get_num_threads()} threads" if device.type == "cpu" else f"batches of {batch}"
+    print(f"seconds a page, {device}, {threads}")
+    print(pd.DataFrame(columns).to_string(float_format="{:.3f}".format))
+
+
+if __name__ == "__main__":
+    main()
