@@ -31,7 +31,7 @@ from utils.upright import to_tensor
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
 MAX_FS = LIMITS["fs"][1]  # Hz
-DOUBTFUL = 0.7  # page score under which a page is called doubtful
+DOUBTFUL = 0.75  # page score under which a page is called doubtful
 
 
 @dataclass

@@ -80,7 +80,7 @@ def draw_frame_map(points: np.ndarray, stride: int) -> np.ndarray:
 
 def page_with(markers: np.ndarray) -> PageFound:
     """A page that lies in its image as in the stage-1 frame."""
-    return PageFound(0, markers.astype(np.float32), np.ones(13, np.float32), np.eye(3))
+    return PageFound(0, markers.astype(np.float32), np.ones(13, np.float32), np.eye(3), np.ones(13))
 
 
 def squares_off(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -245,7 +245,7 @@ def test_a_page_found_in_a_window_is_one_of_the_image(markers, orientation):
     from_window = turn_matrix(orientation, unturned_shape(orientation, window))
     points = np.array([[20.0, 30.0], [250.0, 90.0], [100.0, 333.0]])  # px of the unturned window
     in_image = map_points(map_points(map_points(points, from_window), shift), np.linalg.inv(to_turned))
-    page = PageFound(orientation, points.astype(np.float32), np.ones(3, np.float32), into_frame)
+    page = PageFound(orientation, points.astype(np.float32), np.ones(3, np.float32), into_frame, np.ones(3))
     moved = move_page(page, corner, window, turned)
     np.testing.assert_allclose(moved.points, in_image, atol=1e-3)
     np.testing.assert_allclose(map_points(in_image, moved.homography), map_points(points, into_frame))
@@ -346,7 +346,7 @@ def test_another_grid_beside_the_page_is_left_alone():
     truth = bent(0.3) * 0.7 + 60
     markers = truth[MARKER_ROWS, MARKER_COLUMNS]
     homography, _ = cv2.findHomography(markers, reference_points(np.array(LEAD_MARKER_POINTS)))
-    page = PageFound(0, markers.astype(np.float32), np.ones(13, np.float32), homography)
+    page = PageFound(0, markers.astype(np.float32), np.ones(13, np.float32), homography, np.ones(13))
     shifted = truth[:, -8:] + np.array([140, 7])  # a second sheet, half covered by the first
     both = map_points(np.concatenate([truth.reshape(-1, 2), shifted.reshape(-1, 2)]), homography)
     grid = decode_grid(draw_frame_map(both, 2), page)

@@ -46,6 +46,7 @@ class StraightenerOfWhitePages:
             seen=np.ones((GRID_ROWS, GRID_COLUMNS), bool),
             calibration=Calibration(np.full(2, 7.9), 1.0),
             page_score=0.9,
+            score_parts={"points": 0.9},
             markers=np.zeros((13, 2), np.float32),
             rect=image,
         )

@@ -30,13 +30,14 @@ MARKER_WEIGHT = 0.1  # of a lead name against a grid point
 OUTLIER_SIGMAS = 4.0
 OUTLIER_SQUARES = 0.12  # never judge points stricter than this
 MIN_SEEN = 60  # points, of GRID_ROWS * GRID_COLUMNS
-RESIDUAL_SCALE = 0.15  # squares, at which the score's part for smoothness falls to 1/e
-MARKER_TOLERANCE = 0.5  # squares between stage 0's lead name and the lattice
+RESIDUAL_SCALE = 0.075  # squares, at which the part of the score for smoothness falls to 1/e
+MARKER_TOLERANCE = 0.8  # squares between stage 0's lead name and the lattice
 CLEAR_SHARE = 0.7  # of the grid points, seen at first look
 MORE_LOOKS = 2  # at most
 END_REACH = 0.25  # squares about its place in which the end of a lead is looked for
 MAX_RENUMBERING = 3  # squares by which the ends of the leads may move the numbering
 PLAIN_ENDS = 0.6  # mean probability of the lead ends on a plain page
+PLAIN_LETTERS = 0.8  # mean probability of the right lead names on a plain page
 SURE_ENDS = 0.25  # mean probability of the lead ends from which on they decide
 ENDS_MARGIN = 0.1  # by which another numbering has to be likelier
 SOLVED = 1e-6  # of a smooth surface's first residual, at which it counts as found
@@ -60,13 +61,18 @@ class GridFound:
     gridpoint_xy: (44, 57, 2) float32 px, finite everywhere; columns and rows outside the paper too.
     seen: (44, 57) bool, points that the network saw and the smooth surface confirmed.
     residual: median distance of the seen points from a smooth surface, in px of the stage-1 frame.
-    score: 0..1, from what is known without truth; see score_grid.
+    parts: what is known without truth of how right it is, name -> 0..1; see judge_grid.
     """
 
     gridpoint_xy: np.ndarray
     seen: np.ndarray
     residual: float
-    score: float
+    parts: dict[str, float]
+
+    @property
+    def score(self) -> float:
+        """How far to trust the lattice, 0..1: the geometric mean of the parts."""
+        return float(np.prod(list(self.parts.values())) ** (1 / len(self.parts)))
 
 
 @dataclass(frozen=True)
@@ -380,26 +386,31 @@ def reject_outliers(offsets: np.ndarray, labelled: np.ndarray) -> tuple[np.ndarr
     return distance < OUTLIER_SIGMAS * spread, median
 
 
-def score_grid(
+def judge_grid(
     gridpoints: np.ndarray,
     seen: np.ndarray,
     residual: float,
     probability: np.ndarray,
-    markers: np.ndarray,
+    page: PageFound,
     ends: float,
-) -> float:
-    """How far to trust the lattice, 0..1: the geometric mean of five parts of 0..1.
+) -> dict[str, float]:
+    """What the lattice (44, 57, 2), seen (44, 57) px of the frame, has for itself, each 0..1.
 
-    The share of points seen; smoothness, falling with the median residual; the share of the 13 lead names
-    that lie on the lattice; the mean probability of the points seen; and that of the leads' ends, against
-    PLAIN_ENDS. Points in px of the frame.
+    points: the share of them that were seen. smooth: falls with their median distance from a smooth surface.
+    sure: their mean probability (N,). names: the share of the 13 lead names that lie on the lattice.
+    letters: their mean probability of being the right ones, against PLAIN_LETTERS. ends: the mean probability
+    of the leads' ends, against PLAIN_ENDS.
     """
+    markers = map_points(page.points, page.homography)
     misplaced = np.linalg.norm(markers - gridpoints[MARKER_ROWS, MARKER_COLUMNS], axis=1)
-    agreeing = (misplaced < MARKER_TOLERANCE * FRAME_PX_PER_SQUARE).mean()
-    smoothness = np.exp(-residual / (RESIDUAL_SCALE * FRAME_PX_PER_SQUARE))
-    return float(
-        (seen.mean() * smoothness * agreeing * probability.mean() * min(ends / PLAIN_ENDS, 1)) ** 0.2
-    )
+    return {
+        "points": float(seen.mean()),
+        "smooth": float(np.exp(-residual / (RESIDUAL_SCALE * FRAME_PX_PER_SQUARE))),
+        "sure": float(probability.mean()),
+        "names": float((misplaced < MARKER_TOLERANCE * FRAME_PX_PER_SQUARE).mean()),
+        "letters": min(float(page.letters.mean()) / PLAIN_LETTERS, 1.0),
+        "ends": min(ends / PLAIN_ENDS, 1.0),
+    }
 
 
 def calibrate(gridpoint_xy: np.ndarray, seen: np.ndarray, shape: tuple[int, ...]) -> Calibration:
@@ -448,8 +459,8 @@ def decode_grid(probability: np.ndarray, page: PageFound, ends: np.ndarray | Non
     weight[:, [0, -1]] *= BORDER_WEIGHT
     frame_xy = REFERENCE + smooth_best(offsets, weight)
     gridpoint_xy = map_points(frame_xy, np.linalg.inv(page.homography)).astype(np.float32)
-    score = score_grid(frame_xy, seen, residual, peak_probability[label[seen]], markers, agreement)
-    return GridFound(gridpoint_xy, seen, residual, score)
+    parts = judge_grid(frame_xy, seen, residual, peak_probability[label[seen]], page, agreement)
+    return GridFound(gridpoint_xy, seen, residual, parts)
 
 
 @torch.inference_mode()

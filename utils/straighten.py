@@ -11,7 +11,7 @@ from utils.grid import Calibration, GridFound, calibrate, find_grid
 from utils.rectify import rectify
 from utils.upright import PageFound, PageNotFound, find_pages, unturn
 
-SURE_SCORE = 0.75  # page score from which on no other turn is tried
+SURE_SCORE = 0.8  # page score from which on no other turn is tried
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Straightened:
     seen: (44, 57) bool, the points not filled in by the smooth surface.
     calibration: px per mm in the unturned image, and whether the squares are as the paper's should be.
     page_score: 0..1, how far to trust the lattice.
+    score_parts: what it is made of, name -> 0..1, see utils.grid.judge_grid.
     markers: (13, 2) float32 px of the unturned image, order of LEAD_MARKERS, NaN where doubtful.
     rect: (canvas height, canvas width, 3) uint8 RGB.
     """
@@ -34,6 +35,7 @@ class Straightened:
     seen: np.ndarray
     calibration: Calibration
     page_score: float
+    score_parts: dict[str, float]
     markers: np.ndarray
     rect: np.ndarray
 
@@ -95,6 +97,7 @@ class Straightener:
             seen=grid.seen,
             calibration=calibrate(grid.gridpoint_xy, grid.seen, upright.shape),
             page_score=grid.score,
+            score_parts=grid.parts,
             markers=page.points,
             rect=self.rectify(upright, grid),
         )

@@ -17,7 +17,8 @@ MIN_CONFIDENCE = 0.3  # probability at a lead name's peak below which it is left
 INLIER_SQUARES = 1.0  # reprojection error of a lead name; paper curls, but wrong names lie 7 squares off
 MIN_POINTS = 4  # of a homography
 GUESS_SQUARES = 1.5  # error of a lead name under a guess without perspective
-SURE_EVIDENCE = 11.0  # sum of the names' confidences, 13 at most, from which on no other turn is tried
+SURE_EVIDENCE = 14.0  # sum of the names' confidences and HEAD_EVIDENCE, 16 at most, that ends the search;
+# a mirrored page read as if it were not comes to 12.5
 HEAD_EVIDENCE = 3.0  # what the orientation head, when sure, weighs against them
 TURNS_TRIED = 3  # of a doubtful image
 WINDOW_SHARE = 0.55  # of the image's sides; a page of a third of them lies in one of nine such windows whole
@@ -26,6 +27,7 @@ MIN_WINDOW = 200  # px, of a window's shorter side
 MIN_SPREAD_SQUARES = 2.0  # standard deviation of the points along their short axis
 MAX_RESIDUAL_SQUARES = 0.6  # median over the inliers
 MIN_ASPECT = 0.7  # of a square's sides in the image: a page tilted by 45 degrees
+MAX_CONDITION = 1e12  # of a homography; those of pages stay below 1e8
 MIN_PAGE_SHARE = 0.02  # of the image's area
 MIRRORED = ORIENTATIONS // 2  # classes from here on are flipped up-down before they are turned
 
@@ -42,7 +44,8 @@ class PageFound:
 
     orientation: 0..7, image == turn(unturned, orientation).
     points: (13, 2) float32 px of the unturned image, in the order of LEAD_MARKERS, NaN where doubtful.
-    confidence: (13,) float32 in 0..1, 0 where doubtful.
+    confidence: (13,) float32 in 0..1, that some lead's name is there; 0 where doubtful.
+    letters: (13,) float32 in 0..1, that it is this lead's; 0 where doubtful.
     homography: (3, 3) float64, px of the unturned image to px of the stage-1 frame.
     """
 
@@ -50,6 +53,7 @@ class PageFound:
     points: np.ndarray
     confidence: np.ndarray
     homography: np.ndarray
+    letters: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -197,15 +201,16 @@ def climb(found: np.ndarray, x: float, y: float, reach: int) -> np.ndarray:
 
 def find_names_near(
     probability: np.ndarray, expected: np.ndarray, stride: float, radius: float
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Any lead names near where the layout expects each: as `find_markers`, given (13, 2) px of the input.
 
-    Once the page is roughly known, the place of a name says which it is better than its letters do.
+    Once the page is roughly known, the place of a name says which it is better than its letters do; what the
+    letters say, the highest probability of the expected name thereabouts, comes third, (13,).
     """
     named = 1 - probability[0]
     named[named < MIN_CONFIDENCE] = 0
     points = np.full((len(LEAD_MARKERS), 2), np.nan, np.float32)
-    confidence = np.zeros(len(LEAD_MARKERS), np.float32)
+    confidence, letters = np.zeros((2, len(LEAD_MARKERS)), np.float32)
     height, width = named.shape
     reach = max(int(np.ceil(radius / stride)), 2)
     for index, (x, y) in enumerate((expected + 0.5) / stride - 0.5):
@@ -215,7 +220,9 @@ def find_names_near(
         if np.isfinite(x) and named[round(y), round(x)] >= MIN_CONFIDENCE:
             points[index] = (np.array([x, y]) + 0.5) * stride - 0.5
             confidence[index] = named[round(y), round(x)]
-    return points, confidence
+            about = [slice(max(round(centre) - reach, 0), round(centre) + reach + 1) for centre in (y, x)]
+            letters[index] = probability[1 + index][tuple(about)].max()
+    return points, confidence, letters
 
 
 def fit_homography(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -251,6 +258,8 @@ def check_page(homography: np.ndarray, shape: Shape) -> None:
     """Raise PageNotFound unless the page is a plain, unmirrored quadrilateral of some size in the image."""
     corners = [(0, 0), (0, GRID_COLUMNS - 1), (GRID_ROWS - 1, GRID_COLUMNS - 1), (GRID_ROWS - 1, 0)]
     reference = reference_points(np.array(corners))
+    if not np.isfinite(homography).all() or np.linalg.cond(homography) > MAX_CONDITION:
+        raise PageNotFound("the lead names lie on a line or a point")
     inverse = np.linalg.inv(homography)
     depth = reference @ inverse[2, :2] + inverse[2, 2]
     quad = map_points(reference, inverse)
@@ -271,16 +280,23 @@ def check_page(homography: np.ndarray, shape: Shape) -> None:
         raise PageNotFound(f"the page would cover only {area:.2%} of the image")
 
 
-def locate_page(points: np.ndarray, confidence: np.ndarray, shape: Shape) -> PageFound:
+def locate_page(
+    points: np.ndarray, confidence: np.ndarray, shape: Shape, letters: np.ndarray | None = None
+) -> PageFound:
     """From lead names (13, 2) in px of an upright (height, width) image, NaN where doubtful, to the page.
 
-    Raises PageNotFound when they do not lie as on an upright page.
+    letters (13,) are as of PageFound, the confidence where they are not given. Raises PageNotFound when the
+    names do not lie as on an upright page.
     """
     homography, inliers = fit_homography(points)
     check_page(homography, shape)
     check_upright(homography, points[inliers].mean(axis=0))
     kept = np.where(inliers[:, None], points, np.nan).astype(np.float32)
-    return PageFound(0, kept, np.where(inliers, confidence, 0).astype(np.float32), homography)
+    confidence, letters = (
+        np.where(inliers, values, 0).astype(np.float32)
+        for values in (confidence, confidence if letters is None else letters)
+    )
+    return PageFound(0, kept, confidence, homography, letters)
 
 
 def guess_page(points: np.ndarray, confidence: np.ndarray, error: PageNotFound) -> PageFound:
@@ -311,7 +327,8 @@ def guess_page(points: np.ndarray, confidence: np.ndarray, error: PageNotFound) 
     inliers = np.zeros(len(points), bool)
     inliers[known[best]] = True
     kept = np.where(inliers[:, None], points, np.nan).astype(np.float32)
-    return PageFound(0, kept, np.where(inliers, confidence, 0).astype(np.float32), np.array(rows))
+    confidence = np.where(inliers, confidence, 0).astype(np.float32)
+    return PageFound(0, kept, confidence, np.array(rows), confidence)
 
 
 def check_upright(homography: np.ndarray, centre: np.ndarray) -> None:
@@ -342,8 +359,9 @@ def read_names(
         evidence = float(page.confidence.sum() + HEAD_EVIDENCE * turns[0])
         reference = map_points(reference_points(LEAD_MARKER_POINTS), np.linalg.inv(page.homography))
         expected = (reference + 0.5) * prepared.scale - 0.5
-        points, confidence = find_names_near(marker, expected, stride, 2 * net.config.marker_radius)
-        return evidence, locate_page(prepared.to_image(points), confidence, upright.shape), turns
+        points, confidence, letters = find_names_near(marker, expected, stride, 2 * net.config.marker_radius)
+        page = locate_page(prepared.to_image(points), confidence, upright.shape, letters)
+        return evidence, page, turns
     except PageNotFound as error:
         return 0.0, error, turns
 

@@ -1,0 +1,114 @@
+"""Print how well pages and their grids are found in a folder of synthesize.py, and what the page score knows.
+
+By image type: the share of pages found, the median over pages of the median and of the 95th percentile of a
+page's grid errors (px of a 200 dpi page), pages whose median is gross, the lowest page score, and how many
+pages are said not to have square squares. The same for pages with and without a calibration pulse, whose
+signals start at different squares of the paper. Then how many of the pages with a gross error, or not found,
+lie among the worst 5 % by page score.
+"""
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from datasets.competition import list_images
+from evaluate import grid_errors, read_labels
+from predict import CHECKPOINTS, DOUBTFUL
+from utils.checkpoint import load_network
+from utils.device import use_one_thread
+from utils.images import read_rgb
+from utils.straighten import Straightener
+from utils.upright import PageNotFound
+from utils.workers import map_unordered
+
+GROSS_ERROR = 3.0  # px of a 200 dpi page, median of a page
+WORST = 0.05  # share of the pages
+in_worker: dict = {}
+
+
+@dataclass(frozen=True)
+class Page:
+    image_id: str
+    type: str
+    path: Path
+
+
+def start_worker(checkpoints: Path) -> None:
+    use_one_thread()
+    nets = [load_network(checkpoints / f"stage{stage}.pt", stage) for stage in (0, 1)]
+    in_worker["straightener"] = Straightener(*nets)
+
+
+def measure(page: Page) -> dict:
+    """Grid errors of one page and its page score; a page not found has the score 0 and no errors."""
+    labels = page.path.with_name(f"{page.path.stem}.labels.npz")
+    truth, orientation = read_labels(labels)
+    with np.load(labels) as file:
+        row = {"image_id": page.image_id, "type": page.type, "pulse": bool(file["has_pulse"])}
+    image = read_rgb(page.path)
+    try:
+        found = in_worker["straightener"].straighten(image)
+    except PageNotFound as error:
+        return row | {"found": False, "score": 0.0, "reason": str(error)}
+    median, p95 = np.percentile(
+        grid_errors(found.gridpoint_xy, truth, orientation, image.shape[:2]), [50, 95]
+    )
+    facts = {"found": True, "score": found.page_score, "median": median, "p95": p95}
+    return row | facts | {"square": found.calibration.fits_paper} | found.score_parts
+
+
+def summarize(group: pd.DataFrame) -> pd.Series:
+    return pd.Series(
+        {
+            "pages": len(group),
+            "found %": 100 * group["found"].mean(),
+            "grid px": group["median"].median(),
+            "grid p95": group["p95"].median(),
+            "worst px": group["median"].max(),
+            "gross": (group["median"] > GROSS_ERROR).sum(),
+            "lowest score": group["score"].min(),
+            "doubtful": (group["score"] < DOUBTFUL).sum(),
+            "not square": (group["square"] == False).sum(),  # noqa: E712 (absent where not found)
+        }
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path, nargs="+", help="folders with train/, of synthesize.py")
+    parser.add_argument("--types", nargs="+", help="image types (default: all)")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--checkpoints", type=Path, default=CHECKPOINTS, help="folder of stageN.pt")
+    parser.add_argument("--output", type=Path, help="CSV with a row for each page")
+    args = parser.parse_args()
+    tables = pd.concat([list_images(data) for data in args.data])
+    if args.types:
+        tables = tables[tables["type"].isin(args.types)]
+    pages = [Page(*row) for row in tables[["image_id", "type", "path"]].itertuples(index=False)]
+    results = map_unordered(measure, pages, args.workers, start_worker, (args.checkpoints,))
+    rows = pd.DataFrame([row for _, row in tqdm(results, total=len(pages), unit="page", disable=None)])
+    rows = rows.sort_values("image_id")
+    if args.output:
+        rows.to_csv(args.output, index=False)
+    groups = {name: group for name, group in rows.groupby("type")}
+    groups |= {"pulse": rows[rows["pulse"]], "no pulse": rows[~rows["pulse"]], "all": rows}
+    table = pd.DataFrame({name: summarize(group) for name, group in groups.items()}).T
+    print(table.to_string(float_format="{:.2f}".format))
+    bad = ~rows["found"] | (rows["median"] > GROSS_ERROR)
+    worst = rows["score"].rank(method="first") <= np.ceil(WORST * len(rows))
+    print(
+        f"gross or not found: {bad.sum()}, of these in the worst {WORST:.0%} by score: {(bad & worst).sum()}"
+    )
+
+
+if __name__ == "__main__":
+    main()

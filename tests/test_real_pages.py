@@ -1,0 +1,119 @@
+"""The shipped stages 0 and 1 on what is no page of ours: real ones, and papers that are not to be read."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from predict import CHECKPOINTS, DOUBTFUL
+from tests.shared import SHARED, needs_shared
+from utils.checkpoint import load_network
+from utils.images import read_rgb
+from utils.straighten import Straightened, Straightener
+from utils.upright import PageNotFound, turn
+
+SAMPLE = Path(__file__).resolve().parents[1] / "samples/train/661291825/661291825-0001.png"
+
+
+@pytest.fixture(scope="module")
+def straightener() -> Straightener:
+    return Straightener(*[load_network(CHECKPOINTS / f"stage{stage}.pt", stage) for stage in (0, 1)])
+
+
+@pytest.fixture(scope="module")
+def sample() -> np.ndarray:
+    return read_rgb(SAMPLE)
+
+
+@needs_shared
+def test_the_public_page_has_its_grid_where_its_reference_says(straightener):
+    overlay = read_rgb(SHARED / "docs/reference/640106434-0001.overlay.png")
+    truth = np.load(SHARED / "docs/reference/640106434-0001.gridpoint_xy.npy")
+    page = straightener.straighten(np.clip(overlay.astype(int) * 4, 0, 255).astype(np.uint8))
+    off = np.linalg.norm(page.gridpoint_xy - truth, axis=-1)[:, :-1]  # the last column is cut off there
+    assert np.median(off) < 0.5  # whole pixels in the reference make 0.38 of it
+    assert page.page_score > 0.9
+
+
+@needs_shared
+@pytest.mark.parametrize("path", sorted(SHARED.glob("samples/*/*.png")), ids=lambda path: path.stem)
+def test_real_pages_are_found_and_trusted(straightener, path):
+    page = straightener.straighten(read_rgb(path))
+    assert page.page_score > DOUBTFUL
+    assert page.calibration.fits_paper
+
+
+@pytest.mark.parametrize("orientation", range(8))
+def test_a_page_is_found_alike_in_all_orientations(straightener, sample, orientation):
+    upright = straightener.straighten(sample)
+    turned = straightener.straighten(turn(sample, orientation))
+    assert (upright.orientation, turned.orientation) == (0, orientation)
+    assert np.abs(turned.gridpoint_xy - upright.gridpoint_xy).max() < 0.1
+
+
+def draw_graph_paper() -> np.ndarray:
+    paper = np.full((1700, 2200, 3), 255, np.uint8)
+    for step, colour in ((7.874, (254, 223, 219)), (39.37, (255, 0, 0))):
+        for x in np.arange(0, 2200, step):
+            paper[:, int(x)] = colour
+        for y in np.arange(0, 1700, step):
+            paper[int(y)] = colour
+    return paper
+
+
+def write_text(paper: np.ndarray) -> np.ndarray:
+    for y in range(60, 1660, 40):
+        words = "Lorem ipsum V1 aVR dolor II sit amet V4 consectetur"
+        cv2.putText(paper, words, (60, y), cv2.FONT_HERSHEY_SIMPLEX, 1.1, (20, 20, 20), 2)
+    return paper
+
+
+def lay_out_six_by_two(page: np.ndarray) -> np.ndarray:
+    """The twelve leads one below the other in two columns, on paper of the same grid."""
+    paper = draw_graph_paper()
+    for index, name in enumerate(("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")):
+        x, y = 118 + index // 6 * 985, 200 + index % 6 * 250
+        paper[y - 120 : y + 120, x : x + 985] = page[570:810, 118:1103]
+        paper[y + 30 : y + 70, x : x + 80] = 255
+        cv2.putText(paper, name, (x + 5, y + 60), cv2.FONT_HERSHEY_SIMPLEX, 0.9, (0, 0, 0), 2)
+    return paper
+
+
+def hide_ink(page: np.ndarray) -> np.ndarray:
+    return np.where(page.min(axis=-1, keepdims=True) < 60, 255, page).astype(np.uint8)
+
+
+OTHERS = {
+    "graph paper": lambda page: draw_graph_paper(),
+    "text": lambda page: write_text(np.full((1700, 2200, 3), 250, np.uint8)),
+    "text on graph paper": lambda page: write_text(draw_graph_paper()),
+    "noise": lambda page: np.random.default_rng(0).integers(0, 256, (900, 1300, 3), np.uint8),
+    "left half": lambda page: page[:, :1100],
+    "right half": lambda page: page[:, 1100:],
+    "upper half": lambda page: page[:850],
+    "lower half": lambda page: page[850:],
+    "two columns of six leads": lay_out_six_by_two,
+    "grid without ink": hide_ink,
+    "squeezed to 0.6": lambda page: cv2.resize(page, (1320, 1700)),
+}
+
+
+def is_trusted(page: Straightened) -> bool:
+    return page.page_score >= DOUBTFUL and page.calibration.fits_paper
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_papers_are_never_read_silently(straightener, sample, name):
+    other = np.ascontiguousarray(OTHERS[name](sample))
+    try:
+        page = straightener.straighten(other)
+    except PageNotFound:
+        return
+    assert not is_trusted(page)
+
+
+def test_a_page_squeezed_to_less_is_read_and_told(straightener, sample):
+    page = straightener.straighten(cv2.resize(sample, (2200, 1360)))
+    assert page.calibration.aspect == pytest.approx(0.8, abs=0.02)
+    assert not is_trusted(page)
