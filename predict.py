@@ -31,7 +31,6 @@ from utils.upright import to_tensor
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
 MAX_FS = LIMITS["fs"][1]  # Hz
-DOUBTFUL = 0.75  # page score under which a page is called doubtful
 
 
 @dataclass
@@ -97,16 +96,10 @@ def digitize_each(
             counts["failed"] += 1
             yield name, None
             continue
-        score = page.straightened.page_score
-        if score < DOUBTFUL:
-            warn(f"{path}: doubtful, page score {score:.2f}")
-        calibration = page.straightened.calibration
-        if not calibration.fits_paper:
-            warn(
-                f"{path}: squares {calibration.aspect:.2f} times as tall as wide, not those of 25 mm/s and "
-                "10 mm/mV, as which the signals are scaled"
-            )
-        counts["doubtful" if score < DOUBTFUL else "done"] += 1
+        doubts = page.straightened.doubts
+        for doubt in doubts:
+            warn(f"{path}: doubtful, {doubt}")
+        counts["doubtful" if doubts else "done"] += 1
         yield name, page
     listed = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
     print(f"{len(pages)} pages: {listed}; {time.monotonic() - started:.1f} s")

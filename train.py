@@ -106,7 +106,7 @@ def train(stage: Stage, config: NetworkConfig, name: str, args: argparse.Namespa
         source = PreparedPages(shown)
         validation = stage.prepared_validation(args.data, held, args.validation_pages)
     else:
-        source = SyntheticPages(training_records(args.records), samples)
+        source = SyntheticPages(training_records(args.records), samples, config.image_types)
         validation = stage.validation(args.records, args.validation_pages)
     pages = PagePool(source, samples, config.echo, config.pool, args.seed + step)
     workers = {"prefetch_factor": 4, "persistent_workers": True} if args.workers else {}

@@ -20,11 +20,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from datasets.competition import list_images
 from evaluate import grid_errors, read_labels
-from predict import CHECKPOINTS, DOUBTFUL
+from predict import CHECKPOINTS
 from utils.checkpoint import load_network
 from utils.device import use_one_thread
 from utils.images import read_rgb
-from utils.straighten import Straightener
+from utils.straighten import DOUBTFUL, Straightener
 from utils.upright import PageNotFound
 from utils.workers import map_unordered
 
@@ -80,6 +80,19 @@ def summarize(group: pd.DataFrame) -> pd.Series:
     )
 
 
+def list_pages(folders: list[Path], types: list[str] | None) -> list[Page]:
+    tables = pd.concat([list_images(data) for data in folders])
+    if types:
+        tables = tables[tables["type"].isin(types)]
+    return [Page(*row) for row in tables[["image_id", "type", "path"]].itertuples(index=False)]
+
+
+def measure_all(pages: list[Page], workers: int, checkpoints: Path) -> pd.DataFrame:
+    results = map_unordered(measure, pages, workers, start_worker, (checkpoints,))
+    rows = [row for _, row in tqdm(results, total=len(pages), unit="page", disable=None)]
+    return pd.DataFrame(rows).sort_values("image_id")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -90,13 +103,7 @@ def main() -> None:
     parser.add_argument("--checkpoints", type=Path, default=CHECKPOINTS, help="folder of stageN.pt")
     parser.add_argument("--output", type=Path, help="CSV with a row for each page")
     args = parser.parse_args()
-    tables = pd.concat([list_images(data) for data in args.data])
-    if args.types:
-        tables = tables[tables["type"].isin(args.types)]
-    pages = [Page(*row) for row in tables[["image_id", "type", "path"]].itertuples(index=False)]
-    results = map_unordered(measure, pages, args.workers, start_worker, (args.checkpoints,))
-    rows = pd.DataFrame([row for _, row in tqdm(results, total=len(pages), unit="page", disable=None)])
-    rows = rows.sort_values("image_id")
+    rows = measure_all(list_pages(args.data, args.types), args.workers, args.checkpoints)
     if args.output:
         rows.to_csv(args.output, index=False)
     groups = {name: group for name, group in rows.groupby("type")}

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from configs.page import IMAGE_TYPES
+
 
 @dataclass(frozen=True)
 class NetworkConfig:
@@ -23,5 +25,7 @@ class NetworkConfig:
     steps: int = 20_000
     gradient_clip: float = 1.0
     ema_decay: float = 0.995
+    image_types: tuple[str, ...] = IMAGE_TYPES  # of the pages that are drawn to learn from
+    colours: bool = True  # whether samples are coloured anew, datasets/augmentation.py
     echo: int = 8  # samples drawn from each synthetic page
     pool: int = 24  # synthetic pages held at once by a loader

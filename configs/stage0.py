@@ -14,6 +14,7 @@ class Stage0Config(NetworkConfig):
     input_width: int = 832  # px to which the image is scaled before
     scale_by: str = "longer"  # the side that becomes input_width: "longer" or "width"
     canvas_height: int = 544  # of a training sample; its width is input_width
+    places: bool = True  # whether samples are scaled, shifted and rotated anew
     flips: bool = False  # average the maps over the four flips
     marker_radius: float = 9.0  # px of the input, around each lead-name point
     marker_weight: float = 4.0  # of a marker's pixel against one of class 0

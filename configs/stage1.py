@@ -24,6 +24,7 @@ def reference_points(rows_columns: np.ndarray) -> np.ndarray:
 @dataclass(frozen=True)
 class Stage1Config(NetworkConfig):
     heads: tuple[str, ...] = ("gridpoint", "leadend")
+    marker_error: float = 0.2  # squares, of stage 0's points that a sample's homography rests on
     crop: int = 448  # px, side of a training crop
     point_sigma: float = 1.6  # px of the frame, of the target around each grid point
     positive_weight: float = 8.0

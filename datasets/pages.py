@@ -34,14 +34,14 @@ def training_records(folder: Path) -> list[Record]:
 
 
 class SyntheticPages:
-    """A source of pages drawn from varied records, of all image types, prepared for one stage."""
+    """A source of pages drawn from varied records, of some image types, prepared for one stage."""
 
-    def __init__(self, records: list[Record], samples: Samples):
-        self.records, self.samples = records, samples
+    def __init__(self, records: list[Record], samples: Samples, types: tuple[str, ...] = IMAGE_TYPES):
+        self.records, self.samples, self.types = records, samples, types
 
     def __call__(self, rng: np.random.Generator) -> dict:
         record = vary(self.records[rng.integers(len(self.records))], rng)
-        capture = synthesize(record, str(rng.choice(IMAGE_TYPES)), rng, turn=0)
+        capture = synthesize(record, str(rng.choice(self.types)), rng, turn=0)
         return self.samples.prepare(capture, record, rng)
 
 

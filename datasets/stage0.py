@@ -37,12 +37,12 @@ class Stage0Samples:
         image = turn(page["image"], orientation)
         points = turn_points(page["points"], orientation, page["image"].shape[:2])
         width, height = self.config.input_width, self.config.canvas_height
-        scale = rng.uniform(0.6, 1.0) if rng.random() < 0.4 else 1.0
-        angle = rng.normal(0, 4) if rng.random() < 0.4 else 0.0
+        scale = rng.uniform(0.6, 1.0) if self.config.places and rng.random() < 0.4 else 1.0
+        angle = rng.normal(0, 4) if self.config.places and rng.random() < 0.4 else 0.0
         place = cv2.getRotationMatrix2D((0, 0), angle, scale)
         spread = np.array([image.shape[1], image.shape[0]]) * scale
         slack = np.array([width, height]) - spread
-        shift = rng.uniform(np.minimum(slack, 0), np.maximum(slack, 0))
+        shift = rng.uniform(np.minimum(slack, 0), np.maximum(slack, 0)) if self.config.places else slack / 2
         if slack[1] < 0:  # too tall for the canvas: keep the names in sight
             shift[1] = height / 2 - scale * points[:, 1].mean()
         place[:, 2] += shift
@@ -52,4 +52,5 @@ class Stage0Samples:
             points = points @ place[:, :2].T + place[:, 2]
             radius = max(self.config.marker_radius / self.stride * scale, 1.5)
             draw_markers(classes, (points + 0.5) / self.stride - 0.5, radius)
-        return vary_colours(warped, rng), classes, np.array([orientation])
+        image = vary_colours(warped, rng) if self.config.colours else warped
+        return image, classes, np.array([orientation])

@@ -11,8 +11,6 @@ from synthesis.signals import Record
 from utils.rectify import lattice_at
 from utils.upright import warp_to_frame
 
-MARKER_ERROR = 0.2  # squares, of stage 0's points
-
 
 def draw_points(points: np.ndarray, side: int, sigma: float) -> np.ndarray:
     """(N, 2) px to a (side, side) float16 map, a Gaussian of peak 1 at each point."""
@@ -40,7 +38,9 @@ class Stage1Samples:
 
     def prepare(self, capture: Capture, record: Record, rng: np.random.Generator) -> dict:
         square = np.linalg.norm(np.diff(capture.gridpoint_xy[26, 20:22], axis=0))
-        found = capture.leadpoint_xy + rng.normal(0, MARKER_ERROR * square, capture.leadpoint_xy.shape)
+        found = capture.leadpoint_xy + rng.normal(
+            0, self.config.marker_error * square, capture.leadpoint_xy.shape
+        )
         homography, _ = cv2.findHomography(found, reference_points(LEAD_MARKER_POINTS))
         flat = capture.gridpoint_xy.reshape(1, -1, 2).astype(np.float64)
         points = cv2.perspectiveTransform(flat, homography)[0]
@@ -59,7 +59,8 @@ class Stage1Samples:
             self.draw(page["points"] - (left, top), self.config.point_sigma),
             self.draw(page["ends"] - (left, top), self.config.end_sigma),
         ]
-        return vary_colours(np.ascontiguousarray(image), rng), np.stack(target)
+        image = np.ascontiguousarray(image)
+        return vary_colours(image, rng) if self.config.colours else image, np.stack(target)
 
     def draw(self, points: np.ndarray, sigma: float) -> np.ndarray:
         """Points (N, 2) px of the crop as a map at the network's output stride."""

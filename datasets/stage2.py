@@ -49,7 +49,8 @@ class Stage2Samples:
         y = page["y"][:, left : left + width]
         if rng.random() < self.config.horizontal_flip:
             image, y = image[:, ::-1], y[:, ::-1]
-        return vary_colours(np.ascontiguousarray(image), rng), y
+        image = np.ascontiguousarray(image)
+        return vary_colours(image, rng) if self.config.colours else image, y
 
 
 def target_columns(leads: np.ndarray) -> np.ndarray:

@@ -34,7 +34,7 @@ def test_three_lines_of_python_digitize_a_page(sample):
     page = predict.Digitizer()(read_rgb(sample), fs=fs)
     assert page.leads.shape == truth.shape
     assert to_db(image_snr(truth, page.leads, fs)) > 15
-    assert page.straightened.page_score > predict.DOUBTFUL
+    assert page.straightened.doubts == []
 
 
 def test_a_folder_with_bad_pages_gives_a_file_for_each_and_names_the_bad(

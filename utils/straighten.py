@@ -11,6 +11,7 @@ from utils.grid import Calibration, GridFound, calibrate, find_grid
 from utils.rectify import rectify
 from utils.upright import PageFound, PageNotFound, find_pages, unturn
 
+DOUBTFUL = 0.75  # page score under which a page is called doubtful
 SURE_SCORE = 0.8  # page score from which on no other turn is tried
 
 
@@ -38,6 +39,23 @@ class Straightened:
     score_parts: dict[str, float]
     markers: np.ndarray
     rect: np.ndarray
+
+    @property
+    def doubts(self) -> list[str]:
+        """Why the page may not be what it is read as; empty for a page to be trusted."""
+        doubts = []
+        if self.page_score < DOUBTFUL:
+            weakest = min(self.score_parts, key=self.score_parts.get)
+            doubts.append(
+                f"page score {self.page_score:.2f}, the weakest of its parts "
+                f"{weakest!r} {self.score_parts[weakest]:.2f}"
+            )
+        if not self.calibration.fits_paper:
+            doubts.append(
+                f"squares {self.calibration.aspect:.2f} times as tall as wide, not those of 25 mm/s and "
+                "10 mm/mV, as which the signals are scaled"
+            )
+        return doubts
 
 
 class Straightener:

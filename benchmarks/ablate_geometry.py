@@ -1,0 +1,94 @@
+"""Print what each part of the training of stages 0 and 1 is worth: one table.
+
+Each variant goes on from the shipped weights for the same number of steps with the same seed, but without
+one part; then it finds the pages of a folder of synthesize.py, the other stage being the shipped one.
+`shipped` is without any steps.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.grid_accuracy import list_pages, measure_all, summarize
+from configs.page import FLAT_TYPES
+from configs.stage0_compact import config as stage0
+from configs.stage1_compact import config as stage1
+from predict import CHECKPOINTS
+from train import train
+from training.stages import STAGES
+from utils.device import limit_threads
+
+VARIANTS = {
+    "stage 0: all": (0, {}),
+    "stage 0: no new colours": (0, {"colours": False}),
+    "stage 0: no new places": (0, {"places": False}),
+    "stage 0: flat types only": (0, {"image_types": FLAT_TYPES}),
+    "stage 1: all": (1, {}),
+    "stage 1: no new colours": (1, {"colours": False}),
+    "stage 1: stage 0 without errors": (1, {"marker_error": 0.0}),
+    "stage 1: flat types only": (1, {"image_types": FLAT_TYPES}),
+}
+
+
+def train_variant(number: int, change: dict, checkpoints: Path, args: Namespace) -> None:
+    """Put the variant's weights into a folder of checkpoints."""
+    config = replace((stage0, stage1)[number], **change, steps=args.steps, learning_rate=args.learning_rate)
+    options = {
+        "runs": checkpoints / "runs",
+        "init": CHECKPOINTS / f"stage{number}.pt",
+        "device": args.device,
+        "records": args.records,
+        "seed": 0,
+        "resume": False,
+        "pretrained": False,
+        "data": None,
+        "workers": 1,
+        "max_minutes": 600.0,
+        "validate_minutes": 600.0,
+        "validation_pages": 1,
+        "log_every": 50,
+    }
+    best = train(STAGES[number], config, "variant", Namespace(**options))
+    shutil.copy(best, checkpoints)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("records", type=Path, help="folder with WFDB records (*.hea)")
+    parser.add_argument("data", type=Path, help="folder with train/, of synthesize.py --part heldout")
+    parser.add_argument("--types", nargs="+", default=["0003", "0005", "0010"])
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--only", default="", help="variants whose name holds this")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--device")
+    args = parser.parse_args()
+    limit_threads(args.threads)
+    pages = list_pages([args.data], args.types)
+    rows = {}
+    for name, (number, change) in ({"shipped": (0, None)} | VARIANTS).items():
+        if args.only not in name:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            for path in CHECKPOINTS.glob("stage[01].pt"):
+                shutil.copy(path, folder)
+            if change is not None:
+                train_variant(number, change, Path(folder), args)
+            rows[name] = summarize(measure_all(pages, args.workers, Path(folder)))
+            print(name, rows[name].to_dict(), file=sys.stderr)
+    print(pd.DataFrame(rows).T.to_string(float_format="{:.2f}".format))
+
+
+if __name__ == "__main__":
+    main()
