@@ -23,6 +23,9 @@ from utils.images import read_rgb
 from utils.kaggle_metric import image_snr, to_db
 from utils.upright import unturn_points
 
+GROSS_ERROR = 3.0  # px of a 200 dpi page, median over a page's grid points
+WORST_SHARE = 0.05  # of the pages, by page score
+
 
 def find_pages(data: Path) -> pd.DataFrame:
     """The pages of a folder with their truth: columns image_id, type, path, truth."""
@@ -112,6 +115,19 @@ def summarize(results: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([table, summary(results).to_frame("all").T])
 
 
+def rank_failures(results: pd.DataFrame) -> str:
+    """How many pages with a gross grid error, or not found, the page score puts among its worst, as a line.
+
+    results has a row a page: found, page_score and grid_median, NaN where it was not found.
+    """
+    bad = ~results["found"] | (results["grid_median"] > GROSS_ERROR)
+    worst = results["page_score"].fillna(0).rank(method="first") <= np.ceil(WORST_SHARE * len(results))
+    return (
+        f"not found or more than {GROSS_ERROR:g} px off: {bad.sum()}, of these among the worst "
+        f"{WORST_SHARE:.0%} by page score: {(bad & worst).sum()}"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", type=Path)
@@ -138,6 +154,8 @@ def main() -> None:
     if args.output:
         results.to_csv(args.output / "pages.csv", index=False)
     print(summarize(results).to_string(float_format="{:.2f}".format))
+    if "grid_median" in results:
+        print(rank_failures(results))
 
 
 if __name__ == "__main__":

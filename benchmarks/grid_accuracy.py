@@ -19,7 +19,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from datasets.competition import list_images
-from evaluate import grid_errors, read_labels
+from evaluate import GROSS_ERROR, grid_errors, rank_failures, read_labels
 from predict import CHECKPOINTS
 from utils.checkpoint import load_network
 from utils.device import use_one_thread
@@ -28,8 +28,6 @@ from utils.straighten import DOUBTFUL, Straightener
 from utils.upright import PageNotFound
 from utils.workers import map_unordered
 
-GROSS_ERROR = 3.0  # px of a 200 dpi page, median of a page
-WORST = 0.05  # share of the pages
 in_worker: dict = {}
 
 
@@ -110,11 +108,7 @@ def main() -> None:
     groups |= {"pulse": rows[rows["pulse"]], "no pulse": rows[~rows["pulse"]], "all": rows}
     table = pd.DataFrame({name: summarize(group) for name, group in groups.items()}).T
     print(table.to_string(float_format="{:.2f}".format))
-    bad = ~rows["found"] | (rows["median"] > GROSS_ERROR)
-    worst = rows["score"].rank(method="first") <= np.ceil(WORST * len(rows))
-    print(
-        f"gross or not found: {bad.sum()}, of these in the worst {WORST:.0%} by score: {(bad & worst).sum()}"
-    )
+    print(rank_failures(rows.rename(columns={"score": "page_score", "median": "grid_median"})))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.stage0 import ORIENTATIONS
-from evaluate import grid_errors
+from evaluate import GROSS_ERROR, grid_errors
 from predict import CHECKPOINTS
 from synthesis import Pose, Record, synthesize
 from synthesis.signals import find_records, is_heldout, read_record
@@ -26,7 +26,6 @@ from utils.device import choose_device, limit_threads
 from utils.straighten import DOUBTFUL, Straightener
 from utils.upright import PageNotFound
 
-GROSS_ERROR = 3.0  # px of a 200 dpi page
 PHOTO = (2592, 1944)
 
 
