@@ -420,7 +420,7 @@ def calibrate(gridpoint_xy: np.ndarray, seen: np.ndarray, shape: tuple[int, ...]
     homography, _ = cv2.findHomography(
         CELLS[seen][:, ::-1].astype(np.float64), gridpoint_xy[seen].astype(np.float64)
     )
-    return Calibration(np.array(px_per_mm), measure_aspect(homography, shape))
+    return Calibration(np.array(px_per_mm, np.float64), measure_aspect(homography, shape))
 
 
 def measure_aspect(homography: np.ndarray, shape: tuple[int, ...]) -> float:
