@@ -2,4 +2,4 @@
 
 from configs.stage2 import Stage2Config
 
-config = Stage2Config()
+config = Stage2Config(fine_blocks=1)

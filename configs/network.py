@@ -16,6 +16,7 @@ class NetworkConfig:
     encoder_channels: tuple[int, ...] = (16, 24, 48, 64, 96)  # of the compact encoder, fine to coarse
     stem_stride: tuple[int, int] = (2, 2)  # (rows, columns) folded into channels by the compact encoder
     skip_stem_pool: bool = False  # ResNets without max-pool keep features at strides 2, 4, 8, 16
+    fine_blocks: int = 0  # residual blocks of the compact encoder's finest features, and of the decoder's
     decoder_channels: tuple[int, ...] = (64, 48, 24, 16)  # coarse to fine
 
     learning_rate: float = 2e-3

@@ -34,3 +34,4 @@ class Stage2Config(NetworkConfig):
     steep_weight: float = 0.8  # added to a column's weight per bin that its trace rises nearby
     noise_weight: float = 0.3  # of the metric's term
     horizontal_flip: float = 0.1
+    shift: int = 6  # px up or down that a sample may lie, so that rows are not told by the grid's phase

@@ -13,7 +13,7 @@ from utils.rectify import rectify_region
 from utils.trace import columns_from_rows
 
 GRID_ERROR = 0.001  # squares, of stage 1's points: independent
-GRID_DRIFT = 0.004  # squares, of stage 1's points: smooth over the page
+GRID_DRIFT = 0.002  # squares, of stage 1's points: smooth over the page
 SIDE = 64  # px of a sample that may lie outside the traces
 
 
@@ -49,7 +49,9 @@ class Stage2Samples:
         y = page["y"][:, left : left + width]
         if rng.random() < self.config.horizontal_flip:
             image, y = image[:, ::-1], y[:, ::-1]
-        image = np.ascontiguousarray(image)
+        down = rng.integers(-self.config.shift, self.config.shift + 1)
+        y = y + down
+        image = image[np.clip(np.arange(len(image)) - down, 0, len(image) - 1)]
         return vary_colours(image, rng) if self.config.colours else image, y
 
 

@@ -48,13 +48,22 @@ def unfold_columns(maps: torch.Tensor, columns: int) -> torch.Tensor:
 
 
 class ResidualBlock(nn.Module):
-    def __init__(self, channels: int):
+    """Two convolutions beside a skip; one that starts `still` is the identity until it has learnt."""
+
+    def __init__(self, channels: int, still: bool = False):
         super().__init__()
         self.conv1 = conv_norm(channels, channels)
         self.conv2 = conv_norm(channels, channels)
+        if still:
+            nn.init.zeros_(self.conv2[1].weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return F.relu_(self.conv2(F.relu_(self.conv1(x))).add_(x))
+
+
+def still_blocks(channels: int, count: int) -> nn.Sequential:
+    """Blocks that can be added to a trained network without changing what it gives, after a ReLU."""
+    return nn.Sequential(*(ResidualBlock(channels, still=True) for _ in range(count)))
 
 
 class CompactEncoder(nn.Module):
@@ -63,15 +72,16 @@ class CompactEncoder(nn.Module):
     Input (B, 3, H, W); output a list of maps at strides stem, 2 stem, 4 stem, ...
     """
 
-    def __init__(self, channels: tuple[int, ...], stem_stride: Stride):
+    def __init__(self, channels: tuple[int, ...], stem_stride: Stride, fine_blocks: int = 0):
         super().__init__()
         self.stem_stride = stem_stride
         self.stem = conv_norm(3 * stem_stride[0] * stem_stride[1], channels[0])
+        self.fine = still_blocks(channels[0], fine_blocks)
         self.downs = nn.ModuleList(conv_norm(a, b, stride=2) for a, b in pairwise(channels))
         self.blocks = nn.ModuleList(ResidualBlock(c) for c in channels[1:])
 
     def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
-        features = [F.relu_(self.stem(fold_pixels(image, self.stem_stride)))]
+        features = [self.fine(F.relu_(self.stem(fold_pixels(image, self.stem_stride))))]
         for down, block in zip(self.downs, self.blocks, strict=True):
             features.append(block(F.relu_(down(features[-1]))))
         return features
@@ -87,7 +97,7 @@ def build_encoder(config: NetworkConfig, pretrained: bool) -> tuple[nn.Module, l
             raise PretrainedUnavailable("the compact encoder has no ImageNet weights; train it from scratch")
         strides = [tuple(s << i for s in config.stem_stride) for i in range(len(config.encoder_channels))]
         return (
-            CompactEncoder(config.encoder_channels, config.stem_stride),
+            CompactEncoder(config.encoder_channels, config.stem_stride, config.fine_blocks),
             list(config.encoder_channels),
             strides,
         )
@@ -127,7 +137,9 @@ class UNetDecoder(nn.Module):
     `channels` and `strides` go fine to coarse, `widths` coarse to fine; `stride` is the output's.
     """
 
-    def __init__(self, channels: list[int], strides: list[Stride], widths: tuple[int, ...]):
+    def __init__(
+        self, channels: list[int], strides: list[Stride], widths: tuple[int, ...], fine_blocks: int = 0
+    ):
         super().__init__()
         skips = list(zip(channels, strides, strict=True))[-2::-1]
         if len(widths) < len(skips):
@@ -143,13 +155,14 @@ class UNetDecoder(nn.Module):
             blocks.append(DecoderBlock(inputs, skip, width, scale))
             inputs, stride = width, finer
         self.block = nn.ModuleList(blocks)
+        self.fine = still_blocks(inputs, fine_blocks)
         self.stride = stride
 
     def forward(self, features: list[torch.Tensor]) -> torch.Tensor:
         x, *skips = features[::-1]
         for index, block in enumerate(self.block):
             x = block(x, skips[index] if index < len(skips) else None)
-        return x
+        return self.fine(x)
 
 
 class UNet(nn.Module):
@@ -167,7 +180,10 @@ class UNet(nn.Module):
         self.encoder, channels, strides = build_encoder(config, pretrained)
         self.coarsest_channels, self.coarsest_stride = channels[-1], strides[-1]
         self.decoder = UNetDecoder(
-            [*channels[:-1], channels[-1] + extra_channels], strides, config.decoder_channels
+            [*channels[:-1], channels[-1] + extra_channels],
+            strides,
+            config.decoder_channels,
+            config.fine_blocks,
         )
 
     def encode(self, image: torch.Tensor) -> list[torch.Tensor]:
