@@ -8,25 +8,23 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
-from configs.page import DURATION_S, LEADS, MASK_WIDTH
-from configs.stage2 import CROP_TOP, INPUT_HEIGHT
+from configs.page import DURATION_S, LEADS
 from datasets.competition import LIMITS, read_test_table, write_record
 from utils.checkpoint import CheckpointError, load_network
-from utils.decode import decode_rows
+from utils.decode import find_gaps, rate_leads
 from utils.device import choose_device, limit_threads
 from utils.images import read_rgb
 from utils.leads import leads_from_rows
 from utils.straighten import Straightened, Straightener
 from utils.submission import write_submission
-from utils.upright import to_tensor
+from utils.tracing import Traced, Tracer
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
@@ -39,42 +37,45 @@ class Digitized:
 
     leads: np.ndarray
     fs: int
-    confidence: np.ndarray  # (4, MASK_WIDTH) in 0..1, of each row's columns
     straightened: Straightened
+    traced: Traced
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """(12,) in 0..1, of each lead."""
+        return rate_leads(self.traced.confidence)
+
+    @property
+    def gaps(self) -> dict[str, list[tuple[float, float]]]:
+        """lead -> [(start, stop)] s, where its trace could not be seen and was bridged."""
+        return find_gaps(self.traced.confidence)
 
 
 class Digitizer:
-    """Pages to millivolts, with networks from three checkpoints.
+    """Pages to millivolts, with networks from three checkpoints; of stage 2 there may be several.
 
-    Raises CheckpointError when a file is missing or does not fit.
+    `tta` also reads the mirrored page. Raises CheckpointError when a file is missing or does not fit.
     """
 
     def __init__(
         self,
         stage0: Path = CHECKPOINTS / "stage0.pt",
         stage1: Path = CHECKPOINTS / "stage1.pt",
-        stage2: Path = CHECKPOINTS / "stage2.pt",
+        stage2: Path | Sequence[Path] = CHECKPOINTS / "stage2.pt",
         device: str | None = None,
+        tta: bool = False,
     ):
         self.device = choose_device(device)
         nets = [load_network(path, stage, self.device) for stage, path in enumerate((stage0, stage1))]
         self.straightener = Straightener(*nets, self.device)
-        self.stage2 = load_network(stage2, 2, self.device)
+        paths = [stage2] if isinstance(stage2, (str, Path)) else stage2
+        self.tracer = Tracer([load_network(path, 2, self.device) for path in paths], self.device, tta)
 
     def __call__(self, image: np.ndarray, fs: int = 500) -> Digitized:
         """Digitize a photo or scan (H, W, 3) uint8 RGB. Raises PageNotFound, a ValueError."""
         straightened = self.straightener.straighten(image)
-        rows, confidence = self.trace(straightened.rect, fs)
-        return Digitized(leads_from_rows(rows), fs, confidence, straightened)
-
-    @torch.inference_mode()
-    def trace(self, rect: np.ndarray, fs: int) -> tuple[np.ndarray, np.ndarray]:
-        """A rectified page (1700, 4400, 3) to rows (4, 10 * fs) mV and their columns' confidence."""
-        page = to_tensor(rect[CROP_TOP : CROP_TOP + INPUT_HEIGHT, :MASK_WIDTH])
-        logits = self.stage2(page.to(self.device))[0]
-        if not torch.isfinite(logits).all():
-            raise ValueError("stage 2 gives values that are not finite; are its weights damaged?")
-        return decode_rows(logits, self.stage2.row_stride, int(DURATION_S * fs))
+        traced = self.tracer.trace(straightened.rect, int(DURATION_S * fs))
+        return Digitized(leads_from_rows(traced.rows), fs, straightened, traced)
 
 
 def warn(message: str) -> None:
@@ -175,7 +176,15 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--fs", type=int, default=500, help="Hz of the signals of images (default 500)")
     parser.add_argument("--stage0", type=Path, default=CHECKPOINTS / "stage0.pt")
     parser.add_argument("--stage1", type=Path, default=CHECKPOINTS / "stage1.pt")
-    parser.add_argument("--stage2", type=Path, default=CHECKPOINTS / "stage2.pt")
+    parser.add_argument(
+        "--stage2",
+        "--weights",
+        type=Path,
+        nargs="+",
+        default=[CHECKPOINTS / "stage2.pt"],
+        help="one checkpoint of stage 2, or several whose signals are averaged",
+    )
+    parser.add_argument("--tta", action="store_true", help="read the mirrored page too, and average")
     parser.add_argument("--device", help="cpu, cuda, ... (default: CUDA when there is one)")
     parser.add_argument("--threads", type=int, help="torch threads on the CPU")
     return parser.parse_args()
@@ -189,7 +198,7 @@ def main() -> int:
     if not 1 <= args.fs <= MAX_FS:
         raise ValueError(f"--fs {args.fs}: must be above 0 and at most {MAX_FS}")
     limit_threads(args.threads)
-    digitizer = Digitizer(args.stage0, args.stage1, args.stage2, args.device)
+    digitizer = Digitizer(args.stage0, args.stage1, args.stage2, args.device, args.tta)
     args.output.mkdir(parents=True, exist_ok=True)
     if args.input.suffix.lower() == ".csv":
         images = args.images or args.input.parent / "test"

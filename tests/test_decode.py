@@ -6,7 +6,8 @@ import torch
 
 from configs.page import LEADS, RECTIFIED
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT, INPUT_WIDTH
-from utils.decode import bridge, decode_rows, track
+from synthesis.signals import EXPANSION
+from utils.decode import bridge, decode_rows, find_gaps, merge_heights, rate_leads, track
 from utils.leads import rows_from_leads
 from utils.trace import columns_from_rows
 
@@ -14,11 +15,12 @@ ROW_STRIDE = 4
 
 
 def beats(fs: int, amplitude: float = 1.0) -> np.ndarray:
-    """(12, 10 fs) mV: a narrow R wave and a broad T wave each second, scaled differently by lead."""
+    """(12, 10 fs) mV: a narrow R wave and a broad T wave each second, scaled by lead as a heart would."""
     t = np.arange(10 * fs) / fs
     phase = t % 1.0
     beat = np.exp(-(((phase - 0.3) / 0.012) ** 2)) + 0.25 * np.exp(-(((phase - 0.6) / 0.05) ** 2))
-    return (np.linspace(0.4, 1.2, len(LEADS))[:, None] * amplitude * beat).astype(np.float32)
+    scale = EXPANSION @ np.linspace(0.4, 1.2, EXPANSION.shape[1])
+    return (scale[:, None] * amplitude * beat).astype(np.float32)
 
 
 def perfect_maps(rows: np.ndarray, sharpness: float = 0.8) -> torch.Tensor:
@@ -95,3 +97,44 @@ def test_a_calibration_pulse_at_the_start_leaves_no_spike():
     maps[:, :, first : first + 6] = pulse[:, :, first : first + 6]
     found, _ = decode_rows(maps, ROW_STRIDE, 5000)
     assert np.abs(found - rows)[:, :20].max() < 0.05
+
+
+def test_a_hole_lowers_its_leads_confidence_and_is_told_as_a_gap():
+    maps = perfect_maps(rows_from_leads(beats(500)))
+    first, per_second = RECTIFIED.signal_start, RECTIFIED.px_per_second
+    hole = slice(round(first + 3.0 * per_second), round(first + 3.4 * per_second))
+    maps[1, :, hole] = 0  # nothing known there: aVL, 2.5 to 5 s of the second row
+    _, confidence = decode_rows(maps, ROW_STRIDE, 5000)
+    rated = dict(zip(LEADS, rate_leads(confidence), strict=True))
+    assert min(rated, key=rated.get) == "aVL"
+    assert rated["aVL"] == pytest.approx(1 - 0.4 / 2.5, abs=0.03)
+    assert rated["V5"] > 0.98
+    gaps = find_gaps(np.where(confidence < 0.2, 0, confidence))
+    assert list(gaps) == ["aVL"]
+    assert gaps["aVL"][0] == pytest.approx((3.0, 3.4), abs=0.01)
+
+
+def test_readings_are_merged_by_how_sure_they_are():
+    y = np.array([10.0, 11.0, 50.0])[:, None, None] * np.ones((3, 4, 6))
+    sure = np.array([1.0, 1.0, 0.1])[:, None, None] * np.ones((3, 4, 6))
+    np.testing.assert_allclose(merge_heights(y, sure), (10 + 11 + 5) / 2.1)
+    np.testing.assert_allclose(merge_heights(y, sure, "median"), 11.0)
+    y[:, :, 0] = np.nan
+    for method in ("mean", "median"):
+        assert np.isnan(merge_heights(y, sure, method)[:, 0]).all()
+    with pytest.raises(ValueError, match="mean or median"):
+        merge_heights(y, sure, "mode")
+
+
+def test_traces_above_the_amplifiers_range_and_across_their_neighbours_are_read():
+    leads = beats(500, amplitude=3.4)  # up to 4.1 mV: the rows are 3.6 mV apart
+    rows = rows_from_leads(leads)
+    found, _ = decode_rows(perfect_maps(rows), ROW_STRIDE, 5000)
+    assert rows.max() > 3.2
+    assert snr(rows, found) > 25
+
+
+def test_the_last_column_of_the_signal_is_read():
+    rows = rows_from_leads(beats(500)) + np.linspace(0, 0.5, 5000, dtype=np.float32)
+    found, _ = decode_rows(perfect_maps(rows), ROW_STRIDE, 5000)
+    np.testing.assert_allclose(found[:, -5:], rows[:, -5:], atol=0.02)

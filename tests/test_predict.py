@@ -134,7 +134,7 @@ def test_a_page_whose_file_cannot_be_written_does_not_stop_the_others(sample, tm
 def test_damaged_weights_make_no_signals(sample):
     digitizer = predict.Digitizer()
     with torch.no_grad():
-        next(digitizer.stage2.parameters()).fill_(torch.nan)
+        next(digitizer.tracer.nets[0].parameters()).fill_(torch.nan)
     with pytest.raises(ValueError, match="not finite"):
         digitizer(read_rgb(sample))
 
@@ -144,3 +144,14 @@ def test_hidden_files_are_no_pages_and_suffixes_may_be_capital(tmp_path):
         (tmp_path / name).touch()
     assert [path.name for path in predict.find_images(tmp_path)] == ["7.PNG"]
     assert predict.find_image(tmp_path, "7").name == "7.PNG"
+
+
+def test_several_networks_and_the_mirrored_page_read_alike(sample):
+    image = read_rgb(sample)
+    plain = predict.Digitizer()(image)
+    path = predict.CHECKPOINTS / "stage2.pt"
+    several = predict.Digitizer(stage2=[path, path], tta=True)(image)
+    assert several.confidence.shape == (12,)
+    difference = np.nan_to_num(several.leads - plain.leads)
+    assert 0 < np.sqrt(np.mean(difference**2)) < 0.02  # mV
+    assert several.traced.limb_residuals.max() < 0.1

@@ -1,29 +1,33 @@
 """Stage 2's maps to millivolts: a path through each row's map, refined to a fraction of a pixel."""
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
 import torch
 from scipy.interpolate import PchipInterpolator
 
-from configs.page import DURATION_S, RECTIFIED, ROWS
+from configs.page import DURATION_S, LEADS, RECTIFIED, RHYTHM_LEAD, ROWS
 from configs.stage2 import CROP_TOP
+from utils.leads import lead_place, lead_slice
+from utils.limbs import reconcile_limbs
 from utils.trace import rows_from_columns, segment_columns, segments
 
 STEP_COST = 0.3  # per bin and column: the price of a jump, in nats
 FLOOR = 6.0  # nats: no column is worse than this, so that a hole does not bend the path
 CENTROID_REACH = 24  # bins on either side of the path
 START_COLUMNS = 8  # 20 ms: the calibration pulse falls where the signal starts, and hides it; held flat
+TIMELINE = 10_000  # samples of ten seconds, fine enough to say which column belongs to which lead
+GAP_S = 0.02  # shorter ones are not worth a word
 UNSURE = 0.05  # probability about the path under which a column counts as a gap
 
 
 def lead_starts(first: int, last: int) -> np.ndarray:
     """Which columns first <= x < last begin a lead, in each of the four rows: (4, last - first) bool."""
-    length = int(DURATION_S * 1000)
     starts = np.zeros((len(ROWS) + 1, last - first), bool)
     for row, begins in enumerate(starts):
-        for start, stop in segments(length, row)[1:]:
-            begins[segment_columns(start, stop, length, RECTIFIED)[0] - first] = True
+        for start, stop in segments(TIMELINE, row)[1:]:
+            begins[segment_columns(start, stop, TIMELINE, RECTIFIED)[0] - first] = True
     return starts
 
 
@@ -83,18 +87,95 @@ def bridge(y: np.ndarray, sure: np.ndarray, starts: np.ndarray | None = None) ->
     return bridged
 
 
-def decode_rows(logits: torch.Tensor, row_stride: int, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Logits (4, H, W) of one page to rows (4, length) mV over ten seconds, and confidence (4, W) in 0..1."""
-    logits = logits.float()
+def read_heights(logits: torch.Tensor, row_stride: int) -> tuple[np.ndarray, np.ndarray]:
+    """Logits (4, H, W) of one page to the height of each row's trace and how sure it is, both (4, W).
+
+    Heights in px of the rectified page, gaps bridged, NaN beyond the signal; confidence in 0..1, 0 there.
+    """
     first = int(RECTIFIED.signal_start)
     last = int(np.ceil(RECTIFIED.signal_stop)) + 1
-    log_probability = torch.log_softmax(logits[:, :, first:last], dim=1).cpu().numpy()
+    log_probability = torch.log_softmax(logits[:, :, first:last].float(), dim=1).cpu().numpy()
     starts = lead_starts(first, last)
     path = track(np.minimum(-log_probability, FLOOR), starts)
     bins, confidence = refine(np.exp(log_probability), path)
     bins = bridge(bins, confidence > UNSURE, starts)
     bins[:, :START_COLUMNS] = bins[:, START_COLUMNS, None]
     y = (bins + 0.5) * row_stride - 0.5 + CROP_TOP
-    padding = ((0, 0), (first, RECTIFIED.width - last))
-    rows = rows_from_columns(np.pad(y, padding, mode="edge"), length)
-    return rows, np.pad(confidence.clip(0, 1), ((0, 0), (first, logits.shape[2] - last)))
+    margins = ((0, 0), (first, logits.shape[2] - last))
+    return np.pad(y, margins, constant_values=np.nan), np.pad(confidence.clip(0, 1), margins)
+
+
+def rows_from_heights(y: np.ndarray, length: int) -> np.ndarray:
+    """Heights (4, W) px, NaN beyond the signal, to rows (4, length) mV over ten seconds."""
+    known = np.flatnonzero(np.isfinite(y).all(axis=0))
+    y = y[:, known[0] : known[-1] + 1]
+    return rows_from_columns(
+        np.pad(y, ((0, 0), (known[0], RECTIFIED.width - known[0] - y.shape[1])), mode="edge"), length
+    )
+
+
+def merge_heights(y: np.ndarray, confidence: np.ndarray, method: str = "mean") -> np.ndarray:
+    """Several readings (N, 4, W) of the same rows to one (4, W), by confidence (N, 4, W).
+
+    "mean" or "median", both weighted; where no reading is sure at all, they count alike. NaN stays NaN.
+    """
+    weight = np.maximum(confidence, 1e-6)
+    if method == "mean":
+        return (weight * y).sum(axis=0) / weight.sum(axis=0)
+    if method != "median":
+        raise ValueError(f"method {method!r}: mean or median")
+    order = np.argsort(y, axis=0)
+    share = np.cumsum(np.take_along_axis(weight, order, axis=0), axis=0)
+    middle = (share < share[-1] / 2).sum(axis=0)
+    median = np.take_along_axis(np.take_along_axis(y, order, axis=0), middle[None], axis=0)[0]
+    return np.where(np.isfinite(y).all(axis=0), median, np.nan)
+
+
+def finish_rows(y: np.ndarray, confidence: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Heights and confidence (4, W) to rows (4, length) mV, and the limb leads' residuals (4, 2) mV."""
+    return reconcile_limbs(rows_from_heights(y, length), confidence_at(confidence, length))
+
+
+def decode_rows(logits: torch.Tensor, row_stride: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Logits (4, H, W) of one page to rows (4, length) mV over ten seconds, and confidence (4, W) in 0..1."""
+    y, confidence = read_heights(logits, row_stride)
+    return finish_rows(y, confidence, length)[0], confidence
+
+
+def confidence_at(confidence: np.ndarray, length: int) -> np.ndarray:
+    """Confidence (4, W) of columns to (4, length) of samples."""
+    seconds = np.arange(length) * (DURATION_S / length)
+    places = RECTIFIED.signal_start + seconds * RECTIFIED.px_per_second
+    return np.stack([np.interp(places, np.arange(len(row)), row) for row in confidence])
+
+
+def rate_leads(confidence: np.ndarray) -> np.ndarray:
+    """Confidence (4, W) of the rows' columns to (12,) of the leads: the mean over a lead's own time."""
+    rated = {
+        lead: float(confidence[row, segment_columns(*span, TIMELINE, RECTIFIED)].mean())
+        for lead, row, span in lead_spans()
+    }
+    return np.array([rated[lead] for lead in LEADS])
+
+
+def find_gaps(confidence: np.ndarray) -> dict[str, list[tuple[float, float]]]:
+    """Where leads were bridged rather than read: lead -> [(start, stop)] in s of the ten seconds.
+
+    Only gaps of GAP_S and more count; a lead without any is left out.
+    """
+    gaps = {}
+    for lead, row, span in lead_spans():
+        columns = segment_columns(*span, TIMELINE, RECTIFIED)
+        unsure = np.concatenate([[0], confidence[row, columns] <= UNSURE, [0]]).astype(np.int8)
+        edges = np.flatnonzero(np.diff(unsure)).reshape(-1, 2)
+        seconds = (columns[0] + edges - RECTIFIED.signal_start) / RECTIFIED.px_per_second
+        if found := [(float(a), float(b)) for a, b in seconds.clip(0, DURATION_S) if b - a >= GAP_S]:
+            gaps[lead] = found
+    return gaps
+
+
+def lead_spans() -> Iterator[tuple[str, int, tuple[int, int]]]:
+    """Each lead with its row, and its first and last sample of TIMELINE."""
+    for lead in LEADS:
+        inside = lead_slice(lead, TIMELINE)
+        yield lead, len(ROWS) if lead == RHYTHM_LEAD else lead_place(lead)[0], (inside.start, inside.stop)
