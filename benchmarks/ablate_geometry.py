@@ -22,7 +22,7 @@ from configs.page import FLAT_TYPES
 from configs.stage0_compact import config as stage0
 from configs.stage1_compact import config as stage1
 from predict import CHECKPOINTS
-from train import train
+from training.loop import Options, train
 from training.stages import STAGES
 from utils.device import limit_threads
 
@@ -40,23 +40,19 @@ VARIANTS = {
 
 def train_variant(number: int, change: dict, checkpoints: Path, args: Namespace) -> None:
     """Put the variant's weights into a folder of checkpoints."""
-    config = replace((stage0, stage1)[number], **change, steps=args.steps, learning_rate=args.learning_rate)
-    options = {
-        "runs": checkpoints / "runs",
-        "init": CHECKPOINTS / f"stage{number}.pt",
-        "device": args.device,
-        "records": args.records,
-        "seed": 0,
-        "resume": False,
-        "pretrained": False,
-        "data": None,
-        "workers": 1,
-        "max_minutes": 600.0,
-        "validate_minutes": 600.0,
-        "validation_pages": 1,
-        "log_every": 50,
-    }
-    best = train(STAGES[number], config, "variant", Namespace(**options))
+    config = replace((stage0, stage1)[number], **change, learning_rate=args.learning_rate)
+    options = Options(
+        records=args.records,
+        runs=checkpoints / "runs",
+        init=CHECKPOINTS / f"stage{number}.pt",
+        device=args.device,
+        steps=args.steps,
+        max_minutes=600.0,
+        validate_minutes=600.0,
+        validation_pages=1,
+        log_every=50,
+    )
+    best = train(STAGES[number], config, "variant", options)
     shutil.copy(best, checkpoints)
 
 

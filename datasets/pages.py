@@ -1,6 +1,8 @@
 """Synthetic pages drawn on the fly, and the pool from which samples of any pages are taken for training."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Protocol
 
@@ -45,27 +47,58 @@ class SyntheticPages:
         return self.samples.prepare(capture, record, rng)
 
 
+class MixedPages:
+    """A source that takes a share of its pages from one source and the others from another."""
+
+    def __init__(self, first: PageSource, second: PageSource, share: float):
+        self.first, self.second, self.share = first, second, share
+
+    def __call__(self, rng: np.random.Generator) -> dict:
+        return (self.first if rng.random() < self.share else self.second)(rng)
+
+
 class PagePool(IterableDataset):
-    """An endless stream of a stage's samples; each worker holds a pool of pages and renews it.
+    """An endless stream of a stage's samples; each worker holds the last `pool` pages of its own.
 
     `echo` samples are taken from the pool for each new page of the source, so that a page serves several
-    times at different moments.
+    times at different moments. Every page and sample has random numbers of its own, from the seed and its
+    place in the stream: with `start` batches of `batch_size` taken, as many workers go on as if never
+    interrupted.
     """
 
-    def __init__(self, source: PageSource, samples: Samples, echo: int, pool: int, seed: int):
+    def __init__(
+        self,
+        source: PageSource,
+        samples: Samples,
+        echo: int,
+        pool: int,
+        batch_size: int,
+        seed: tuple[int, ...],
+        start: int = 0,
+    ):
         self.source, self.samples = source, samples
-        self.echo, self.pool, self.seed = echo, pool, seed
+        self.echo, self.pool, self.batch_size = echo, pool, batch_size
+        self.seed, self.start = seed, start
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:
         worker = get_worker_info()
-        rng = np.random.default_rng([self.seed, worker.id if worker else 0])
-        pool: list[dict] = []
-        while True:
-            page = self.source(rng)
-            if len(pool) < self.pool:
-                pool.append(page)
-            else:
-                pool[rng.integers(len(pool))] = page
+        turn, turns = (
+            ((worker.id + self.start) % worker.num_workers, worker.num_workers) if worker else (0, 1)
+        )
+        given = len(range(turn, self.start, turns)) * self.batch_size
+        first, skipped = divmod(given, self.echo)
+
+        def random(kind: int, number: int) -> np.random.Generator:
+            return np.random.default_rng([*self.seed, turn, kind, number])
+
+        held = range(max(first - self.pool + 1, 0), first)
+        pages = deque((self.source(random(0, number)) for number in held), maxlen=self.pool)
+        for number in count(first):
+            pages.append(self.source(random(0, number)))
+            rng = random(1, number)
             for _ in range(self.echo):
-                sample = self.samples.sample(pool[rng.integers(len(pool))], rng)
-                yield tuple(torch.from_numpy(np.ascontiguousarray(part)) for part in sample)
+                sample = self.samples.sample(pages[rng.integers(len(pages))], rng)
+                if skipped:
+                    skipped -= 1
+                else:
+                    yield tuple(torch.from_numpy(np.ascontiguousarray(part)) for part in sample)

@@ -26,6 +26,6 @@ class Stage0Net(UNet):
     def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
         features = self.encode(image)
         return {
-            "marker": self.marker(self.decoder(features)),
+            "marker": self.marker(self.decode(features)),
             "orientation": self.orientation(features[-1].mean(dim=(2, 3))),
         }

@@ -20,5 +20,5 @@ class Stage1Net(UNet):
             setattr(self, head, nn.Conv2d(config.decoder_channels[-1], HEAD_CLASSES[head], kernel_size=1))
 
     def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
-        decoded = self.decoder(self.encode(image))
+        decoded = self.decode(self.encode(image))
         return {head: getattr(self, head)(decoded) for head in self.config.heads}

@@ -26,4 +26,4 @@ class Stage2Net(UNet):
             height = torch.linspace(-1, 1, coarse.shape[2], device=coarse.device, dtype=coarse.dtype)
             height = height[None, None, :, None].expand(coarse.shape[0], 1, -1, coarse.shape[3])
             features[-1] = torch.cat([coarse, height], dim=1)
-        return unfold_columns(self.head(self.decoder(features)), self.column_stride)
+        return unfold_columns(self.head(self.decode(features)), self.column_stride)

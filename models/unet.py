@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.utils.checkpoint import checkpoint
 
 from configs.network import NetworkConfig
 from models.imagenet import PretrainedUnavailable, load_imagenet_weights
@@ -158,18 +159,26 @@ class UNetDecoder(nn.Module):
         self.fine = still_blocks(inputs, fine_blocks)
         self.stride = stride
 
-    def forward(self, features: list[torch.Tensor]) -> torch.Tensor:
+    def forward(self, features: list[torch.Tensor], checkpointing: bool = False) -> torch.Tensor:
         x, *skips = features[::-1]
         for index, block in enumerate(self.block):
-            x = block(x, skips[index] if index < len(skips) else None)
+            x = run(block, checkpointing, x, skips[index] if index < len(skips) else None)
         return self.fine(x)
+
+
+def run(module: nn.Module, checkpointing: bool, *inputs):
+    """module(*inputs); with checkpointing its inner features are computed again for the gradients."""
+    return checkpoint(module, *inputs, use_reentrant=False) if checkpointing else module(*inputs)
 
 
 class UNet(nn.Module):
     """A normalised RGB image through encoder and decoder; stages add their heads.
 
-    `mean`, `std` and `D` are buffers because the public weights carry them.
+    `mean`, `std` and `D` are buffers because the public weights carry them. `checkpointing` trades time for
+    memory in training; batch norms then see each batch twice, which hastens their running averages.
     """
+
+    checkpointing = False
 
     def __init__(self, config: NetworkConfig, pretrained: bool = False, extra_channels: int = 0):
         super().__init__()
@@ -187,4 +196,11 @@ class UNet(nn.Module):
         )
 
     def encode(self, image: torch.Tensor) -> list[torch.Tensor]:
-        return list(self.encoder((image - self.mean).div_(self.std)))
+        return list(run(self.encoder, self.rethinks, (image - self.mean).div_(self.std)))
+
+    def decode(self, features: list[torch.Tensor]) -> torch.Tensor:
+        return self.decoder(features, self.rethinks)
+
+    @property
+    def rethinks(self) -> bool:
+        return self.checkpointing and self.training and torch.is_grad_enabled()

@@ -27,7 +27,7 @@ from datasets.competition import (
 from datasets.prepared import PreparedPages, prepared_images
 from datasets.stage2 import target_columns
 from synthesis.signals import is_heldout
-from train import Average, copy_weights, learning_rate_at
+from training.loop import Average, copy_weights, learning_rate_at
 from utils.checkpoint import CheckpointError, load_network
 from utils.images import write_png
 from utils.leads import rows_from_leads

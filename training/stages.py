@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from configs.page import DURATION_S, FLAT_TYPES, IMAGE_TYPES
+from configs.stage2 import CROP_TOP
 from datasets.competition import read_record as read_signals
 from datasets.competition import record_path
 from datasets.prepared import read_prepared
@@ -22,11 +23,12 @@ from models.stage1 import Stage1Net
 from models.stage2 import Stage2Net
 from synthesis import synthesize
 from synthesis.signals import find_records, is_heldout, read_record
-from utils.decode import decode_rows
+from utils.decode import decode_rows, read_heights
 from utils.kaggle_metric import image_snr, to_db
 from utils.leads import leads_from_rows
 from utils.losses import stage0_loss, stage1_loss, stage2_loss
 from utils.upright import to_tensor
+from utils.visualization import draw_heights
 
 VALIDATION_SEED = 1_000_003
 
@@ -45,6 +47,10 @@ class Stage:
 
     number: ClassVar[int]
     network: ClassVar[type[nn.Module]]
+
+    def picture(self, net: nn.Module, page: ValidationPage, device) -> np.ndarray | None:
+        """What the network makes of a page, (H, W, 3) uint8, for the log; None where there is nothing to see."""
+        return None
 
     def build(self, config, pretrained: bool) -> nn.Module:
         return self.network(config, pretrained)
@@ -153,8 +159,15 @@ class TrainStage2(Stage):
             ratio = image_snr(page.leads, leads_from_rows(rows), page.fs)
             ratios["score"].append(ratio)
             ratios["flat" if page.image_type in FLAT_TYPES else "photo"].append(ratio)
+            ratios.setdefault(page.image_type, []).append(ratio)
         facts = {key: float(to_db(np.mean(values))) for key, values in ratios.items() if values}
         return facts["score"], facts
+
+    @torch.no_grad()
+    def picture(self, net: Stage2Net, page: ValidationPage, device) -> np.ndarray:
+        image = page.page["image"]
+        y, _ = read_heights(net(to_tensor(image).to(device))[0], net.row_stride)
+        return draw_heights(image, y - CROP_TOP)[::2, ::4]
 
 
 STAGES: dict[int, Stage] = {stage.number: stage for stage in (TrainStage0(), TrainStage1(), TrainStage2())}

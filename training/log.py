@@ -1,0 +1,59 @@
+"""What a training run writes down: log.csv always, TensorBoard and Weights & Biases where they are."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+
+class RunLog:
+    """Numbers and pictures of a run by step; `wandb` asks for Weights & Biases, which has to be installed.
+
+    A run that is resumed goes on in the same files.
+    """
+
+    def __init__(self, folder: Path, wandb: bool = False):
+        self.path = folder / "log.csv"
+        self.board = self.wandb = None
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            print("no TensorBoard log: pip install tensorboard")
+        else:
+            self.board = SummaryWriter(str(folder))
+        if wandb:
+            try:
+                import wandb as weights_and_biases
+            except ImportError:
+                raise ValueError("--wandb: pip install wandb") from None
+            self.wandb = weights_and_biases.init(
+                project="ecg-digitization", name=folder.name, dir=str(folder), resume="allow"
+            )
+
+    def numbers(self, step: int, values: dict[str, float]) -> None:
+        new = not self.path.exists()
+        with self.path.open("a", newline="") as file:
+            writer = csv.writer(file)
+            if new:
+                writer.writerow(("step", "name", "value"))
+            writer.writerows((step, name, repr(float(value))) for name, value in values.items())
+        if self.board:
+            for name, value in values.items():
+                self.board.add_scalar(name, value, step)
+        if self.wandb:
+            self.wandb.log(values, step=step)
+
+    def picture(self, step: int, name: str, image: np.ndarray) -> None:
+        """An image (H, W, 3) uint8 RGB."""
+        if self.board:
+            self.board.add_image(name, image, step, dataformats="HWC")
+        if self.wandb:
+            from wandb import Image
+
+            self.wandb.log({name: Image(image)}, step=step)
+
+    def close(self) -> None:
+        if self.board:
+            self.board.close()
+        if self.wandb:
+            self.wandb.finish()

@@ -1,0 +1,319 @@
+"""The recipe that trains any stage: AdamW, one cycle, an average of the weights, mixed precision on CUDA."""
+
+import copy
+import math
+import signal
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from configs.network import NetworkConfig
+from datasets.pages import MixedPages, PagePool, SyntheticPages, training_records
+from datasets.prepared import PreparedPages, prepared_images
+from training.log import RunLog
+from training.processes import join_processes
+from training.stages import Stage
+from utils.checkpoint import CheckpointError, read_checkpoint, save_network, write_torch
+from utils.device import choose_device
+
+SAVE_EVERY = 120.0  # seconds
+RESUMED = {
+    "average",
+    "optimizer",
+    "step",
+    "spent",
+    "best_score",
+    "rng",
+}  # what last.pt holds beside the weights
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run is told beside its configuration; train.py's arguments of the same names."""
+
+    records: Path | None = None
+    data: Path | None = None
+    outputs: Path = Path("outputs")
+    fold: int = 0
+    synthetic_share: float = 0.5
+    runs: Path = Path("runs")
+    device: str | None = None
+    workers: int = 1
+    steps: int | None = None
+    max_minutes: float = 60.0
+    validate_minutes: float = 8.0
+    validation_pages: int = 9
+    log_every: int = 20
+    seed: int = 0
+    accumulate: int = 1
+    checkpointing: bool = False
+    resume: bool = False
+    init: Path | None = None
+    pretrained: bool = False
+    wandb: bool = False
+
+
+class Average:
+    """An exponential moving average of a network's weights and buffers, kept as a network of its own."""
+
+    def __init__(self, net: nn.Module, decay: float):
+        self.net = copy.deepcopy(net).eval().requires_grad_(False)
+        self.decay, self.updates = decay, 0
+
+    @torch.no_grad()
+    def update(self, net: nn.Module) -> None:
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        for mean, value in zip(self.net.state_dict().values(), net.state_dict().values(), strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(value, 1 - decay)
+            else:
+                mean.copy_(value)
+
+
+def copy_weights(net: nn.Module, path: Path) -> None:
+    """Start from the weights of a checkpoint, as far as names and shapes agree; says what stays fresh."""
+    given = read_checkpoint(path)["state_dict"]
+    own = net.state_dict()
+    fitting = {
+        name: value.float() if value.is_floating_point() else value
+        for name, value in given.items()
+        if name in own and own[name].shape == value.shape
+    }
+    if not fitting:
+        raise CheckpointError(f"{path}: none of its weights fit this network")
+    net.load_state_dict(own | fitting)
+    fresh = sorted(set(own) - set(fitting))
+    print(f"{path}: {len(fitting)} of {len(own)} tensors taken, fresh: {', '.join(fresh) or 'none'}")
+
+
+def learning_rate_at(progress: float, config: NetworkConfig) -> float:
+    """One cycle: a linear warm-up, then a cosine to a hundredth. progress in 0..1."""
+    if progress < config.warmup:
+        return config.learning_rate * max(progress / config.warmup, 0.02)
+    phase = (progress - config.warmup) / (1 - config.warmup)
+    return config.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(phase, 1.0))))
+
+
+def find_pages(stage: Stage, samples, options: Options) -> tuple:
+    """The source of pages to learn from, and those to be scored on."""
+    drawn = prepared = None
+    if options.records:
+        drawn = SyntheticPages(training_records(options.records), samples, samples.config.image_types)
+    if options.data:
+        shown, held = prepared_images(options.data, options.outputs, options.fold)
+        prepared = PreparedPages(shown)
+        validation = stage.prepared_validation(options.data, held, options.validation_pages)
+    else:
+        validation = stage.validation(options.records, options.validation_pages)
+    if drawn and prepared:
+        return MixedPages(drawn, prepared, options.synthetic_share), validation
+    return drawn or prepared, validation
+
+
+class Training:
+    """A run: what it has learnt so far, on disk as last.pt and the best as stageN.pt."""
+
+    def __init__(self, stage: Stage, config: NetworkConfig, run: Path, options: Options):
+        self.stage, self.config, self.options = stage, config, options
+        self.processes, self.device = join_processes(choose_device(options.device))
+        self.last, self.best = run / "last.pt", run / f"stage{stage.number}.pt"
+        if self.last.exists() and not options.resume:
+            raise ValueError(
+                f"{self.last}: a run is there already; --resume goes on with it, another --runs starts anew"
+            )
+        torch.manual_seed(options.seed)
+        self.net = stage.build(config, pretrained=options.pretrained).to(self.device)
+        self.net.checkpointing = options.checkpointing
+        if options.init:
+            copy_weights(self.net, options.init)
+        self.average = Average(self.net, config.ema_decay)
+        self.optimizer = torch.optim.AdamW(
+            self.net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self.step, self.spent, self.best_score = 0, 0.0, -math.inf
+        torch.manual_seed(options.seed + self.processes.rank)
+        if options.resume and self.last.exists():
+            self.load()
+        run.mkdir(parents=True, exist_ok=True)
+        self.log = RunLog(run, options.wandb) if self.processes.leads else None
+        self.stopped = False
+
+    def load(self) -> None:
+        state = read_checkpoint(self.last)
+        if missing := RESUMED.difference(state):
+            raise CheckpointError(
+                f"{self.last}: not the state of a training run, without {', '.join(sorted(missing))}"
+            )
+        self.net.load_state_dict(state["state_dict"])
+        self.average.net.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.spent, self.best_score = state["step"], state["spent"], state["best_score"]
+        self.average.updates = self.step
+        if self.processes.leads:
+            torch.set_rng_state(state["rng"])
+        print(f"resumed {self.last} at step {self.step}, {self.spent / 60:.1f} min")
+
+    def save(self) -> None:
+        if not self.processes.leads:
+            return
+        contents = {
+            "state_dict": self.net.state_dict(),
+            "average": self.average.net.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "rng": torch.get_rng_state(),
+        }
+        progress = {"step": self.step, "spent": self.spent, "best_score": self.best_score}
+        write_torch(self.last, {**contents, **progress})
+
+    def validate(self, pages: list) -> None:
+        if not self.processes.leads:
+            return
+        score, facts = self.stage.validate(self.average.net, pages, self.device)
+        listed = "  ".join(f"{key} {value:.3f}" for key, value in facts.items())
+        print(f"{self.last.parent.name} step {self.step} validation: {listed}", flush=True)
+        self.log.numbers(self.step, {f"validation/{key}": value for key, value in facts.items()})
+        picture = self.stage.picture(self.average.net, pages[0], self.device)
+        if picture is not None:
+            self.log.picture(self.step, "validation/page", picture)
+        if score > self.best_score:
+            self.best_score = score
+            training = {
+                "steps": self.step,
+                "minutes": self.spent / 60,
+                "seed": self.options.seed,
+                "images": self.step * self.batch,
+            }
+            save_network(self.best, self.average.net, self.stage.number, validation=facts, training=training)
+
+    @property
+    def batch(self) -> int:
+        """Images that one step learns from, over all processes."""
+        return self.config.batch_size * self.options.accumulate * self.processes.count
+
+    def progress(self) -> float:
+        """0 at the start, 1 when it is over: of the steps, or of the minutes where these end sooner.
+
+        With `steps` given the schedule is theirs alone, so that a run that was interrupted ends as one that
+        was not.
+        """
+        if self.options.steps is not None:
+            return self.step / self.options.steps
+        return max(self.step / self.config.steps, self.spent / (60 * self.options.max_minutes))
+
+    def loader(self, source, samples) -> DataLoader:
+        options = self.options
+        pages = PagePool(
+            source, samples, self.config.echo, self.config.pool, self.config.batch_size,
+            seed=(options.seed, self.processes.rank), start=self.step * options.accumulate,
+        )  # fmt: skip
+        workers = {"prefetch_factor": 4, "persistent_workers": True} if options.workers else {}
+        return DataLoader(
+            pages, self.config.batch_size, num_workers=options.workers, drop_last=True,
+            worker_init_fn=ignore_interrupts, **workers,
+        )  # fmt: skip
+
+    def learn(self, model: nn.Module, batches) -> torch.Tensor:
+        """One step: `accumulate` batches, their gradients, the weights moved. Returns the mean loss."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate_at(self.progress(), self.config)
+        self.net.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=self.device)
+        for index, batch in enumerate(batches):
+            image, *target = (part.to(self.device, non_blocking=True) for part in batch)
+            image = image.permute(0, 3, 1, 2).float().div_(255)
+            more = index + 1 < len(batches) and self.processes.count > 1
+            with model.no_sync() if more else nullcontext():
+                with torch.autocast(
+                    self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"
+                ):
+                    output = model(image)
+                loss = self.stage.loss(output, *target, net=self.net) / len(batches)
+                loss.backward()
+            total += loss.detach()
+        nn.utils.clip_grad_norm_(self.net.parameters(), self.config.gradient_clip)
+        self.optimizer.step()
+        self.average.update(self.net)
+        self.step += 1
+        return total
+
+    def run(self) -> Path:
+        """Train until steps or minutes are over, or a signal comes; returns the checkpoint of the best."""
+        options, processes = self.options, self.processes
+        samples = self.stage.samples(self.net)
+        source, validation = find_pages(self.stage, samples, options)
+        batches = iter(self.loader(source, samples))
+        model = processes.wrap(self.net, self.device)
+        begun = time.monotonic() - self.spent
+        saved = validated = logged = time.monotonic()
+        running, waited = torch.zeros((), device=self.device), 0.0
+        while True:
+            self.spent = time.monotonic() - begun
+            over = self.stopped or self.progress() >= 1 or self.spent >= 60 * options.max_minutes
+            if processes.agree(float(over)):
+                break
+            self.spent = processes.agree(self.spent)
+            mark = time.monotonic()
+            taken = [next(batches) for _ in range(options.accumulate)]
+            waited += time.monotonic() - mark
+            running += self.learn(model, taken)
+            now = time.monotonic()
+            if self.step % options.log_every == 0:
+                if processes.leads:
+                    self.report(float(running) / options.log_every, now - logged, waited)
+                running, waited, logged = torch.zeros_like(running), 0.0, now
+            if now - validated > 60 * options.validate_minutes:
+                self.validate(validation)
+                validated = time.monotonic()
+            if now - saved > SAVE_EVERY:
+                self.save()
+                saved = time.monotonic()
+        if not self.stopped:
+            self.validate(validation)
+        self.save()
+        if processes.leads:
+            self.log.close()
+            print(
+                f"stopped by a signal after {self.step} steps; --resume goes on"
+                if self.stopped
+                else f"{self.best}: best score {self.best_score:.4f} after {self.step} steps"
+            )
+        return self.best
+
+    def report(self, loss: float, seconds: float, waited: float) -> None:
+        rate = self.options.log_every * self.batch / seconds
+        pace = self.optimizer.param_groups[0]["lr"]
+        print(
+            f"{self.last.parent.name} step {self.step} {self.spent / 60:.1f} min loss {loss:.4f} "
+            f"lr {pace:.1e} {rate:.2f} images/s, waited {100 * waited / seconds:.0f} %",
+            flush=True,
+        )
+        self.log.numbers(
+            self.step, {"loss": loss, "lr": pace, "images_per_s": rate, "waited": waited / seconds}
+        )
+
+    def stop(self, *_) -> None:
+        """For a signal: end after the step in hand, with everything saved."""
+        self.stopped = True
+
+
+def ignore_interrupts(worker: int) -> None:
+    """Ctrl-C goes to every process; the trainer alone says when its loaders end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def train(stage: Stage, config: NetworkConfig, name: str, options: Options) -> Path:
+    """Train one stage in options.runs / name; returns the checkpoint of the best weights."""
+    training = Training(stage, config, options.runs / name, options)
+    handlers = {number: signal.signal(number, training.stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        return training.run()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
