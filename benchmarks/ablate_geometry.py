@@ -24,6 +24,7 @@ from configs.stage1_compact import config as stage1
 from predict import CHECKPOINTS
 from training.loop import Options, train
 from training.stages import STAGES
+from utils.command import count, run
 from utils.device import limit_threads
 
 VARIANTS = {
@@ -63,11 +64,11 @@ def main() -> None:
     parser.add_argument("records", type=Path, help="folder with WFDB records (*.hea)")
     parser.add_argument("data", type=Path, help="folder with train/, of synthesize.py --part heldout")
     parser.add_argument("--types", nargs="+", default=["0003", "0005", "0010"])
-    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--steps", type=count, default=150)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--only", default="", help="variants whose name holds this")
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--threads", type=int)
+    parser.add_argument("--workers", type=count, default=1)
+    parser.add_argument("--threads", type=count)
     parser.add_argument("--device")
     args = parser.parse_args()
     limit_threads(args.threads)
@@ -87,4 +88,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -22,6 +22,7 @@ from datasets.competition import list_images
 from evaluate import GROSS_ERROR, grid_errors, rank_failures, read_labels
 from predict import CHECKPOINTS
 from utils.checkpoint import load_network
+from utils.command import count, run
 from utils.device import use_one_thread
 from utils.images import read_rgb
 from utils.straighten import DOUBTFUL, Straightener
@@ -82,6 +83,8 @@ def list_pages(folders: list[Path], types: list[str] | None) -> list[Page]:
     tables = pd.concat([list_images(data) for data in folders])
     if types:
         tables = tables[tables["type"].isin(types)]
+    if tables.empty:
+        raise ValueError(f"no images of the types {', '.join(types)}")
     return [Page(*row) for row in tables[["image_id", "type", "path"]].itertuples(index=False)]
 
 
@@ -97,7 +100,7 @@ def main() -> None:
     )
     parser.add_argument("data", type=Path, nargs="+", help="folders with train/, of synthesize.py")
     parser.add_argument("--types", nargs="+", help="image types (default: all)")
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--workers", type=count, default=1)
     parser.add_argument("--checkpoints", type=Path, default=CHECKPOINTS, help="folder of stageN.pt")
     parser.add_argument("--output", type=Path, help="CSV with a row for each page")
     args = parser.parse_args()
@@ -112,4 +115,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

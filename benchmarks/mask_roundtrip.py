@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.page import SAMPLING_RATES
 from synthesis.signals import find_records, read_record, resample
+from utils.command import count, run
 from utils.kaggle_metric import image_snr, to_db
 from utils.leads import leads_from_rows, rows_from_leads
 from utils.trace import draw_traces, read_traces
@@ -30,7 +31,7 @@ def roundtrip_ratios(paths: list[Path], fs: int) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("records", type=Path)
-    parser.add_argument("--count", type=int, default=50)
+    parser.add_argument("--count", type=count, default=50)
     args = parser.parse_args()
     paths = find_records(args.records)
     if not paths:
@@ -44,4 +45,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -11,6 +11,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.page import DURATION_S, LEADS
+from utils.command import count, run
 from utils.kaggle_metric import image_snr, score
 from utils.leads import lead_slice
 from utils.submission import row_ids
@@ -43,8 +44,8 @@ def time_tables(pages: int, labels: np.ndarray, predictions: np.ndarray, fs: int
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=1000)
-    parser.add_argument("--fs", type=int, default=500)
+    parser.add_argument("--images", type=count, default=1000)
+    parser.add_argument("--fs", type=count, default=500)
     args = parser.parse_args()
     rng = np.random.default_rng(0)
     labels = rng.normal(size=(len(LEADS), int(DURATION_S * args.fs)))
@@ -55,4 +56,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

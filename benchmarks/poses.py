@@ -22,6 +22,7 @@ from predict import CHECKPOINTS
 from synthesis import Pose, Record, synthesize
 from synthesis.signals import find_records, is_heldout, read_record
 from utils.checkpoint import load_network
+from utils.command import count, run
 from utils.device import choose_device, limit_threads
 from utils.straighten import DOUBTFUL, Straightener
 from utils.upright import PageNotFound
@@ -68,14 +69,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("records", type=Path, help="folder with WFDB records (*.hea)")
-    parser.add_argument("--count", type=int, default=10, help="pages of each pose (default: %(default)s)")
+    parser.add_argument("--count", type=count, default=10, help="pages of each pose (default: %(default)s)")
     parser.add_argument("--only", default="", help="poses whose name holds this")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--checkpoints", type=Path, default=CHECKPOINTS, help="folder of stage0.pt, stage1.pt"
     )
     parser.add_argument("--device")
-    parser.add_argument("--threads", type=int)
+    parser.add_argument("--threads", type=count)
     parser.add_argument("--pages", action="store_true", help="a line for each page too")
     args = parser.parse_args()
     limit_threads(args.threads)
@@ -115,4 +116,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

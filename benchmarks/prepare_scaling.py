@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_preparation.prepare_inputs import CHECKPOINTS, Job, prepare_here
 from datasets.competition import list_images
+from utils.command import count, run
 
 
 def measure(tasks: list[tuple[str, Path]], job: Job, workers: int, answer) -> None:
@@ -37,9 +38,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("data", type=Path, help="folder with train/")
-    parser.add_argument("--images", type=int, default=24, help="the first so many (default: %(default)s)")
+    parser.add_argument("--images", type=count, default=24, help="the first so many (default: %(default)s)")
     parser.add_argument("--types", nargs="+", help="image types (default: all)")
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--workers", type=count, nargs="+", default=[1, 2])
     args = parser.parse_args()
     table = list_images(args.data)
     if args.types:
@@ -63,4 +64,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -23,6 +23,7 @@ from predict import CHECKPOINTS
 from synthesis import Pose, synthesize
 from synthesis.signals import deepfake_record, find_records, read_record
 from utils.checkpoint import load_network
+from utils.command import count, run
 from utils.device import choose_device, limit_threads
 from utils.grid import decode_grid
 from utils.images import read_rgb, write_png
@@ -79,10 +80,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--records", type=Path, help="folder with WFDB records (default: a made-up heart)")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, help="torch threads on the CPU")
+    parser.add_argument("--repeats", type=count, default=5)
+    parser.add_argument("--threads", type=count, help="torch threads on the CPU")
     parser.add_argument("--device")
-    parser.add_argument("--batch", type=int, default=8, help="images at once on CUDA")
+    parser.add_argument("--batch", type=count, default=8, help="images at once on CUDA")
     parser.add_argument(
         "--checkpoints", type=Path, default=CHECKPOINTS, help="folder of stage0.pt, stage1.pt"
     )
@@ -112,4 +113,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -10,13 +10,15 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.page import MASK_HEIGHT, MASK_WIDTH
 from datasets.competition import read_record, record_path
-from utils.files import replacing
+from utils.command import count, run
+from utils.files import is_newer, remove_partials, replacing
 from utils.leads import rows_from_leads
 from utils.trace import draw_traces
 from utils.workers import map_unordered
@@ -40,21 +42,33 @@ def generate_mask(data: Path, record: str) -> str | None:
 
 
 def generate_masks(data: Path, records: Iterable[str], workers: int = 1) -> dict[str, str]:
-    """Write the masks that are not there yet; returns the failures, record -> reason."""
-    missing = [record for record in records if not mask_path(data, record).exists()]
-    outcomes = map_unordered(partial(generate_mask, data), missing, min(workers, max(len(missing), 1)))
-    progress = tqdm(outcomes, total=len(missing), unit="mask", disable=None)
-    return {record: str(reason) for record, reason in progress if reason is not None}
+    """Write the masks that are not there yet, or older than their record; the failures, record -> reason.
+
+    Raises ValueError when another run is at it.
+    """
+    folder = data / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            remove_partials(folder)
+            missing = [
+                record for record in records if is_newer(record_path(data, record), mask_path(data, record))
+            ]
+            outcomes = map_unordered(
+                partial(generate_mask, data), missing, min(workers, max(len(missing), 1))
+            )
+            progress = tqdm(outcomes, total=len(missing), unit="mask", disable=None)
+            return {record: str(reason) for record, reason in progress if reason is not None}
+    except Timeout:
+        raise ValueError(f"{folder}: another run is writing there") from None
 
 
 def main() -> int:
     """Returns 0 when all masks are there, 1 when some could not be drawn."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", type=Path, help="folder with train/<id>/<id>.csv")
-    parser.add_argument("--workers", type=int, default=1, help="processes (default 1)")
+    parser.add_argument("--workers", type=count, default=1, help="processes (default 1)")
     args = parser.parse_args()
-    if args.workers < 1:
-        parser.error("--workers must be at least 1")
     records = sorted(path.name for path in (args.data / "train").glob("*") if path.is_dir())
     if not records:
         raise ValueError(f"{args.data / 'train'}: no records")
@@ -66,7 +80,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (ValueError, OSError) as error:
-        sys.exit(f"generate_masks.py: {error}")
+    run(main, "interrupted; what is written is whole, run it again to go on")

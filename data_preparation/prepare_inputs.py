@@ -16,6 +16,7 @@ paths, this folder's code among them; each holds its own networks.
 
 import argparse
 import csv
+import json
 import sys
 import time
 from collections.abc import Iterator
@@ -37,8 +38,9 @@ from configs.page import RECTIFIED
 from data_preparation.generate_masks import generate_masks
 from datasets.competition import list_images
 from utils.checkpoint import load_network
+from utils.command import count, run
 from utils.device import choose_device, return_memory, use_one_thread
-from utils.files import remove_partials, replacing
+from utils.files import hash_file, is_newer, remove_partials, replacing
 from utils.images import read_rgb, write_png
 from utils.serving import NetServer
 from utils.straighten import Straightened, Straightener
@@ -48,7 +50,9 @@ from utils.workers import WorkerDied, map_unordered
 ROOT = Path(__file__).resolve().parents[1]
 CHECKPOINTS = ROOT / "checkpoints"
 FOLDER = Path("stage1") / f"rectified_kaggle_data_{RECTIFIED.width}x{RECTIFIED.height}"
-LAST_FILE = ".rect.png"  # written last: an image that has it has all its files
+LAST_FILE = ".rect.png"  # written last
+FILES = (".homo.npy", ".rotation.npy", ".gridpoint_xy.npy", LAST_FILE)
+NETWORKS_FILE = "networks.json"  # which weights made the folder
 DEBUG_WIDTH = 1600  # px of the pictures of --debug
 
 
@@ -167,14 +171,29 @@ def write_outcomes(path: Path, outcomes: dict[str, dict]) -> None:
 
 
 def find_undone(images: pd.DataFrame, outcomes: dict[str, dict], folder: Path) -> list[tuple[str, Path]]:
-    """(image id, path) of the images without an `ok` row or without their last file."""
+    """(image id, path) of the images without an `ok` row, without all their files or newer than these."""
 
-    def done(image_id: str) -> bool:
-        listed = outcomes.get(image_id, {}).get("outcome") == OK
-        return listed and (folder / f"{image_id}{LAST_FILE}").exists()
+    def done(image_id: str, path: Path) -> bool:
+        if outcomes.get(image_id, {}).get("outcome") != OK:
+            return False
+        made = [folder / f"{image_id}{suffix}" for suffix in FILES]
+        return all(file.exists() for file in made) and not is_newer(path, made[-1])
 
-    tasks = zip(images["image_id"], images["path"], strict=True)
-    return [(image_id, Path(path)) for image_id, path in tasks if not done(image_id)]
+    tasks = (
+        (image_id, Path(path)) for image_id, path in zip(images["image_id"], images["path"], strict=True)
+    )
+    return [task for task in tasks if not done(*task)]
+
+
+def check_networks(job: Job) -> None:
+    """Note which weights a folder is made with; ValueError when they are not those that it was begun with."""
+    path = job.folder / NETWORKS_FILE
+    weights = {f"stage{n}": hash_file(file) for n, file in enumerate((job.stage0, job.stage1))}
+    if not path.exists():
+        with replacing(path) as partial:
+            partial.write_text(json.dumps(weights, indent=1))
+    elif json.loads(path.read_text()) != weights:
+        raise ValueError(f"{path}: pages there were made with other weights; choose another --out")
 
 
 in_worker: dict = {}  # what start_worker leaves in its process for prepare_task
@@ -259,6 +278,7 @@ def prepare_inputs(
     try:
         with FileLock(job.folder / ".lock", timeout=0):
             remove_partials(job.folder)
+            check_networks(job)
             return prepare_undone(images, job, workers, dask)
     except Timeout:
         raise ValueError(f"{job.folder}: another run is writing there") from None
@@ -293,7 +313,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, default=Path("outputs"), help="folder to write to (default outputs)"
     )
-    parser.add_argument("--workers", type=int, default=1, help="processes, one a core at most (default 1)")
+    parser.add_argument("--workers", type=count, default=1, help="processes, one a core at most (default 1)")
     parser.add_argument("--dask", metavar="ADDRESS", help="of a running cluster's scheduler, tcp://HOST:8786")
     parser.add_argument("--device", help="cpu, cuda, ... (default: CUDA when there is one)")
     parser.add_argument("--stage0", type=Path, default=CHECKPOINTS / "stage0.pt")
@@ -301,11 +321,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--debug", action="store_true", help="a few records only, with pictures of their grids"
     )
-    parser.add_argument("--debug-samples", type=int, default=4, help="records of --debug (default 4)")
-    args = parser.parse_args(arguments)
-    if args.workers < 1 or args.debug_samples < 1:
-        parser.error("--workers and --debug-samples must be at least 1")
-    return args
+    parser.add_argument("--debug-samples", type=count, default=4, help="records of --debug (default 4)")
+    return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -322,8 +339,8 @@ def main(arguments: list[str] | None = None) -> int:
     images = list_images(args.data)
     if args.debug:
         images = images[images["record"].isin(images["record"].unique()[: args.debug_samples])]
-    mask_failures = generate_masks(args.data, images["record"].unique(), args.workers)
     failures = prepare_inputs(images, job, args.workers, args.dask)
+    mask_failures = generate_masks(args.data, images["record"].unique(), args.workers)
     for name, reason in (mask_failures | failures).items():
         print(f"failed: {name}: {reason}", file=sys.stderr)
     print(f"{len(images) - len(failures)} of {len(images)} images straightened, in {job.folder}")
@@ -331,7 +348,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (ValueError, OSError) as error:
-        sys.exit(f"prepare_inputs.py: {error}")
+    run(main, "interrupted; what is written is whole, run it again to go on")

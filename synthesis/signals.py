@@ -44,8 +44,10 @@ class Record:
 
 
 def find_records(folder: Path) -> list[Path]:
-    """All WFDB headers (*.hea) below `folder`, sorted."""
-    return sorted(Path(folder).rglob("*.hea"))
+    """All WFDB headers (*.hea) below `folder`, sorted. Raises ValueError when there are none."""
+    if not (paths := sorted(Path(folder).rglob("*.hea"))):
+        raise ValueError(f"{folder}: no WFDB records (*.hea)")
+    return paths
 
 
 def is_heldout(record_id: str) -> bool:

@@ -64,6 +64,10 @@ def test_bad_files_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(images, "MAX_PIXELS", 2000)
     with pytest.raises(ValueError, match=r"page\.png: 50 x 50 px, above"):
         read_rgb(path)
+    monkeypatch.undo()
+    write_png(path, np.zeros((1, images.MAX_SIDE + 1, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"page\.png: 32767 x 1 px, a side above"):
+        read_rgb(path)
 
 
 def test_only_rgb_is_written(tmp_path):

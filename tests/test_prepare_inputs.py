@@ -1,3 +1,4 @@
+import os
 import shutil
 import subprocess
 import sys
@@ -64,6 +65,8 @@ def images(tmp_path) -> pd.DataFrame:
 
 @pytest.fixture
 def job(tmp_path) -> Job:
+    for stage in (0, 1):
+        (tmp_path / f"stage{stage}.pt").write_text("weights, never loaded where the straightener is a stub")
     return Job(tmp_path / "stage0.pt", tmp_path / "stage1.pt", "cpu", tmp_path / "out", debug=False)
 
 
@@ -101,6 +104,24 @@ def test_a_second_run_does_only_what_is_missing(images, job, straightener):
     assert {row["outcome"] for row in outcomes.values()} == {"ok"}
     assert prepare_inputs(images, job, workers=1) == {}
     assert straightener.calls == 2
+
+
+def test_an_image_replaced_since_or_without_one_of_its_files_is_done_again(images, job, straightener):
+    prepare_inputs(images, job, workers=1)
+    (job.folder / f"{IDS[0]}.homo.npy").unlink()
+    later = time.time() + 10
+    os.utime(images["path"][2], (later, later))
+    straightener.calls = 0
+    prepare_inputs(images, job, workers=1)
+    assert straightener.calls == 3  # both, and the failure
+    assert (job.folder / f"{IDS[0]}.homo.npy").exists()
+
+
+def test_pages_of_other_weights_are_not_mixed(images, job, straightener):
+    prepare_inputs(images, job, workers=1)
+    job.stage1.write_text("others")
+    with pytest.raises(ValueError, match=r"networks\.json: .*other weights"):
+        prepare_inputs(images, job, workers=1)
 
 
 def test_a_row_cut_short_by_a_crash_counts_as_not_done(images, job, straightener):

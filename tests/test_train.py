@@ -1,13 +1,19 @@
 """The trainer end to end on records that the test writes itself."""
 
+import os
+import signal
 import subprocess
 import sys
+from dataclasses import replace
+from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import wfdb
+from torch.utils.data import DataLoader
 
 import train
 from configs.page import LEADS, MASK_WIDTH, RECTIFIED
@@ -24,10 +30,14 @@ from datasets.competition import (
     write_record,
     write_train_table,
 )
+from datasets.pages import PagePool
 from datasets.prepared import PreparedPages, prepared_images
 from datasets.stage2 import target_columns
+from models.stage2 import Stage2Net
 from synthesis.signals import is_heldout
+from training import loop
 from training.loop import Average, copy_weights, learning_rate_at
+from training.stages import STAGES
 from utils.checkpoint import CheckpointError, load_network
 from utils.images import write_png
 from utils.leads import rows_from_leads
@@ -215,3 +225,153 @@ def test_weights_are_no_state_of_a_run(tmp_path):
     result = run_train("--records", tmp_path, "--runs", tmp_path, "--resume", "--debug")
     assert result.returncode == 1
     assert "not the state of a training run" in result.stderr
+
+
+def read_log(run: Path, name: str = "loss") -> list[float]:
+    table = pd.read_csv(run / "log.csv")
+    return table.loc[table["name"] == name, "value"].tolist()
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wfdb") / "records"
+    write_records(folder)
+    return folder
+
+
+SMALL = Stage2Config(
+    encoder_channels=(8, 8, 8, 8, 8),
+    decoder_channels=(8, 8, 8, 8),
+    batch_size=2,
+    pool=3,
+    echo=4,
+    crop_columns=128,
+)
+
+
+def cheap_page(rng: np.random.Generator) -> dict:
+    """What stage 2's samples keep of a page, of noise, without drawing one."""
+    y = np.full((4, 400), np.nan, np.float32)
+    y[:, 50:350] = rng.uniform(300, 1000, (4, 1))
+    return {"image": rng.integers(0, 255, (INPUT_HEIGHT, 400, 3), np.uint8), "y": y}
+
+
+@pytest.fixture
+def small_run(records, monkeypatch):
+    """Runs of a few steps on cheap pages in this process, given their folder and options; their folder."""
+    monkeypatch.setattr(loop, "SyntheticPages", lambda *_: cheap_page)
+    monkeypatch.setattr(STAGES[2], "validation", lambda *_: [None])
+    monkeypatch.setattr(STAGES[2], "validate", lambda *_: (0.0, {"score": 0.0}))
+    monkeypatch.setattr(STAGES[2], "picture", lambda *_: None)
+
+    def run(runs: Path, **options) -> Path:
+        given = {"records": records, "runs": runs, "workers": 0, "log_every": 1, "device": "cpu"}
+        loop.train(STAGES[2], SMALL, "small", loop.Options(**given | {"steps": 20} | options))
+        return runs / "small"
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield run
+    torch.set_num_threads(threads)
+
+
+def test_the_same_seed_gives_the_same_first_twenty_losses(small_run, tmp_path):
+    first = read_log(small_run(tmp_path / "a", seed=3))
+    again = read_log(small_run(tmp_path / "b", seed=3))
+    other = read_log(small_run(tmp_path / "c", seed=4, steps=3))
+    assert len(first) == 20
+    assert first == again
+    assert first[:3] != other
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_run_that_was_stopped_and_resumed_ends_bit_for_bit_as_one_that_was_not(
+    workers, small_run, tmp_path, monkeypatch
+):
+    whole = small_run(tmp_path / "whole", steps=7, workers=workers)
+    calls = count(1)
+    loss = STAGES[2].loss
+
+    def loss_and_signal(*arguments, **named):
+        if next(calls) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return loss(*arguments, **named)
+
+    monkeypatch.setattr(STAGES[2], "loss", loss_and_signal)
+    stopped = small_run(tmp_path / "parts", steps=7, workers=workers)
+    assert torch.load(stopped / "last.pt")["step"] == 3
+    small_run(tmp_path / "parts", steps=7, workers=workers, resume=True)
+    one, two = (torch.load(run / "last.pt") for run in (whole, stopped))
+    for part in ("state_dict", "average"):
+        assert all(torch.equal(one[part][name], two[part][name]) for name in one[part])
+    assert read_log(whole) == read_log(stopped)
+
+
+def test_accumulated_batches_step_as_one_large_batch(small_run, tmp_path):
+    halves = small_run(tmp_path / "a", steps=2, accumulate=2)
+    assert read_log(halves, "images_per_s")
+    state = torch.load(halves / "stage2.pt")
+    assert state["training"]["images"] == 2 * 2 * SMALL.batch_size
+
+
+@pytest.mark.parametrize("backbone", ["compact", "resnet10t"])
+def test_checkpointing_changes_neither_loss_nor_gradients(backbone):
+    widths = {"decoder_channels": (8, 8, 8, 8, 8)} if backbone != "compact" else {}
+    torch.manual_seed(0)
+    net = Stage2Net(replace(SMALL, backbone=backbone, **widths)).train()
+    image = torch.rand(2, 3, 128, 128)
+    gradients = []
+    for checkpointing in (False, True):
+        net.checkpointing = checkpointing
+        net.zero_grad()
+        net(image).square().mean().backward()
+        gradients.append([p.grad.clone() for p in net.parameters()])
+    for plain, again in zip(*gradients, strict=True):
+        torch.testing.assert_close(plain, again)
+
+
+def test_two_processes_learn_as_one(records, tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "train.py",
+    ]
+    command += ["--records", records, "--runs", tmp_path, "--debug", "--device", "cpu", "--threads", "1"]
+    result = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("best score") == 1  # the first process speaks for both
+    state = torch.load(tmp_path / "compact" / "stage2.pt")
+    assert state["training"]["images"] == 3 * 2 * 2
+
+
+def test_all_folds_are_trained_and_prepared_pages_mix_with_drawn_ones(records, tmp_path):
+    data, outputs = tmp_path / "data", tmp_path / "outputs"
+    write_prepared(data, outputs)
+    where = ["--data", data, "--outputs", outputs, "--runs", tmp_path / "runs", "--debug", "--device", "cpu"]
+    result = run_train(*where, "--records", records, "--fold", "all")
+    assert result.returncode == 0, result.stderr
+    for fold in (0, 1):
+        assert read_log(tmp_path / "runs" / f"compact_fold{fold}", "validation/score")
+
+
+def test_batches_go_on_where_they_were_left():
+    class Numbers:
+        def sample(self, page, rng):
+            return (np.array([page["number"], rng.random()]),)
+
+    def source(rng):
+        return {"number": rng.random()}
+
+    def batches(start, workers):
+        pool = PagePool(source, Numbers(), echo=3, pool=2, batch_size=2, seed=(1, 0), start=start)
+        return [batch[0].tolist() for batch in islice(DataLoader(pool, 2, num_workers=workers), 12 - start)]
+
+    for workers in (0, 2):
+        whole = batches(0, workers)
+        assert len({tuple(map(tuple, batch)) for batch in whole}) == 12
+        for start in (1, 5, 8):
+            assert batches(start, workers) == whole[start:]

@@ -49,7 +49,7 @@ class Stage:
     network: ClassVar[type[nn.Module]]
 
     def picture(self, net: nn.Module, page: ValidationPage, device) -> np.ndarray | None:
-        """What the network makes of a page, (H, W, 3) uint8, for the log; None where there is nothing to see."""
+        """For the log, what the network makes of a page: (H, W, 3) uint8, if there is anything to see."""
         return None
 
     def build(self, config, pretrained: bool) -> nn.Module:

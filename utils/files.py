@@ -1,5 +1,6 @@
 """Files that are whole or not there."""
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,3 +26,13 @@ def remove_partials(folder: Path) -> None:
     """Remove what writers that were killed left half-written in a folder. Nobody may be writing there."""
     for path in folder.glob(".*.partial*"):
         path.unlink(missing_ok=True)
+
+
+def is_newer(path: Path, made: Path) -> bool:
+    """Whether `made` from `path` is out of date: not there, or older."""
+    return not made.exists() or (path.exists() and path.stat().st_mtime > made.stat().st_mtime)
+
+
+def hash_file(path: Path) -> str:
+    """The SHA-256 of a file's contents, in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -9,6 +9,7 @@ from PIL import Image, ImageOps
 from utils.files import replacing
 
 MAX_PIXELS = 200_000_000  # refused before decoding; an A4 page at 1200 dpi has 139 million
+MAX_SIDE = 32_766  # px, of cv2.remap
 PNG_COMPRESSION = 1  # zlib's fastest
 
 Image.MAX_IMAGE_PIXELS = None  # read_rgb has its own limit, and says so
@@ -18,7 +19,8 @@ def read_rgb(path: Path) -> np.ndarray:
     """An image file as (H, W, 3) uint8 RGB, turned as its EXIF orientation says.
 
     16 bits become 8; grey, palette and CMYK become RGB; what is transparent becomes white.
-    Raises ValueError with the file's name: missing, empty, not an image, broken, above MAX_PIXELS.
+    Raises ValueError with the file's name: missing, empty, not an image, broken, or above MAX_PIXELS or
+    MAX_SIDE.
     """
     path = Path(path)
     if not path.is_file():
@@ -38,6 +40,8 @@ def read_rgb(path: Path) -> np.ndarray:
 def check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise ValueError(f"{width} x {height} px, above the limit of {MAX_PIXELS // 10**6} megapixels")
+    if max(width, height) > MAX_SIDE:
+        raise ValueError(f"{width} x {height} px, a side above the limit of {MAX_SIDE} px")
 
 
 def as_rgb(image: Image.Image) -> np.ndarray:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait as wait_for_object
@@ -33,8 +34,20 @@ def end_with_parent() -> None:
         threading.Thread(target=watch, daemon=True).start()
 
 
+@contextmanager
+def deaf_to_interrupts() -> Iterator[None]:
+    """Processes started in here do not hear Ctrl-C, from their first moment on."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
 def start(initializer: Callable | None, arguments: tuple) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     end_with_parent()
     if initializer:
         initializer(*arguments)
@@ -63,7 +76,7 @@ def map_unordered(
     def open_pool(count: int) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(count, get_context("spawn"), start, (initializer, arguments))
 
-    tasks, suspects, more = iter(tasks), [], True
+    tasks, suspects, more, waits = iter(tasks), [], True, True
     while more:
         running, more = {}, False
         pool = open_pool(workers)
@@ -71,7 +84,8 @@ def map_unordered(
             while True:
                 for task in islice(tasks, QUEUED * workers - len(running)):
                     suspects.append(task)  # until it is in the pool's hands
-                    running[pool.submit(function, task)] = suspects.pop()
+                    with deaf_to_interrupts():  # the first task starts the processes
+                        running[pool.submit(function, task)] = suspects.pop()
                 if not running:
                     break
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -80,8 +94,11 @@ def map_unordered(
         except BrokenProcessPool:
             suspects += running.values()
             more = True
+        except KeyboardInterrupt:
+            waits = False
+            raise
         finally:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=waits, cancel_futures=True)
     for task in suspects:
         with open_pool(1) as pool:
             try:
