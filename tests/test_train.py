@@ -65,7 +65,17 @@ def write_records(folder: Path) -> None:
 @pytest.mark.parametrize("stage", [0, 1, 2])
 def test_each_stage_trains_validates_saves_and_resumes(stage, tmp_path):
     write_records(tmp_path / "records")
-    command = [sys.executable, "train.py", "--stage", str(stage), "--debug", "--device", "cpu"]
+    command = [
+        sys.executable,
+        "train.py",
+        "--stage",
+        str(stage),
+        "--debug",
+        "--device",
+        "cpu",
+        "--threads",
+        "1",
+    ]
     command += ["--records", str(tmp_path / "records"), "--runs", str(tmp_path / "runs")]
     first = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert first.returncode == 0, first.stderr
@@ -96,7 +106,7 @@ def write_prepared(data: Path, outputs: Path) -> None:
 
 
 def run_train(*arguments: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, "train.py", *map(str, arguments)]
+    command = [sys.executable, "train.py", *map(str, arguments), "--threads", "1"]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 

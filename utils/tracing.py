@@ -38,22 +38,27 @@ class Tracer:
     ):
         self.nets, self.device, self.tta, self.merge = nets, torch.device(device), tta, merge
 
-    @torch.inference_mode()
     def trace(self, rect: np.ndarray, length: int) -> Traced:
         """A rectified page (1700, 4400, 3) uint8 to rows of `length` samples.
 
         Raises ValueError when a network's values are not finite.
         """
-        page = to_tensor(rect[CROP_TOP : CROP_TOP + INPUT_HEIGHT, :MASK_WIDTH]).to(self.device)
         mirrors = (False, True) if self.tta else (False,)
-        readings = [self.read(net, page, mirrored) for net in self.nets for mirrored in mirrors]
+        readings = [
+            read_heights(self.maps(net, rect, mirrored), net.row_stride)
+            for net in self.nets
+            for mirrored in mirrors
+        ]
         y, confidence = (np.stack(parts) for parts in zip(*readings, strict=True))
         y, confidence = merge_heights(y, confidence, self.merge), confidence.mean(axis=0)
         rows, residuals = finish_rows(y, confidence, length)
         return Traced(rows, y, confidence, residuals)
 
-    def read(self, net: Stage2Net, page: torch.Tensor, mirrored: bool) -> tuple[np.ndarray, np.ndarray]:
+    @torch.inference_mode()
+    def maps(self, net: Stage2Net, rect: np.ndarray, mirrored: bool = False) -> torch.Tensor:
+        """One network's logits (4, H, MASK_WIDTH) of a rectified page, read as it is or mirrored in time."""
+        page = to_tensor(rect[CROP_TOP : CROP_TOP + INPUT_HEIGHT, :MASK_WIDTH]).to(self.device)
         logits = net(page.flip(-1)).flip(-1)[0] if mirrored else net(page)[0]
         if not torch.isfinite(logits).all():
             raise ValueError("stage 2 gives values that are not finite; are its weights damaged?")
-        return read_heights(logits, net.row_stride)
+        return logits

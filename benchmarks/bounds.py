@@ -1,0 +1,134 @@
+"""Print what bounds the score of pages that synthesize.py labelled, in dB by image type.
+
+  whole      all stages, as predict.py does it
+  true grid  stage 2 and the decoder on the page straightened by its labels
+  geometry   the true traces, displaced as the found grid displaces them: stage 2 could read no better
+  mask       the true traces drawn as masks and read again: what the rectified page can hold
+
+Then the worst pages; --overlays draws them with what was read.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from configs.page import DURATION_S, RECTIFIED
+from datasets.competition import list_images, record_path
+from evaluate import read_labels, read_truth
+from predict import Digitizer
+from utils.command import count, run
+from utils.device import limit_threads
+from utils.images import read_rgb, write_png
+from utils.kaggle_metric import image_snr, to_db
+from utils.leads import leads_from_rows, rows_from_leads
+from utils.rectify import rectify
+from utils.trace import (
+    columns_from_rows,
+    draw_traces,
+    read_traces,
+    rows_from_columns,
+    segment_columns,
+    segments,
+)
+from utils.upright import unturn, unturn_points
+from utils.visualization import draw_heights
+
+KINDS = ("whole", "true grid", "geometry", "mask")
+
+
+def displace_rows(rows: np.ndarray, grid: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Rows (4, L) mV as they lie on the page when `found` is taken for the true `grid`, both (44, 57, 2) px.
+
+    To first order in the error of the grid, which is a fraction of a square.
+    """
+    found = found.astype(np.float64)
+    squares = np.stack([np.gradient(found, axis=1), np.gradient(found, axis=0)], axis=-1)
+    error = np.linalg.solve(squares, (grid - found)[..., None])[..., 0].astype(np.float32)  # squares, (x, y)
+    y = columns_from_rows(rows)
+    seen = np.full_like(y, np.nan)
+    x = np.arange(RECTIFIED.width)
+    for row, heights in enumerate(y):
+        places = (
+            (x / RECTIFIED.square_width).astype(np.float32),
+            (np.nan_to_num(heights) / RECTIFIED.square_height).astype(np.float32),
+        )
+        moved = cv2.remap(
+            error, places[0][None], places[1][None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )[0]
+        for start, stop in segments(rows.shape[1], row):
+            columns = segment_columns(start, stop, rows.shape[1], RECTIFIED)
+            shift = moved[columns] * (RECTIFIED.square_width, RECTIFIED.square_height)
+            seen[row, columns] = np.interp(columns, columns + shift[:, 0], heights[columns] + shift[:, 1])
+    return rows_from_columns(seen, rows.shape[1])
+
+
+def measure(digitizer: Digitizer, image: np.ndarray, truth: np.ndarray, grid: np.ndarray, turn: int) -> dict:
+    """The linear ratios of KINDS for a page with its labels; also what the whole pipeline saw and read."""
+    fs = truth.shape[1] // int(DURATION_S)
+    upright = unturn(image, turn)
+    grid = unturn_points(grid.reshape(-1, 2), turn, image.shape[:2]).reshape(grid.shape)
+
+    def ratio(rows: np.ndarray) -> float:
+        return image_snr(truth, leads_from_rows(rows), fs)
+
+    rows = rows_from_leads(truth)
+    best = digitizer.tracer.trace(rectify(upright, grid), truth.shape[1])
+    facts = {"true grid": ratio(best.rows), "mask": ratio(read_traces(draw_traces(rows), fs))}
+    try:
+        page = digitizer(image, fs)
+    except ValueError:
+        return facts | {"whole": 0.0, "geometry": 0.0, "page": None}
+    found = page.straightened
+    gross = found.orientation != turn
+    through = 0.0 if gross else ratio(displace_rows(rows, grid, found.gridpoint_xy))
+    return facts | {"whole": image_snr(truth, page.leads, fs), "geometry": through, "page": page}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path, help="folder with train/, of synthesize.py")
+    parser.add_argument("--types", nargs="+", help="image types (default: all)")
+    parser.add_argument("--count", type=count, default=10, help="pages of each type (default: %(default)s)")
+    parser.add_argument("--worst", type=count, default=10, help="pages listed (default: %(default)s)")
+    parser.add_argument("--overlays", type=Path, help="folder for pictures of these")
+    parser.add_argument("--stage2", type=Path, nargs="+", help="checkpoints (default: the shipped one)")
+    parser.add_argument("--threads", type=count)
+    args = parser.parse_args()
+    limit_threads(args.threads)
+    digitizer = Digitizer(stage2=args.stage2) if args.stage2 else Digitizer()
+    images = list_images(args.data)
+    images = images[images["type"].isin(args.types)] if args.types else images
+    images = images[images.groupby("type").cumcount() < args.count]
+    rows, traced = [], {}
+    for image in tqdm(images.itertuples(), total=len(images), unit="page", disable=None):
+        truth, _ = read_truth(record_path(args.data, image.record))
+        labels = image.path.with_name(f"{image.path.stem}.labels.npz")
+        facts = measure(digitizer, read_rgb(image.path), truth, *read_labels(labels))
+        page = facts.pop("page")
+        rows.append({"image_id": image.image_id, "type": image.type} | facts)
+        if args.overlays and page:
+            traced[image.image_id] = (page.straightened.rect, page.traced.y)
+            kept = pd.DataFrame(rows).nsmallest(args.worst, "whole")["image_id"]
+            traced = {name: page for name, page in traced.items() if name in set(kept)}
+    table = pd.DataFrame(rows)
+    means = table.groupby("type")[list(KINDS)].mean()
+    means.loc["all"] = table[list(KINDS)].mean()
+    print(to_db(means).to_string(float_format="{:.2f}".format))
+    print("\nworst pages, dB")
+    worst = table.nsmallest(args.worst, "whole").set_index("image_id")[list(KINDS)]
+    print(to_db(worst).to_string(float_format="{:.2f}".format))
+    for name, (rect, y) in traced.items():
+        write_png(args.overlays / f"{name}.png", draw_heights(rect, y))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,163 @@
+"""Print what each step of the decoder is worth: the score in dB by image type, with all and without one.
+
+`public` is what the public solutions do: the highest value of each column with a parabola through it and
+its neighbours, gaps filled linearly, and resampling by one Fourier transform of the whole row.
+"""
+
+import argparse
+import sys
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.signal import resample
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from configs.page import DURATION_S, FLAT_TYPES, RECTIFIED
+from configs.stage2 import CROP_TOP
+from datasets.competition import list_images, record_path
+from evaluate import read_truth
+from predict import Digitizer
+from utils import decode
+from utils.command import count, run
+from utils.device import limit_threads
+from utils.images import read_rgb
+from utils.kaggle_metric import image_snr, to_db
+from utils.leads import leads_from_rows
+from utils.limbs import reconcile_limbs
+from utils.upright import PageNotFound
+
+FIRST, LAST = int(RECTIFIED.signal_start), int(np.ceil(RECTIFIED.signal_stop)) + 1
+
+
+class Maps:
+    """One page's log probabilities (4, H, W) over the signal's columns, with the steps to decode them."""
+
+    def __init__(self, logits: torch.Tensor, row_stride: int, length: int):
+        self.log_probability = torch.log_softmax(logits[:, :, FIRST:LAST].float(), dim=1).cpu().numpy()
+        self.starts = decode.lead_starts(FIRST, LAST)
+        self.row_stride, self.length = row_stride, length
+
+    def path(self, tracked: bool = True) -> np.ndarray:
+        if not tracked:
+            return self.log_probability.argmax(axis=1)
+        return decode.track(np.minimum(-self.log_probability, decode.FLOOR), self.starts)
+
+    def refined(self, path: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return decode.refine(np.exp(self.log_probability), path)
+
+    def parabola(self, path: np.ndarray) -> np.ndarray:
+        """The vertex of the parabola through a column's highest bin and its neighbours."""
+        inner = path.clip(1, self.log_probability.shape[1] - 2)
+        a, b, c = (
+            np.take_along_axis(np.exp(self.log_probability), inner[:, None] + step, axis=1)[:, 0]
+            for step in (-1, 0, 1)
+        )
+        curvature = a - 2 * b + c
+        vertex = np.divide(0.5 * (a - c), curvature, out=np.zeros_like(b), where=curvature < -1e-9)
+        return inner + vertex.clip(-0.5, 0.5)
+
+    def bridged(self, bins: np.ndarray, confidence: np.ndarray) -> np.ndarray:
+        return decode.bridge(bins, confidence > decode.UNSURE, self.starts)
+
+    def heights(self, bins: np.ndarray) -> np.ndarray:
+        return (bins + 0.5) * self.row_stride - 0.5 + CROP_TOP
+
+    def rows(
+        self,
+        tracked: bool = True,
+        centroid: bool = True,
+        bridge: bool = True,
+        start: bool = True,
+        limbs: bool = True,
+        by_time: Callable | None = None,
+    ) -> np.ndarray:
+        """Rows (4, length) mV by all steps or some; `by_time` resamples heights in another way."""
+        path = self.path(tracked)
+        bins, confidence = self.refined(path)
+        bins = bins if centroid else self.parabola(path)
+        bins = self.bridged(bins, confidence) if bridge else bins
+        if start:
+            bins[:, : decode.START_COLUMNS] = bins[:, decode.START_COLUMNS, None]
+        y = np.pad(self.heights(bins), ((0, 0), (FIRST, 0)), constant_values=np.nan)
+        rows = (by_time or decode.rows_from_heights)(y, self.length)
+        sure = np.pad(confidence.clip(0, 1), ((0, 0), (FIRST, 0)))
+        return reconcile_limbs(rows, decode.confidence_at(sure, self.length))[0] if limbs else rows
+
+
+def millivolts(y: np.ndarray) -> np.ndarray:
+    return (np.array(RECTIFIED.zero_lines)[:, None] - y) / RECTIFIED.px_per_mv
+
+
+def resample_linearly(y: np.ndarray, length: int) -> np.ndarray:
+    places = RECTIFIED.signal_start + np.arange(length) * (RECTIFIED.px_per_second * DURATION_S / length)
+    columns = np.flatnonzero(np.isfinite(y[0]))
+    return np.stack([np.interp(places, columns, row[columns]) for row in millivolts(y)])
+
+
+def resample_rows_at_once(y: np.ndarray, length: int) -> np.ndarray:
+    """One Fourier transform over a whole row, seams and edges unpadded."""
+    stop = FIRST + round(RECTIFIED.px_per_second * DURATION_S)
+    return resample(millivolts(y[:, FIRST:stop]), length, axis=1)
+
+
+VARIANTS = {
+    "all steps": {},
+    "no tracking": {"tracked": False},
+    "parabola, no centroid": {"centroid": False},
+    "gaps as they are": {"bridge": False},
+    "start not held": {"start": False},
+    "resampled linearly": {"by_time": resample_linearly},
+    "rows resampled at once": {"by_time": resample_rows_at_once},
+    "limb leads as read": {"limbs": False},
+    "public": {
+        "tracked": False,
+        "centroid": False,
+        "start": False,
+        "limbs": False,
+        "by_time": resample_rows_at_once,
+    },
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path, help="folder with train/, of synthesize.py")
+    parser.add_argument("--types", nargs="+", help="image types (default: all)")
+    parser.add_argument("--count", type=count, default=10, help="pages of each type (default: %(default)s)")
+    parser.add_argument("--stage2", type=Path, nargs="+", help="checkpoint (default: the shipped one)")
+    parser.add_argument("--threads", type=count)
+    args = parser.parse_args()
+    limit_threads(args.threads)
+    digitizer = Digitizer(stage2=args.stage2) if args.stage2 else Digitizer()
+    images = list_images(args.data)
+    images = images[images["type"].isin(args.types)] if args.types else images
+    images = images[images.groupby("type").cumcount() < args.count]
+    ratios = {name: defaultdict(list) for name in VARIANTS}
+    for image in tqdm(images.itertuples(), total=len(images), unit="page", disable=None):
+        truth, fs = read_truth(record_path(args.data, image.record))
+        try:
+            rect = digitizer.straightener.straighten(read_rgb(image.path)).rect
+        except PageNotFound:
+            continue
+        net = digitizer.tracer.nets[0]
+        maps = Maps(digitizer.tracer.maps(net, rect), net.row_stride, truth.shape[1])
+        for name, options in VARIANTS.items():
+            ratio = image_snr(truth, leads_from_rows(maps.rows(**options)), fs)
+            for group in (image.type, "flat" if image.type in FLAT_TYPES else "photo", "all"):
+                ratios[name][group].append(ratio)
+    table = pd.DataFrame(
+        {name: {group: to_db(np.mean(values)) for group, values in of.items()} for name, of in ratios.items()}
+    )
+    print(table.T.to_string(float_format="{:.2f}".format))
+
+
+if __name__ == "__main__":
+    run(main)
