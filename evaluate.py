@@ -8,6 +8,7 @@ median grid-point error where labels say where the grid is, and the competition'
 import argparse
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -18,25 +19,36 @@ from tqdm import tqdm
 from configs.page import DURATION_S, PAGE_PX_PER_MM, SQUARE_MM
 from datasets.competition import list_images, read_record, record_path
 from predict import CHECKPOINTS, Digitizer, find_images
+from utils.command import count, run
 from utils.device import limit_threads
 from utils.images import read_rgb
 from utils.kaggle_metric import image_snr, to_db
 from utils.upright import unturn_points
+from utils.workers import map_unordered
 
 GROSS_ERROR = 3.0  # px of a 200 dpi page, median over a page's grid points
 WORST_SHARE = 0.05  # of the pages, by page score
 
 
-def find_pages(data: Path) -> pd.DataFrame:
-    """The pages of a folder with their truth: columns image_id, type, path, truth."""
+@dataclass(frozen=True)
+class Page:
+    image_id: str
+    type: str
+    path: Path
+    truth: Path
+
+
+def find_pages(data: Path) -> list[Page]:
+    """The pages of a folder with their truth."""
     if (data / "train").is_dir():
-        table = list_images(data)
-        return table.assign(truth=[record_path(data, record) for record in table["record"]])
+        return [
+            Page(image.image_id, image.type, image.path, record_path(data, image.record))
+            for image in list_images(data).itertuples()
+        ]
     paths = [path for path in find_images(data) if path.with_suffix(".csv").exists()]
     if not paths:
         raise ValueError(f"{data}: neither train/ nor images beside their .csv")
-    rows = [(path.stem, data.name, path, path.with_suffix(".csv")) for path in paths]
-    return pd.DataFrame(rows, columns=["image_id", "type", "path", "truth"])
+    return [Page(path.stem, data.name, path, path.with_suffix(".csv")) for path in paths]
 
 
 def read_truth(path: Path) -> tuple[np.ndarray, int]:
@@ -72,42 +84,67 @@ def grid_errors(
     return distance * (SQUARE_MM * PAGE_PX_PER_MM / square)
 
 
-def evaluate(digitizer: Digitizer, pages: pd.DataFrame) -> pd.DataFrame:
-    """One row a page: found, ratio (linear, capped), grid errors in px at 200 dpi, seconds, reason."""
+in_worker: dict = {}
+
+
+def start_worker(threads: int | None, *arguments) -> None:
+    limit_threads(threads)
+    in_worker["digitizer"] = Digitizer(*arguments)
+
+
+def score_page(page: Page) -> dict | str:
+    """A page's row: found, ratio (linear, capped), grid errors in px at 200 dpi, seconds, reason.
+
+    The reason alone when there is nothing to score it by.
+    """
+    row = {"image_id": page.image_id, "type": page.type, "found": True, "reason": ""}
+    started = time.monotonic()
+    try:
+        truth, fs = read_truth(page.truth)
+        image = read_rgb(page.path)
+        labels = page.path.with_name(f"{page.path.stem}.labels.npz")
+        grid = read_labels(labels) if labels.exists() else None
+    except ValueError as error:
+        return str(error)
+    try:
+        result = in_worker["digitizer"](image, fs)
+    except ValueError as error:
+        row |= {"found": False, "ratio": 0.0, "reason": str(error)}
+    else:
+        row["ratio"] = image_snr(truth, result.leads, fs)
+        row["page_score"] = result.straightened.page_score
+        if grid:
+            errors = grid_errors(result.straightened.gridpoint_xy, *grid, image.shape[:2])
+            row |= {"grid_median": np.median(errors), "grid_p95": np.percentile(errors, 95)}
+    return row | {"seconds": time.monotonic() - started}
+
+
+def evaluate(pages: list[Page], workers: int, threads: int | None, *digitizer) -> pd.DataFrame:
+    """Rows of score_page for all pages that can be scored, by a Digitizer(*digitizer) in each worker."""
+    outcomes = map_unordered(score_page, pages, workers, start_worker, (threads, *digitizer))
     rows = []
-    for page in tqdm(pages.itertuples(), total=len(pages), unit="page", disable=None):
-        row = {"image_id": page.image_id, "type": page.type, "found": True, "reason": ""}
-        started = time.monotonic()
-        try:
-            truth, fs = read_truth(page.truth)
-            image = read_rgb(page.path)
-            labels = page.path.with_name(f"{page.path.stem}.labels.npz")
-            grid = read_labels(labels) if labels.exists() else None
-        except ValueError as error:
-            print(f"warning: not scored: {error}", file=sys.stderr)
-            continue
-        try:
-            result = digitizer(image, fs)
-        except ValueError as error:
-            row |= {"found": False, "ratio": 0.0, "reason": str(error)}
+    for page, row in tqdm(outcomes, total=len(pages), unit="page", disable=None):
+        if isinstance(row, dict):
+            rows.append(row)
         else:
-            row["ratio"] = image_snr(truth, result.leads, fs)
-            row["page_score"] = result.straightened.page_score
-            if grid:
-                errors = grid_errors(result.straightened.gridpoint_xy, *grid, image.shape[:2])
-                row |= {"grid_median": np.median(errors), "grid_p95": np.percentile(errors, 95)}
-        row["seconds"] = time.monotonic() - started
-        rows.append(row)
-    return pd.DataFrame(rows)
+            print(f"warning: not scored: {page.path}: {row}", file=sys.stderr)
+    return pd.DataFrame(rows).sort_values("image_id") if rows else pd.DataFrame()
 
 
 def summarize(results: pd.DataFrame) -> pd.DataFrame:
-    """By type and in all: pages, share found, grid error, score in dB, the median page's dB, seconds."""
+    """By type and in all: pages, share found, grid error, score in dB, the median page's dB, seconds.
+
+    `right %`: found, with a median grid error of at most GROSS_ERROR px. The score is the competition's, the
+    mean of the pages' linear ratios in dB, which the best pages weigh on most.
+    """
 
     def summary(group: pd.DataFrame) -> pd.Series:
         values = {"pages": len(group), "found %": 100 * group["found"].mean()}
         if "grid_median" in group:
-            values |= {"grid px": group["grid_median"].median(), "grid p95": group["grid_p95"].median()}
+            right = group["grid_median"] <= GROSS_ERROR
+            values["right %"] = 100 * right.mean()
+            values["grid px"] = group["grid_median"].median()
+            values["grid p95"] = group["grid_p95"].median()
         values |= {"score dB": to_db(group["ratio"].mean()), "median dB": to_db(group["ratio"].median())}
         return pd.Series(values | {"s / page": group["seconds"].median()})
 
@@ -121,6 +158,8 @@ def rank_failures(results: pd.DataFrame) -> str:
     results has a row a page: found, page_score and grid_median, NaN where it was not found.
     """
     bad = ~results["found"] | (results["grid_median"] > GROSS_ERROR)
+    if not bad.any():
+        return f"every page was found, none more than {GROSS_ERROR:g} px off"
     worst = results["page_score"].fillna(0).rank(method="first") <= np.ceil(WORST_SHARE * len(results))
     return (
         f"not found or more than {GROSS_ERROR:g} px off: {bad.sum()}, of these among the worst "
@@ -136,30 +175,38 @@ def main() -> None:
     parser.add_argument(
         "--checkpoints", type=Path, default=CHECKPOINTS, help="folder of stage0.pt ... stage2.pt"
     )
+    parser.add_argument(
+        "--stage2", "--weights", type=Path, nargs="+", help="several are averaged (default: the folder's)"
+    )
+    parser.add_argument("--tta", action="store_true", help="read the mirrored page too, and average")
     parser.add_argument("--device")
-    parser.add_argument("--threads", type=int)
+    parser.add_argument("--workers", type=count, default=1, help="processes (default 1)")
+    parser.add_argument(
+        "--threads", type=int, help="torch threads (default: all of one worker, 1 of several)"
+    )
     args = parser.parse_args()
-    limit_threads(args.threads)
     pages = find_pages(args.data)
     if args.types:
-        pages = pages[pages["type"].isin(args.types)]
-    if not len(pages):
+        pages = [page for page in pages if page.type in args.types]
+    if not pages:
         raise ValueError(f"{args.data}: no pages of type {', '.join(args.types)}")
-    digitizer = Digitizer(*(args.checkpoints / f"stage{n}.pt" for n in range(3)), device=args.device)
+    stages = [args.checkpoints / f"stage{n}.pt" for n in range(3)]
+    stages[2] = args.stage2 or stages[2]
+    limit_threads(args.threads)
+    Digitizer(*stages, args.device, args.tta)  # a bad checkpoint stops the run, not each worker
     if args.output:
         args.output.mkdir(parents=True, exist_ok=True)
-    results = evaluate(digitizer, pages)
+    threads = args.threads or (1 if args.workers > 1 else None)
+    results = evaluate(pages, args.workers, threads, *stages, args.device, args.tta)
     if not len(results):
         raise ValueError(f"{args.data}: no page could be scored")
     if args.output:
         results.to_csv(args.output / "pages.csv", index=False)
-    print(summarize(results).to_string(float_format="{:.2f}".format))
+    table = summarize(results).astype({"pages": int})
+    print(table.to_string(float_format="{:.2f}".format))
     if "grid_median" in results:
         print(rank_failures(results))
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        sys.exit(f"evaluate.py: {error}")
+    run(main)
