@@ -1,0 +1,105 @@
+"""Print what each part of stage 2's training is worth: every variant from scratch, same steps, same seed.
+
+Scored on pages of held-out records with their true grid: in dB by this decoder, and by that of the public
+solutions (benchmarks/decoder_steps.py, `public`).
+"""
+
+import argparse
+import sys
+import tempfile
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.decoder_steps import VARIANTS as DECODERS
+from benchmarks.decoder_steps import Maps
+from configs.compact import config as compact
+from configs.efficientnet_lite0 import config as lite0
+from configs.page import FLAT_TYPES
+from training.loop import Options, train
+from training.stages import STAGES
+from utils.checkpoint import load_network
+from utils.command import count, run
+from utils.device import limit_threads
+from utils.kaggle_metric import image_snr, to_db
+from utils.leads import leads_from_rows
+from utils.upright import to_tensor
+
+VARIANTS = {
+    "as shipped": {},
+    "pixels judged one by one (BCE)": {"loss": "bce"},
+    "without the metric's term": {"noise_weight": 0.0},
+    "cross-entropy alone": {"noise_weight": 0.0, "argmax_weight": 0.0, "steep_weight": 0.0},
+    "steep columns weigh no more": {"steep_weight": 0.0},
+    "features at every 4th column": {"stem_stride": (4, 4), "crop_columns": 576},
+    "no fine blocks": {"fine_blocks": 0},
+    "drawn pages only (0001)": {"image_types": ("0001",)},
+    "flat types only": {"image_types": FLAT_TYPES},
+    "no new colours": {"colours": False},
+    "efficientnet_lite0": asdict(lite0),
+}
+
+
+@torch.inference_mode()
+def score(net: torch.nn.Module, pages: list) -> dict[str, float]:
+    """dB of the pages by both decoders, by flat and photo types."""
+    ratios: dict[str, list[float]] = {}
+    for page in pages:
+        logits = net(to_tensor(page.page["image"]))[0]
+        maps = Maps(logits, net.row_stride, page.leads.shape[1])
+        kind = "flat" if page.image_type in FLAT_TYPES else "photo"
+        for decoder in ("all steps", "public"):
+            ratio = image_snr(page.leads, leads_from_rows(maps.rows(**DECODERS[decoder])), page.fs)
+            for group in (kind, "all"):
+                ratios.setdefault(f"{group}, {decoder}", []).append(ratio)
+    return {name: float(to_db(np.mean(values))) for name, values in sorted(ratios.items())}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("records", type=Path, help="folder with WFDB records (*.hea)")
+    parser.add_argument("--steps", type=count, default=300)
+    parser.add_argument("--pages", type=count, default=18, help="to score on (default: %(default)s)")
+    parser.add_argument("--only", nargs="+", default=[""], help="variants whose name holds one of these")
+    parser.add_argument("--output", type=Path, help="CSV, written after each variant")
+    parser.add_argument("--threads", type=count)
+    parser.add_argument("--device")
+    args = parser.parse_args()
+    limit_threads(args.threads)
+    stage, rows, pages = STAGES[2], {}, None
+    for name, change in VARIANTS.items():
+        if not any(part in name for part in args.only):
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            options = Options(
+                records=args.records,
+                runs=Path(folder),
+                device=args.device,
+                steps=args.steps,
+                max_minutes=6000.0,
+                validate_minutes=6000.0,
+                validation_pages=1,
+                log_every=50,
+            )
+            net = load_network(train(stage, replace(compact, **change), "variant", options), 2)
+        pages = pages or stage.validation(args.records, args.pages)
+        parameters = sum(p.numel() for p in net.parameters()) / 1e6
+        rows[name] = {"M parameters": parameters} | score(net, pages)
+        print(name, rows[name], file=sys.stderr, flush=True)
+        table = pd.DataFrame(rows).T
+        if args.output:
+            table.to_csv(args.output)
+    if not rows:
+        raise ValueError(f"--only {' '.join(args.only)}: no such variant")
+    print(table.to_string(float_format="{:.2f}".format))
+
+
+if __name__ == "__main__":
+    run(main)
