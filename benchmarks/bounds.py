@@ -8,20 +8,18 @@
 Then the worst pages; --overlays draws them with what was read.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.labelled import chosen_pages, open_digitizer, page_arguments
 from configs.page import DURATION_S, RECTIFIED
-from datasets.competition import list_images, record_path
-from evaluate import read_labels, read_truth
+from evaluate import read_labels
 from predict import Digitizer
 from utils.command import count, run
 from utils.device import limit_threads
@@ -92,27 +90,16 @@ def measure(digitizer: Digitizer, image: np.ndarray, truth: np.ndarray, grid: np
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data", type=Path, help="folder with train/, of synthesize.py")
-    parser.add_argument("--types", nargs="+", help="image types (default: all)")
-    parser.add_argument("--count", type=count, default=10, help="pages of each type (default: %(default)s)")
+    parser = page_arguments(__doc__)
     parser.add_argument("--worst", type=count, default=10, help="pages listed (default: %(default)s)")
     parser.add_argument("--overlays", type=Path, help="folder for pictures of these")
-    parser.add_argument("--stage2", type=Path, nargs="+", help="checkpoints (default: the shipped one)")
-    parser.add_argument("--threads", type=count)
     args = parser.parse_args()
     limit_threads(args.threads)
-    digitizer = Digitizer(stage2=args.stage2) if args.stage2 else Digitizer()
-    images = list_images(args.data)
-    images = images[images["type"].isin(args.types)] if args.types else images
-    images = images[images.groupby("type").cumcount() < args.count]
+    digitizer = open_digitizer(args)
     rows, traced = [], {}
-    for image in tqdm(images.itertuples(), total=len(images), unit="page", disable=None):
-        truth, _ = read_truth(record_path(args.data, image.record))
+    for image in chosen_pages(args):
         labels = image.path.with_name(f"{image.path.stem}.labels.npz")
-        facts = measure(digitizer, read_rgb(image.path), truth, *read_labels(labels))
+        facts = measure(digitizer, read_rgb(image.path), image.truth, *read_labels(labels))
         page = facts.pop("page")
         rows.append({"image_id": image.image_id, "type": image.type} | facts)
         if args.overlays and page:

@@ -4,7 +4,6 @@
 its neighbours, gaps filled linearly, and resampling by one Fourier transform of the whole row.
 """
 
-import argparse
 import sys
 from collections import defaultdict
 from collections.abc import Callable
@@ -14,17 +13,14 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.signal import resample
-from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.labelled import chosen_pages, open_digitizer, page_arguments
 from configs.page import DURATION_S, FLAT_TYPES, RECTIFIED
 from configs.stage2 import CROP_TOP
-from datasets.competition import list_images, record_path
-from evaluate import read_truth
-from predict import Digitizer
 from utils import decode
-from utils.command import count, run
+from utils.command import run
 from utils.device import limit_threads
 from utils.images import read_rgb
 from utils.kaggle_metric import image_snr, to_db
@@ -126,31 +122,19 @@ VARIANTS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data", type=Path, help="folder with train/, of synthesize.py")
-    parser.add_argument("--types", nargs="+", help="image types (default: all)")
-    parser.add_argument("--count", type=count, default=10, help="pages of each type (default: %(default)s)")
-    parser.add_argument("--stage2", type=Path, nargs="+", help="checkpoint (default: the shipped one)")
-    parser.add_argument("--threads", type=count)
-    args = parser.parse_args()
+    args = page_arguments(__doc__).parse_args()
     limit_threads(args.threads)
-    digitizer = Digitizer(stage2=args.stage2) if args.stage2 else Digitizer()
-    images = list_images(args.data)
-    images = images[images["type"].isin(args.types)] if args.types else images
-    images = images[images.groupby("type").cumcount() < args.count]
+    digitizer = open_digitizer(args)
     ratios = {name: defaultdict(list) for name in VARIANTS}
-    for image in tqdm(images.itertuples(), total=len(images), unit="page", disable=None):
-        truth, fs = read_truth(record_path(args.data, image.record))
+    for image in chosen_pages(args):
         try:
             rect = digitizer.straightener.straighten(read_rgb(image.path)).rect
         except PageNotFound:
             continue
         net = digitizer.tracer.nets[0]
-        maps = Maps(digitizer.tracer.maps(net, rect), net.row_stride, truth.shape[1])
+        maps = Maps(digitizer.tracer.maps(net, rect), net.row_stride, image.truth.shape[1])
         for name, options in VARIANTS.items():
-            ratio = image_snr(truth, leads_from_rows(maps.rows(**options)), fs)
+            ratio = image_snr(image.truth, leads_from_rows(maps.rows(**options)), image.fs)
             for group in (image.type, "flat" if image.type in FLAT_TYPES else "photo", "all"):
                 ratios[name][group].append(ratio)
     table = pd.DataFrame(
