@@ -1,4 +1,4 @@
-"""Print how long a page takes from its file to the rectified canvas, step by step: one table.
+"""Print how long a page takes from its file to millivolts, step by step: one table.
 
 The page is a drawn one, as a 2200 x 1700 render and as a 4032 x 3024 photo. Each figure is the median over
 repeats of seconds a page; on CUDA the networks' are those of a batch, divided by its size.
@@ -18,17 +18,21 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from configs.page import DURATION_S, MASK_WIDTH
 from configs.stage1 import FRAME_HEIGHT, FRAME_WIDTH
+from configs.stage2 import CROP_TOP, INPUT_HEIGHT
 from predict import CHECKPOINTS
 from synthesis import Pose, synthesize
 from synthesis.signals import deepfake_record, find_records, read_record
 from utils.checkpoint import load_network
 from utils.command import count, run
+from utils.decode import decode_rows
 from utils.device import choose_device, limit_threads
 from utils.grid import decode_grid
 from utils.images import read_rgb, write_png
 from utils.rectify import rectify
 from utils.straighten import Straightener
+from utils.tracing import Tracer
 from utils.upright import prepare_input, to_tensor, unturn, warp_to_frame
 
 
@@ -45,7 +49,9 @@ def timed(device: torch.device, repeats: int, step: Callable) -> tuple[float, ob
 
 
 @torch.inference_mode()
-def measure(straightener: Straightener, path: Path, repeats: int, batch: int) -> dict[str, float]:
+def measure(
+    straightener: Straightener, tracer: Tracer, path: Path, repeats: int, batch: int
+) -> dict[str, float]:
     """Seconds of each step for one image file, and of all in a row."""
     device = straightener.device
     nets = straightener.stage0_net, straightener.stage1_net
@@ -70,8 +76,18 @@ def measure(straightener: Straightener, path: Path, repeats: int, batch: int) ->
     row["remap"], rect = timed(device, repeats, lambda: rectify(upright, grid.gridpoint_xy))
     row["write"], _ = timed(device, repeats, lambda: write_png(path.with_name("rect.png"), rect))
     row["stage 0 + stage 1 + remap"], _ = timed(device, repeats, lambda: straightener.straighten(image))
-    for name in ("stage 0 net", "stage 1 net"):
+    tracing = tracer.nets[0]
+    crop = to_tensor(rect[CROP_TOP : CROP_TOP + INPUT_HEIGHT, :MASK_WIDTH]).to(device).repeat(batch, 1, 1, 1)
+    row["stage 2 net"], logits = timed(device, repeats, lambda: run(tracing, crop))
+    length = int(DURATION_S * 500)
+    row["decode traces"], _ = timed(
+        device, repeats, lambda: decode_rows(logits[0], tracing.row_stride, length)
+    )
+    row["stage 2 + decoding"], _ = timed(device, repeats, lambda: tracer.trace(rect, length))
+    for name in ("stage 0 net", "stage 1 net", "stage 2 net"):
         row[name] /= batch
+    if device.type == "cuda":
+        row["GPU memory, GiB"] = torch.cuda.max_memory_allocated(device) / 2**30
     return row
 
 
@@ -84,9 +100,7 @@ def main() -> None:
     parser.add_argument("--threads", type=count, help="torch threads on the CPU")
     parser.add_argument("--device")
     parser.add_argument("--batch", type=count, default=8, help="images at once on CUDA")
-    parser.add_argument(
-        "--checkpoints", type=Path, default=CHECKPOINTS, help="folder of stage0.pt, stage1.pt"
-    )
+    parser.add_argument("--checkpoints", type=Path, default=CHECKPOINTS, help="folder of stageN.pt")
     args = parser.parse_args()
     limit_threads(args.threads)
     if args.threads:
@@ -94,6 +108,7 @@ def main() -> None:
     device = choose_device(args.device)
     nets = [load_network(args.checkpoints / f"stage{stage}.pt", stage, device) for stage in (0, 1)]
     straightener = Straightener(*nets, device)
+    tracer = Tracer([load_network(args.checkpoints / "stage2.pt", 2, device)], device)
     rng = np.random.default_rng(0)
     record = read_record(find_records(args.records)[0]) if args.records else deepfake_record(rng)
     pages = {
@@ -106,7 +121,7 @@ def main() -> None:
         for name, page in pages.items():
             path = Path(folder) / "page.png"
             write_png(path, page.image)
-            columns[name] = measure(straightener, path, args.repeats, batch)
+            columns[name] = measure(straightener, tracer, path, args.repeats, batch)
     threads = f"{torch.get_num_threads()} threads" if device.type == "cpu" else f"batches of {batch}"
     print(f"seconds a page, {device}, {threads}")
     print(pd.DataFrame(columns).to_string(float_format="{:.3f}".format))
