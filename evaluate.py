@@ -1,134 +1,120 @@
-"""Score predictions against the truth: python evaluate.py DATA [--output OUT] [--types ...].
+"""Score predictions against the truth: python evaluate.py DATA [--output OUT] [--report] [--types ...].
 
-DATA is a competition-shaped folder (train/<id>/<id>.csv and <id>-<type>.png), or a folder that holds
-<name>.png beside <name>.csv. Pages are digitized and scored; the table says how many were found, the
-median grid-point error where labels say where the grid is, and the competition's score.
+DATA is a competition's folder (train/<id>/<id>.csv and <id>-<type>.png), its train/ folder, or one that holds
+images beside their .csv. Pages are digitized and scored: tables by image type and by lead, and the worst
+pages. OUT gets pages.csv, both tables, plots of them, and with --report the report of predict.py, truth
+included.
+
+Exit code: 0 all pages scored, however badly; 1 some have no usable truth, or nothing could be done.
 """
 
 import argparse
-import sys
 import time
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
-from configs.page import DURATION_S, PAGE_PX_PER_MM, SQUARE_MM
-from datasets.competition import list_images, read_record, record_path
-from predict import CHECKPOINTS, Digitizer, find_images
-from utils.command import count, run
-from utils.device import limit_threads
-from utils.images import read_rgb
-from utils.kaggle_metric import image_snr, to_db
-from utils.upright import unturn_points
-from utils.workers import map_unordered
+from configs.page import LEADS
+from datasets.competition import list_images, read_folds, record_path
+from prediction.engine import Engine, Setup
+from prediction.inputs import find_images
+from prediction.pages import Page, PageResult, PageTable, Step, Wanted
+from prediction.plots import plot_by_lead, plot_by_type
+from prediction.report import Report
+from utils.checkpoint import CHECKPOINTS
+from utils.command import count, progress, run, say
+from utils.kaggle_metric import to_db
+from utils.workers import WorkerDied
 
 GROSS_ERROR = 3.0  # px of a 200 dpi page, median over a page's grid points
 WORST_SHARE = 0.05  # of the pages, by page score
+WORST_LISTED = 10
+REPORT_PAGES = 50
 
 
-@dataclass(frozen=True)
-class Page:
-    image_id: str
-    type: str
-    path: Path
-    truth: Path
+def find_pages(data: Path, fold: int | None = None) -> list[Page]:
+    """The pages of a folder with their truth, and with the labels of synthesize.py where it made them.
 
-
-def find_pages(data: Path) -> list[Page]:
-    """The pages of a folder with their truth."""
+    Only the records of one fold of train_folds.csv, if given.
+    """
+    if not (data / "train").is_dir() and data.name == "train" and any(data.glob("*/*.csv")):
+        data = data.resolve().parent
     if (data / "train").is_dir():
+        images = list_images(data)
+        if fold is not None:
+            folds = read_folds(data)
+            images = images[images["record"].isin(folds["id"][folds["fold"] == fold])]
+            if not len(images):
+                raise ValueError(f"{data}: no images of fold {fold}")
         return [
-            Page(image.image_id, image.type, image.path, record_path(data, image.record))
-            for image in list_images(data).itertuples()
+            add_truth(image.path, image.image_id, record_path(data, image.record), image.type)
+            for image in images.itertuples()
         ]
+    if fold is not None:
+        raise ValueError(f"{data}: no train/, so no folds")
     paths = [path for path in find_images(data) if path.with_suffix(".csv").exists()]
     if not paths:
         raise ValueError(f"{data}: neither train/ nor images beside their .csv")
-    return [Page(path.stem, data.name, path, path.with_suffix(".csv")) for path in paths]
+    return [add_truth(path, path.stem, path.with_suffix(".csv"), data.resolve().name) for path in paths]
 
 
-def read_truth(path: Path) -> tuple[np.ndarray, int]:
-    """The true signals (12, 10 * fs) mV and fs; ValueError when they are not ten whole seconds."""
-    truth = read_record(path)
-    fs = truth.shape[1] // int(DURATION_S)
-    if fs < 1 or truth.shape[1] != fs * DURATION_S:
-        raise ValueError(f"{path}: {truth.shape[1]} samples are not ten seconds")
-    return truth, fs
+def add_truth(image: Path, name: str, truth: Path, image_type: str) -> Page:
+    labels = image.with_name(f"{image.stem}.labels.npz")
+    return Page(name, image, truth=truth, labels=labels if labels.exists() else None, type=image_type)
 
 
-def read_labels(path: Path) -> tuple[np.ndarray, int]:
-    """The grid (44, 57, 2) px of the image and its orientation, as synthesize.py writes them."""
-    try:
-        with np.load(path) as labels:
-            return labels["gridpoint_xy"], int(labels["orientation"])
-    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
-        raise ValueError(f"{path}: no labels of synthesize.py ({type(error).__name__})") from None
+def evaluate(
+    engine: Engine, pages: list[Page], report: Report | None = None, table: PageTable | None = None
+) -> list[PageResult]:
+    """The results of all pages, those without usable truth too: their ratio is None, and they are named."""
+    results = []
+    wanted = Wanted(card=report is not None)
+    for page, result in progress(engine.map(Step(wanted), pages), len(pages), "page"):
+        if isinstance(result, WorkerDied):
+            result = PageResult(page, "failed", [str(result)], ratio=0.0)
+        if result.ratio is None:
+            say(f"warning: not scored: {page.path}: {'; '.join(result.warnings)}")
+        if report:
+            report.add(result)
+        if table:
+            table.add(result)
+        results.append(result)
+    return results
 
 
-def grid_errors(
-    gridpoint_xy: np.ndarray, truth: np.ndarray, orientation: int, shape: tuple[int, int]
-) -> np.ndarray:
-    """Distances of the visible grid points from the truth, in px of a 200 dpi page.
+def tabulate(results: list[PageResult]) -> pd.DataFrame:
+    """A row for each scored page, sorted: image_id, type, found, ratio, page_score, grid errors, seconds,
+    leads.
 
-    gridpoint_xy (44, 57, 2) in px of the unturned image; the truth is in px of the image of `shape`.
+    Ratios are linear; those of leads, in columns named after them, are not capped. Grid errors, px of a 200
+    dpi page, only where there are labels.
     """
-    height, width = shape
-    visible = ((truth >= 0) & (truth <= (width - 1, height - 1))).all(axis=-1)
-    truth = unturn_points(truth.reshape(-1, 2), orientation, shape).reshape(truth.shape)
-    square = np.linalg.norm(np.diff(truth, axis=1), axis=-1).mean()
-    distance = np.linalg.norm(gridpoint_xy - truth, axis=-1)[visible]
-    return distance * (SQUARE_MM * PAGE_PX_PER_MM / square)
-
-
-in_worker: dict = {}
-
-
-def start_worker(threads: int | None, *arguments) -> None:
-    limit_threads(threads)
-    in_worker["digitizer"] = Digitizer(*arguments)
-
-
-def score_page(page: Page) -> dict | str:
-    """A page's row: found, ratio (linear, capped), grid errors in px at 200 dpi, seconds, reason.
-
-    The reason alone when there is nothing to score it by.
-    """
-    row = {"image_id": page.image_id, "type": page.type, "found": True, "reason": ""}
-    started = time.monotonic()
-    try:
-        truth, fs = read_truth(page.truth)
-        image = read_rgb(page.path)
-        labels = page.path.with_name(f"{page.path.stem}.labels.npz")
-        grid = read_labels(labels) if labels.exists() else None
-    except ValueError as error:
-        return str(error)
-    try:
-        result = in_worker["digitizer"](image, fs)
-    except ValueError as error:
-        row |= {"found": False, "ratio": 0.0, "reason": str(error)}
-    else:
-        row["ratio"] = image_snr(truth, result.leads, fs)
-        row["page_score"] = result.straightened.page_score
-        if grid:
-            errors = grid_errors(result.straightened.gridpoint_xy, *grid, image.shape[:2])
-            row |= {"grid_median": np.median(errors), "grid_p95": np.percentile(errors, 95)}
-    return row | {"seconds": time.monotonic() - started}
-
-
-def evaluate(pages: list[Page], workers: int, threads: int | None, *digitizer) -> pd.DataFrame:
-    """Rows of score_page for all pages that can be scored, by a Digitizer(*digitizer) in each worker."""
-    outcomes = map_unordered(score_page, pages, workers, start_worker, (threads, *digitizer))
-    rows = []
-    for page, row in tqdm(outcomes, total=len(pages), unit="page", disable=None):
-        if isinstance(row, dict):
-            rows.append(row)
-        else:
-            print(f"warning: not scored: {page.path}: {row}", file=sys.stderr)
-    return pd.DataFrame(rows).sort_values("image_id") if rows else pd.DataFrame()
+    rows = [
+        {
+            "image_id": result.page.name,
+            "type": result.page.type,
+            "found": result.page_score is not None,
+            "ratio": result.ratio,
+            "page_score": result.page_score,
+            "grid_median": result.grid_median,
+            "grid_p95": result.grid_p95,
+            "seconds": result.seconds,
+            "reason": "; ".join(result.warnings),
+        }
+        | dict(zip(LEADS, np.zeros(12) if result.lead_ratios is None else result.lead_ratios, strict=True))
+        for result in results
+        if result.ratio is not None
+    ]
+    if not rows:
+        raise ValueError("no page could be scored")
+    table = pd.DataFrame(rows).sort_values("image_id", ignore_index=True)
+    numbers = ["page_score", "grid_median", "grid_p95"]
+    table[numbers] = table[numbers].astype(float)
+    if not any(result.page.labels for result in results):
+        table = table.drop(columns=["grid_median", "grid_p95"])
+    return table
 
 
 def summarize(results: pd.DataFrame) -> pd.DataFrame:
@@ -167,11 +153,31 @@ def rank_failures(results: pd.DataFrame) -> str:
     )
 
 
-def main() -> None:
+def by_lead(results: pd.DataFrame) -> pd.DataFrame:
+    """The median page's dB of each lead by itself, by type and in all: a row a lead."""
+    groups = [*results.groupby("type"), ("all", results)]
+    return pd.DataFrame({name: to_db(group[list(LEADS)].median()) for name, group in groups})
+
+
+def list_worst(results: pd.DataFrame) -> pd.DataFrame:
+    """The pages with the lowest scores, as far as they are below the others: at most WORST_LISTED."""
+    worst = results.nsmallest(min(WORST_LISTED, len(results)), "ratio").set_index("image_id")
+    table = pd.DataFrame({"score dB": to_db(worst["ratio"]), "page score": worst["page_score"]})
+    if "grid_median" in worst:
+        table["grid px"] = worst["grid_median"]
+    return table.assign(warnings=worst["reason"])
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--output", type=Path, help="folder for pages.csv, one row a page")
+    parser.add_argument("--output", type=Path, help="folder for pages.csv, tables and plots")
+    parser.add_argument("--report", action="store_true", help="report.html too, with the truth in it")
+    parser.add_argument(
+        "--report-pages", type=count, default=REPORT_PAGES, help="shown in full, worst first (default 50)"
+    )
     parser.add_argument("--types", nargs="+", help="image types (default: all there are)")
+    parser.add_argument("--fold", type=int, help="of train_folds.csv (default: all records)")
     parser.add_argument(
         "--checkpoints", type=Path, default=CHECKPOINTS, help="folder of stage0.pt ... stage2.pt"
     )
@@ -179,33 +185,49 @@ def main() -> None:
         "--stage2", "--weights", type=Path, nargs="+", help="several are averaged (default: the folder's)"
     )
     parser.add_argument("--tta", action="store_true", help="read the mirrored page too, and average")
-    parser.add_argument("--device")
-    parser.add_argument("--workers", type=count, default=1, help="processes (default 1)")
     parser.add_argument(
-        "--threads", type=int, help="torch threads (default: all of one worker, 1 of several)"
+        "--device", help="cpu, cuda:0, cuda:0,cuda:1 ... (default: all CUDA devices, else the CPU)"
     )
+    parser.add_argument("--workers", type=count, help="processes (default: 1, for many pages up to 4)")
+    parser.add_argument("--threads", type=int, help="torch threads on the CPU, of a single worker")
     args = parser.parse_args()
-    pages = find_pages(args.data)
+    if args.report and not args.output:
+        raise ValueError("--report: say where with --output")
+    pages = find_pages(args.data, args.fold)
     if args.types:
         pages = [page for page in pages if page.type in args.types]
     if not pages:
         raise ValueError(f"{args.data}: no pages of type {', '.join(args.types)}")
     stages = [args.checkpoints / f"stage{n}.pt" for n in range(3)]
-    stages[2] = args.stage2 or stages[2]
-    limit_threads(args.threads)
-    Digitizer(*stages, args.device, args.tta)  # a bad checkpoint stops the run, not each worker
-    if args.output:
-        args.output.mkdir(parents=True, exist_ok=True)
-    threads = args.threads or (1 if args.workers > 1 else None)
-    results = evaluate(pages, args.workers, threads, *stages, args.device, args.tta)
-    if not len(results):
-        raise ValueError(f"{args.data}: no page could be scored")
-    if args.output:
-        results.to_csv(args.output / "pages.csv", index=False)
-    table = summarize(results).astype({"pages": int})
-    print(table.to_string(float_format="{:.2f}".format))
+    weights = tuple(args.stage2 or stages[2:])
+    engine = Engine(Setup(*stages[:2], weights, args.tta, args.device, args.workers, args.threads))
+    with ExitStack() as stack:
+        report = table = None
+        if args.output:
+            args.output.mkdir(parents=True, exist_ok=True)
+            table = stack.enter_context(PageTable(args.output / "pages.csv", {}, ()))
+        if args.report:
+            facts = f"evaluate.py {args.data} – {time.strftime('%Y-%m-%d %H:%M')}"
+            report = Report(args.output / "report.html", "ECG digitization, scored", facts, args.report_pages)
+            stack.enter_context(report)
+        scored = evaluate(engine, pages, report, table)
+        if report:
+            report.write()
+    results = tabulate(scored)
+    types, leads = summarize(results), by_lead(results)
+    print(types.astype({"pages": int}).to_string(float_format="{:.2f}".format))
     if "grid_median" in results:
         print(rank_failures(results))
+    print("\nMedian dB by lead")
+    print(leads.to_string(float_format="{:.2f}".format))
+    print("\nWorst pages")
+    print(list_worst(results).to_string(float_format="{:.2f}".format))
+    if args.output:
+        types.to_csv(args.output / "by_type.csv", index_label="type", float_format="%.4f")
+        leads.to_csv(args.output / "by_lead.csv", index_label="lead", float_format="%.4f")
+        plot_by_type(results, args.output / "by_type.png")
+        plot_by_lead(results, args.output / "by_lead.png")
+    return int(len(results) < len(pages))
 
 
 if __name__ == "__main__":

@@ -1,179 +1,171 @@
-"""Digitize ECG pages: python predict.py INPUT --output OUT.
+"""Digitize ECG pages: python predict.py INPUT [INPUT ...] --output OUT.
 
-INPUT is an image, a folder of images (one <name>.csv in mV per page), or a competition test.csv
-(submission.csv with exactly the rows it asks for).
+INPUT is an image, a PDF file (its first page), a folder, a quoted pattern ('scans/**/*.jpg'), or a
+competition's test.csv. For images OUT gets a <name>.csv in mV for each page and pages.csv, a row each; for
+test.csv submission.csv, with exactly the rows that it asks for.
+
+Exit code: 0 all pages read; 1 some failed, their signals are zeros (with --strict also: some are doubtful),
+or nothing could be done; 2 the command was not understood.
 """
 
 import argparse
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
+import pandas as pd
 
-from configs.page import DURATION_S, LEADS
-from datasets.competition import LIMITS, read_test_table, write_record
-from utils.checkpoint import CheckpointError, load_network
-from utils.decode import find_gaps, rate_leads
-from utils.device import choose_device, limit_threads
-from utils.images import read_rgb
-from utils.leads import leads_from_rows
-from utils.straighten import Straightened, Straightener
+from configs.page import DURATION_S, LEADS, RHYTHM_LEAD
+from datasets.competition import LIMITS, read_test_table
+from prediction.digitizer import Digitized, Digitizer
+from prediction.engine import Engine, Setup
+from prediction.inputs import find_image, find_images, find_inputs, name_outputs
+from prediction.pages import (
+    DONE,
+    DOUBTFUL,
+    FAILED,
+    Page,
+    PageResult,
+    PageTable,
+    Step,
+    Wanted,
+    read_page_rows,
+    signals_path,
+    write_unknown,
+)
+from prediction.report import Report
+from utils.checkpoint import CHECKPOINTS
+from utils.command import count, progress, run, say
+from utils.files import is_newer, remove_partials
+from utils.leads import QUARTERS
+from utils.serving import MAX_BATCH
 from utils.submission import write_submission
-from utils.tracing import Traced, Tracer
+from utils.workers import WorkerDied
 
-CHECKPOINTS = Path(__file__).parent / "checkpoints"
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
+__all__ = ["Digitized", "Digitizer", "find_images", "main"]
+
 MAX_FS = LIMITS["fs"][1]  # Hz
+REPORT_PAGES = 200  # shown in full
 
 
-@dataclass
-class Digitized:
-    """One page: `leads` (12, 10 * fs) mV in the order of LEADS, NaN outside a lead's own time."""
-
-    leads: np.ndarray
-    fs: int
-    straightened: Straightened
-    traced: Traced
-
-    @property
-    def confidence(self) -> np.ndarray:
-        """(12,) in 0..1, of each lead."""
-        return rate_leads(self.traced.confidence)
-
-    @property
-    def gaps(self) -> dict[str, list[tuple[float, float]]]:
-        """lead -> [(start, stop)] s, where its trace could not be seen and was bridged."""
-        return find_gaps(self.traced.confidence)
+def digitize_pages(engine: Engine, pages: list[Page], wanted: Wanted) -> Iterator[PageResult]:
+    """The results as they come, each page's warnings said at once."""
+    for page, result in progress(engine.map(Step(wanted), pages), len(pages), "page"):
+        if isinstance(result, WorkerDied):
+            result = PageResult(page, FAILED, [str(result)])
+            if wanted.signals:
+                write_unknown(page, wanted, result)
+        for warning in result.warnings:
+            say(f"warning: {page.path}: {'' if result.outcome == FAILED else 'doubtful, '}{warning}")
+        yield result
 
 
-class Digitizer:
-    """Pages to millivolts, with networks from three checkpoints; of stage 2 there may be several.
+def summarize(outcomes: Iterable[str], started: float) -> str:
+    counts = Counter(outcomes)
+    listed = ", ".join(f"{counts[outcome]} {outcome}" for outcome in (DONE, DOUBTFUL, FAILED))
+    return f"{counts.total()} pages: {listed}; {time.monotonic() - started:.1f} s"
 
-    `tta` also reads the mirrored page. Raises CheckpointError when a file is missing or does not fit.
+
+def predict_images(
+    engine: Engine, pages: list[Page], wanted: Wanted, resume: bool = False, report: Report | None = None
+) -> Counter:
+    """Digitize images into wanted.folder, and count their outcomes.
+
+    With `resume`, pages that an earlier run has read are left alone unless their image is newer.
     """
-
-    def __init__(
-        self,
-        stage0: Path = CHECKPOINTS / "stage0.pt",
-        stage1: Path = CHECKPOINTS / "stage1.pt",
-        stage2: Path | Sequence[Path] = CHECKPOINTS / "stage2.pt",
-        device: str | None = None,
-        tta: bool = False,
-    ):
-        self.device = choose_device(device)
-        nets = [load_network(path, stage, self.device) for stage, path in enumerate((stage0, stage1))]
-        self.straightener = Straightener(*nets, self.device)
-        paths = [stage2] if isinstance(stage2, (str, Path)) else stage2
-        self.tracer = Tracer([load_network(path, 2, self.device) for path in paths], self.device, tta)
-
-    def __call__(self, image: np.ndarray, fs: int = 500) -> Digitized:
-        """Digitize a photo or scan (H, W, 3) uint8 RGB. Raises PageNotFound, a ValueError."""
-        straightened = self.straightener.straighten(image)
-        traced = self.tracer.trace(straightened.rect, int(DURATION_S * fs))
-        return Digitized(leads_from_rows(traced.rows), fs, straightened, traced)
+    started, outcomes = time.monotonic(), []
+    wanted.folder.mkdir(parents=True, exist_ok=True)
+    remove_partials(wanted.folder)
+    rows = read_page_rows(wanted.folder / "pages.csv")
+    if resume:
+        known = len(pages)
+        pages = [page for page in pages if not is_done(page, rows.get(page.name), wanted)]
+        say(f"{known - len(pages)} of {known} pages are there already")
+    with PageTable(wanted.folder / "pages.csv", rows, {page.name for page in pages}) as table:
+        for result in digitize_pages(engine, pages, wanted):
+            table.add(result)
+            outcomes.append(result.outcome)
+            if report:
+                report.add(result)
+    if report:
+        report.write()
+    print(summarize(outcomes, started))
+    return Counter(outcomes)
 
 
-def warn(message: str) -> None:
-    tqdm.write(f"warning: {message}", file=sys.stderr)
+def is_done(page: Page, row: dict | None, wanted: Wanted) -> bool:
+    read = row is not None and row["image"] == str(page.path) and row["outcome"] != FAILED
+    return read and not is_newer(page.path, signals_path(page, wanted))
 
 
-def digitize_each(
-    digitizer: Digitizer, pages: dict[str, tuple[Path, int]]
-) -> Iterator[tuple[str, Digitized | None]]:
-    """Digitize name -> (image path, fs); a page that cannot be read is warned of and comes as None."""
-    counts = {"done": 0, "doubtful": 0, "failed": 0}
-    started = time.monotonic()
-    for name, (path, fs) in tqdm(pages.items(), unit="page", disable=None):
-        try:
-            page = digitizer(read_rgb(path), fs)
-        except (ValueError, OSError) as error:
-            reason = str(error)
-            warn(reason if str(path) in reason else f"{path}: {reason}")
-            counts["failed"] += 1
-            yield name, None
-            continue
-        doubts = page.straightened.doubts
-        for doubt in doubts:
-            warn(f"{path}: doubtful, {doubt}")
-        counts["doubtful" if doubts else "done"] += 1
-        yield name, page
-    listed = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
-    print(f"{len(pages)} pages: {listed}; {time.monotonic() - started:.1f} s")
-
-
-def unknown_leads(fs: int) -> np.ndarray:
-    return np.zeros((len(LEADS), int(DURATION_S * fs)), np.float32)
-
-
-def predict_images(digitizer: Digitizer, paths: list[Path], output: Path, fs: int) -> int:
-    """Write <name>.csv for each image, zeros for a page that cannot be read; returns how many failed."""
-    pages = {name: (path, fs) for name, path in name_outputs(paths).items()}
-    for name, (path, _) in pages.items():
-        if output.resolve() == path.parent.resolve() and (output / f"{name}.csv").exists():
-            raise ValueError(f"{output / name}.csv: exists beside its image; choose another --output")
-    failed = 0
-    for name, page in digitize_each(digitizer, pages):
-        failed += page is None
-        try:
-            write_record(output / f"{name}.csv", unknown_leads(fs) if page is None else page.leads, fs)
-        except OSError as error:
-            warn(f"{output / name}.csv: {error.strerror}")
-            failed += page is not None
-    return failed
-
-
-def name_outputs(paths: list[Path]) -> dict[str, Path]:
-    """A name for the result of each image: its stem, or where two would share one, its whole name."""
-    stems, whole = Counter(path.stem for path in paths), {path.name for path in paths}
-    unique = [stems[path.stem] == 1 and path.stem not in whole for path in paths]
-    return {path.stem if alone else path.name: path for path, alone in zip(paths, unique, strict=True)}
-
-
-def find_image(folder: Path, image_id: str) -> Path:
-    """The image of a test id; the .png that it should be when there is none."""
-    suffixes = (*IMAGE_SUFFIXES, *(suffix.upper() for suffix in IMAGE_SUFFIXES))
-    candidates = [folder / f"{image_id}{suffix}" for suffix in suffixes]
-    return next((path for path in candidates if path.exists()), candidates[0])
-
-
-def predict_test(digitizer: Digitizer, table_path: Path, images: Path, output: Path) -> int:
-    """Write submission.csv with the rows that test.csv asks for; returns how many pages failed."""
+def predict_test(
+    engine: Engine, table_path: Path, images: Path, output: Path, report: Report | None = None
+) -> Counter:
+    """Write submission.csv with the rows that test.csv asks for, and count the pages' outcomes."""
     table = read_test_table(table_path)
+    for warning in check_lengths(table):
+        say(f"warning: {table_path}: {warning}")
     rates = table.groupby("id", sort=False)["fs"].first()
-    pages = {str(image_id): (find_image(images, str(image_id)), int(fs)) for image_id, fs in rates.items()}
-    signals, failed = {}, 0
-    for image_id, page in digitize_each(digitizer, pages):
-        if page is None:
-            failed += 1
-        else:
-            signals[image_id] = {
-                lead: signal[np.isfinite(signal)] for lead, signal in zip(LEADS, page.leads, strict=True)
-            }
+    pages = [Page(str(name), find_image(images, str(name)), int(fs)) for name, fs in rates.items()]
+    started, outcomes = time.monotonic(), []
+    output.mkdir(parents=True, exist_ok=True)
+    remove_partials(output)
+    signals: dict[str, dict[str, np.ndarray]] = {}
+    rows = read_page_rows(output / "pages.csv")
+    with PageTable(output / "pages.csv", rows, {page.name for page in pages}) as rows_written:
+        for result in digitize_pages(engine, pages, Wanted(output, leads=True, card=report is not None)):
+            rows_written.add(result)
+            outcomes.append(result.outcome)
+            if result.leads is not None:
+                signals[result.page.name] = {
+                    lead: signal[np.isfinite(signal)]
+                    for lead, signal in zip(LEADS, result.leads, strict=True)
+                }
+                result.leads = None
+            if report:
+                report.add(result)
     write_submission(output / "submission.csv", table, signals)
-    return failed
+    if report:
+        report.write()
+    print(summarize(outcomes, started))
+    return Counter(outcomes)
 
 
-def find_images(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder")
-    found = (path for path in folder.iterdir() if not path.name.startswith("."))
-    paths = sorted(path for path in found if path.suffix.lower() in IMAGE_SUFFIXES)
-    if not paths:
-        raise ValueError(f"{folder}: no images in it ({', '.join(IMAGE_SUFFIXES)})")
-    return paths
+def check_lengths(table: pd.DataFrame) -> list[str]:
+    """A line when test.csv asks for other numbers of rows than its fs gives; they are what is written."""
+    seconds = np.where(table["lead"] == RHYTHM_LEAD, DURATION_S, DURATION_S / QUARTERS)
+    odd = np.abs(table["number_of_rows"] - seconds * table["fs"]) > 1
+    if not odd.any():
+        return []
+    first = table[odd].iloc[0]
+    return [
+        f"number_of_rows disagrees with fs for {odd.sum()} leads, the first {first.id} {first.lead}: "
+        f"{first.number_of_rows} rows at {first.fs} Hz; written as asked, cut or held at the last value"
+    ]
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("input", type=Path, help="an image, a folder of images, or test.csv")
+    parser.add_argument("input", nargs="+", help="image, PDF, folder, quoted pattern, or test.csv")
     parser.add_argument("--output", type=Path, required=True, help="folder to write to")
-    parser.add_argument("--images", type=Path, help="folder of test.csv's images (default: test/ beside it)")
     parser.add_argument("--fs", type=int, default=500, help="Hz of the signals of images (default 500)")
+    parser.add_argument("--wfdb", action="store_true", help="WFDB records too, in OUT/wfdb")
+    parser.add_argument(
+        "--overlay", action="store_true", help="<name>.overlay.jpg too: the traces on the photo"
+    )
+    parser.add_argument("--report", action="store_true", help="report.html too, the whole run in one file")
+    parser.add_argument(
+        "--report-pages", type=count, default=REPORT_PAGES, help="shown in full, worst first (default 200)"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="leave alone the images that OUT has read already"
+    )
+    parser.add_argument("--strict", action="store_true", help="exit code 1 for doubtful pages too")
+    parser.add_argument("--images", type=Path, help="folder of test.csv's images (default: test/ beside it)")
+    parser.add_argument("--tta", action="store_true", help="read the mirrored page too, and average")
     parser.add_argument("--stage0", type=Path, default=CHECKPOINTS / "stage0.pt")
     parser.add_argument("--stage1", type=Path, default=CHECKPOINTS / "stage1.pt")
     parser.add_argument(
@@ -184,37 +176,77 @@ def parse_arguments() -> argparse.Namespace:
         default=[CHECKPOINTS / "stage2.pt"],
         help="one checkpoint of stage 2, or several whose signals are averaged",
     )
-    parser.add_argument("--tta", action="store_true", help="read the mirrored page too, and average")
-    parser.add_argument("--device", help="cpu, cuda, ... (default: CUDA when there is one)")
-    parser.add_argument("--threads", type=int, help="torch threads on the CPU")
+    parser.add_argument(
+        "--device", help="cpu, cuda:0, cuda:0,cuda:1 ... (default: all CUDA devices, else the CPU)"
+    )
+    parser.add_argument(
+        "--workers", type=count, help="processes, about 1 GB each (default: 1, for many pages up to 4)"
+    )
+    parser.add_argument(
+        "--batch-size", type=count, default=MAX_BATCH, help="pages a network sees at once on CUDA"
+    )
+    parser.add_argument("--threads", type=int, help="torch threads on the CPU, of a single worker")
     return parser.parse_args()
 
 
-def main() -> int:
-    """Returns 0 when every page was read, 1 when some failed; raises when nothing can be done."""
-    args = parse_arguments()
-    if not args.input.exists():
-        raise ValueError(f"{args.input}: no such file or folder")
+def check_arguments(args: argparse.Namespace) -> bool:
+    """Whether the input is a test.csv; ValueError for what does not go together."""
+    tables = [item for item in args.input if item.lower().endswith(".csv")]
+    if tables and len(args.input) > 1:
+        raise ValueError(f"{tables[0]}: a test.csv comes alone")
     if not 1 <= args.fs <= MAX_FS:
         raise ValueError(f"--fs {args.fs}: must be above 0 and at most {MAX_FS}")
-    limit_threads(args.threads)
-    digitizer = Digitizer(args.stage0, args.stage1, args.stage2, args.device, args.tta)
-    args.output.mkdir(parents=True, exist_ok=True)
-    if args.input.suffix.lower() == ".csv":
-        images = args.images or args.input.parent / "test"
+    if args.output.exists() and not args.output.is_dir():
+        raise ValueError(f"{args.output}: not a folder")
+    if tables and (args.wfdb or args.overlay or args.resume):
+        raise ValueError(f"{tables[0]}: --wfdb, --overlay and --resume are for images")
+    return bool(tables)
+
+
+def main() -> int:
+    """Returns the exit code; raises ValueError or OSError when nothing can be done."""
+    args = parse_arguments()
+    pages: list[Page] = []
+    if is_table := check_arguments(args):
+        table = Path(args.input[0])
+        images = args.images or table.parent / "test"
+        read_test_table(table)
         if not images.is_dir():
             raise ValueError(f"{images}: no such folder of images")
-        failed = predict_test(digitizer, args.input, images, args.output)
     else:
-        paths = find_images(args.input) if args.input.is_dir() else [args.input]
-        failed = predict_images(digitizer, paths, args.output, args.fs)
-    return int(failed > 0)
+        named = name_outputs(find_inputs(args.input))
+        pages = [Page(name, path, args.fs) for name, path in named.items()]
+        for page in pages:
+            result = args.output / f"{page.name}.csv"
+            if result.exists() and result.parent.resolve() == page.path.parent.resolve():
+                raise ValueError(f"{result}: exists beside its image; choose another --output")
+    setup = Setup(
+        args.stage0,
+        args.stage1,
+        tuple(args.stage2),
+        args.tta,
+        args.device,
+        args.workers,
+        args.threads,
+        args.batch_size,
+    )
+    engine = Engine(setup)
+    args.output.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        report = None
+        if args.report:
+            facts = (
+                f"predict.py {' '.join(args.input)} – {time.strftime('%Y-%m-%d %H:%M')}; not for clinical use"
+            )
+            report = Report(args.output / "report.html", "ECG digitization", facts, args.report_pages)
+            stack.enter_context(report)
+        if is_table:
+            outcomes = predict_test(engine, table, images, args.output, report)
+        else:
+            wanted = Wanted(args.output, True, args.wfdb, args.overlay, args.report)
+            outcomes = predict_images(engine, pages, wanted, args.resume, report)
+    return int(outcomes[FAILED] > 0 or (args.strict and outcomes[DOUBTFUL] > 0))
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (ValueError, OSError, CheckpointError) as error:
-        sys.exit(f"predict.py: {error}")
-    except KeyboardInterrupt:
-        sys.exit("predict.py: interrupted; what is written is whole")
+    run(main, interrupted="interrupted; what is written is whole")

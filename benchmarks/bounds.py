@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.labelled import chosen_pages, open_digitizer, page_arguments
 from configs.page import DURATION_S, RECTIFIED
-from evaluate import read_labels
-from predict import Digitizer
+from prediction.digitizer import Digitizer
+from prediction.truth import read_labels
 from utils.command import count, run
 from utils.device import limit_threads
 from utils.images import read_rgb, write_png

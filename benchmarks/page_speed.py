@@ -21,10 +21,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from configs.page import DURATION_S, MASK_WIDTH
 from configs.stage1 import FRAME_HEIGHT, FRAME_WIDTH
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT
-from predict import CHECKPOINTS
 from synthesis import Pose, synthesize
 from synthesis.signals import deepfake_record, find_records, read_record
-from utils.checkpoint import load_network
+from utils.checkpoint import CHECKPOINTS, load_network
 from utils.command import count, run
 from utils.decode import decode_rows
 from utils.device import choose_device, limit_threads

@@ -17,11 +17,11 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.stage0 import ORIENTATIONS
-from evaluate import GROSS_ERROR, grid_errors
-from predict import CHECKPOINTS
+from evaluate import GROSS_ERROR
+from prediction.truth import grid_errors
 from synthesis import Pose, Record, synthesize
 from synthesis.signals import find_records, is_heldout, read_record
-from utils.checkpoint import load_network
+from utils.checkpoint import CHECKPOINTS, load_network
 from utils.command import count, run
 from utils.device import choose_device, limit_threads
 from utils.straighten import DOUBTFUL, Straightener

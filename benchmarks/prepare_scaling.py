@@ -16,8 +16,9 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_preparation.prepare_inputs import CHECKPOINTS, Job, prepare_here
+from data_preparation.prepare_inputs import Job, prepare_here
 from datasets.competition import list_images
+from utils.checkpoint import CHECKPOINTS
 from utils.command import count, run
 
 

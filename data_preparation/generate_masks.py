@@ -11,13 +11,12 @@ from pathlib import Path
 
 import numpy as np
 from filelock import FileLock, Timeout
-from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.page import MASK_HEIGHT, MASK_WIDTH
 from datasets.competition import read_record, record_path
-from utils.command import count, run
+from utils.command import count, progress, run
 from utils.files import is_newer, remove_partials, replacing
 from utils.leads import rows_from_leads
 from utils.trace import draw_traces
@@ -57,8 +56,8 @@ def generate_masks(data: Path, records: Iterable[str], workers: int = 1) -> dict
             outcomes = map_unordered(
                 partial(generate_mask, data), missing, min(workers, max(len(missing), 1))
             )
-            progress = tqdm(outcomes, total=len(missing), unit="mask", disable=None)
-            return {record: str(reason) for record, reason in progress if reason is not None}
+            drawn = progress(outcomes, len(missing), "mask")
+            return {record: str(reason) for record, reason in drawn if reason is not None}
     except Timeout:
         raise ValueError(f"{folder}: another run is writing there") from None
 

@@ -30,16 +30,15 @@ import numpy as np
 import pandas as pd
 import torch
 from filelock import FileLock, Timeout
-from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.page import RECTIFIED
 from data_preparation.generate_masks import generate_masks
 from datasets.competition import list_images
-from utils.checkpoint import load_network
-from utils.command import count, run
-from utils.device import choose_device, return_memory, use_one_thread
+from utils.checkpoint import CHECKPOINTS, load_network
+from utils.command import count, progress, run
+from utils.device import choose_devices, return_memory, use_one_thread
 from utils.files import hash_file, is_newer, remove_partials, replacing
 from utils.images import read_rgb, write_png
 from utils.serving import NetServer
@@ -48,7 +47,6 @@ from utils.upright import unturn
 from utils.workers import WorkerDied, map_unordered
 
 ROOT = Path(__file__).resolve().parents[1]
-CHECKPOINTS = ROOT / "checkpoints"
 FOLDER = Path("stage1") / f"rectified_kaggle_data_{RECTIFIED.width}x{RECTIFIED.height}"
 LAST_FILE = ".rect.png"  # written last
 FILES = (".homo.npy", ".rotation.npy", ".gridpoint_xy.npy", LAST_FILE)
@@ -107,7 +105,7 @@ def settle() -> None:
 def load_straightener(job: Job) -> Straightener:
     """Both networks on the job's device, once for each process, on one thread."""
     settle()
-    return Straightener(*load_networks(job), job.device)
+    return Straightener(*load_networks(job), choose_devices(job.device)[0])
 
 
 def draw_grid(upright: np.ndarray, straightened: Straightened) -> np.ndarray:
@@ -220,7 +218,7 @@ def prepare_here(tasks: list[tuple[str, Path]], job: Job, workers: int) -> Itera
         if job.device == "cpu":
             nets = [net.share_memory() for net in nets]
         else:
-            nets = stack.enter_context(NetServer(nets, torch.device(job.device))).remotes()
+            nets = stack.enter_context(NetServer(nets, choose_devices(job.device))).remotes()
         for (image_id, _), outcome in map_unordered(prepare_task, tasks, workers, start_worker, (job, nets)):
             yield Outcome(image_id, str(outcome)) if isinstance(outcome, WorkerDied) else outcome
 
@@ -292,15 +290,12 @@ def prepare_undone(images: pd.DataFrame, job: Job, workers: int, dask: str | Non
     failures = {}
     with table.open("a", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        bar = tqdm(total=len(images), initial=len(images) - len(undone), unit="image", disable=None)
         outcomes = prepare_with_dask(undone, job, dask) if dask else prepare_here(undone, job, workers)
-        for outcome in outcomes:
+        for outcome in progress(outcomes, len(images), "image", done=len(images) - len(undone)):
             writer.writerow(asdict(outcome))
             file.flush()
-            bar.update()
             if outcome.outcome != OK:
                 failures[outcome.image_id] = outcome.outcome
-        bar.close()
     write_outcomes(table, read_outcomes(table))
     return failures
 
@@ -315,7 +310,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--workers", type=count, default=1, help="processes, one a core at most (default 1)")
     parser.add_argument("--dask", metavar="ADDRESS", help="of a running cluster's scheduler, tcp://HOST:8786")
-    parser.add_argument("--device", help="cpu, cuda, ... (default: CUDA when there is one)")
+    parser.add_argument("--device", help="cpu, cuda:0, cuda:0,cuda:1 ... (default: all CUDA devices)")
     parser.add_argument("--stage0", type=Path, default=CHECKPOINTS / "stage0.pt")
     parser.add_argument("--stage1", type=Path, default=CHECKPOINTS / "stage1.pt")
     parser.add_argument(
@@ -331,7 +326,7 @@ def main(arguments: list[str] | None = None) -> int:
     job = Job(
         args.stage0.resolve(),
         args.stage1.resolve(),
-        str(choose_device(args.device)),
+        ",".join(map(str, choose_devices(args.device))),
         args.out.resolve() / FOLDER,
         args.debug,
     )

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -29,6 +28,7 @@ from datasets.competition import (
 from synthesis.capture import capture
 from synthesis.page import draw_page
 from synthesis.signals import deepfake_record, find_records, is_heldout, read_record, resample, vary
+from utils.command import count, progress
 from utils.device import use_one_thread
 from utils.files import replacing
 from utils.images import write_png
@@ -149,11 +149,10 @@ def synthesize_folder(
     if (root / "train.csv").exists():
         read_train_table(root)  # a broken table is better known before the drawing
     failed = {}
-    with tqdm(total=count, initial=count - len(undone), unit="record", disable=None) as bar:
-        for task, reason in map_unordered(try_record, undone, workers, use_one_thread):
-            bar.update()
-            if reason:
-                failed[task.id] = str(reason)
+    outcomes = map_unordered(try_record, undone, workers, use_one_thread)
+    for task, reason in progress(outcomes, count, "record", done=count - len(undone)):
+        if reason:
+            failed[task.id] = str(reason)
     made = [task for task in tasks if task.id not in failed]
     if made:
         list_in_train_table(root, made)
@@ -166,14 +165,14 @@ def main() -> None:
     )
     parser.add_argument("--records", type=Path, help="folder with WFDB records (default: made-up hearts)")
     parser.add_argument("--out", type=Path, default=Path("data"), help="default: %(default)s")
-    parser.add_argument("--count", type=int, default=100, help="records to make (default: %(default)s)")
+    parser.add_argument("--count", type=count, default=100, help="records to make (default: %(default)s)")
     parser.add_argument("--types", nargs="+", choices=IMAGE_TYPES, default=IMAGE_TYPES, metavar="TYPE")
     parser.add_argument("--part", choices=("all", "train", "heldout"), default="all", help="of --records")
-    parser.add_argument("--workers", type=int, default=1, help="processes (default: %(default)s)")
+    parser.add_argument("--workers", type=count, default=1, help="processes (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     args = parser.parse_args()
-    if min(args.count, args.workers) < 1 or args.seed < 0:
-        parser.error("--count and --workers are at least 1, --seed at least 0")
+    if args.seed < 0:
+        parser.error("--seed is at least 0")
     if args.records is not None and not args.records.is_dir():
         parser.error(f"{args.records}: no such folder")
     try:
@@ -182,7 +181,8 @@ def main() -> None:
         )
     except (ValueError, ImportError, OSError) as error:
         sys.exit(f"synthesize: {error}")
-    print(f"{args.count} records asked for, {len(failures)} unreadable sources, in {args.out}")
+    there = len(read_train_table(args.out)) if (args.out / "train.csv").exists() else 0
+    print(f"{args.count} records asked for; {args.out} holds {there}, {len(failures)} sources unreadable")
     for reason in failures:
         print(f"failed: {reason}", file=sys.stderr)
     sys.exit(int(bool(failures)))

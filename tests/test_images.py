@@ -73,3 +73,21 @@ def test_bad_files_are_named(tmp_path, monkeypatch):
 def test_only_rgb_is_written(tmp_path):
     with pytest.raises(ValueError, match="float64"):
         write_png(tmp_path / "page.png", np.zeros((2, 2, 3)))
+
+
+@pytest.mark.parametrize(("top", "kind"), [(4095, np.uint16), (65535, np.int32), (255, np.int32)])
+def test_grey_values_of_any_depth_fill_the_range(tmp_path, top, kind):
+    Image.fromarray(np.array([[0, top // 3, top]], kind)).save(tmp_path / "page.tif")
+    assert read_rgb(tmp_path / "page.tif")[0, :, 0].tolist() == [0, 85, 255]
+
+
+def test_the_first_page_of_a_pdf_is_read(tmp_path):
+    pytest.importorskip("pypdfium2")
+    pages = [Image.new("RGB", (1100, 850), colour) for colour in ("red", "blue")]
+    pages[0].save(tmp_path / "page.pdf", save_all=True, append_images=pages[1:], resolution=100)
+    image = read_rgb(tmp_path / "page.pdf")
+    np.testing.assert_allclose(image.shape, (2550, 3300, 3), atol=1)
+    np.testing.assert_allclose(image.mean(axis=(0, 1)), (255, 0, 0), atol=3)
+    (tmp_path / "broken.pdf").write_bytes((tmp_path / "page.pdf").read_bytes()[:200])
+    with pytest.raises(ValueError, match=r"broken\.pdf: "):
+        read_rgb(tmp_path / "broken.pdf")

@@ -11,7 +11,9 @@ import torch
 import predict
 from configs.page import LEADS
 from datasets.competition import read_record
-from utils.images import read_rgb
+from prediction.inputs import find_image, find_images, find_inputs, name_outputs
+from utils.checkpoint import CHECKPOINTS
+from utils.images import read_rgb, write_png
 from utils.kaggle_metric import image_snr, to_db
 
 ROOT = Path(__file__).parent.parent
@@ -46,10 +48,18 @@ def test_a_folder_with_bad_pages_gives_a_file_for_each_and_names_the_bad(
     (pages / "empty.png").touch()
     (pages / "text.png").write_text("not an image")
     blank = np.full((600, 800, 3), 255, np.uint8)
-    predict_write(pages / "blank.png", blank)
+    write_png(pages / "blank.png", blank)
     out = tmp_path / "out"
     assert run(monkeypatch, pages, "--output", out, "--fs", 250) == 1
-    assert sorted(path.name for path in out.iterdir()) == ["blank.csv", "empty.csv", "good.csv", "text.csv"]
+    assert sorted(path.stem for path in out.iterdir()) == ["blank", "empty", "good", "pages", "text"]
+    rows = pd.read_csv(out / "pages.csv").set_index("name")
+    assert rows["outcome"].to_dict() == {
+        "good": "done",
+        "blank": "failed",
+        "empty": "failed",
+        "text": "failed",
+    }
+    assert rows.loc["good", "confidence"] > 0.9
     printed = capsys.readouterr()
     assert "3 failed" in printed.out
     for name in ("empty.png", "text.png", "blank.png"):
@@ -59,12 +69,6 @@ def test_a_folder_with_bad_pages_gives_a_file_for_each_and_names_the_bad(
     assert len(good) == 2500
     assert good["II"].notna().all()
     assert good["V1"].notna().sum() == 625
-
-
-def predict_write(path: Path, image: np.ndarray) -> None:
-    from utils.images import write_png
-
-    write_png(path, image)
 
 
 def test_a_test_table_gets_exactly_its_rows(sample, tmp_path, monkeypatch):
@@ -100,16 +104,18 @@ def test_a_test_table_gets_exactly_its_rows(sample, tmp_path, monkeypatch):
 )
 def test_what_cannot_start_says_why_and_writes_nothing(arguments, reason, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.png").touch()
     with pytest.raises(ValueError, match=reason):
         run(monkeypatch, *arguments)
     assert not (tmp_path / "out").exists()
 
 
 def test_every_image_has_a_result_of_its_own(tmp_path):
-    paths = [tmp_path / name for name in ("a.png", "a.bmp", "a.png.png", "b.jpg")]
-    names = predict.name_outputs(paths)
+    paths = [tmp_path / name for name in ("a.png", "a.bmp", "a.png.png", "b.jpg", "c/b.jpg", "c/d/b.tif")]
+    names = name_outputs(paths)
     assert sorted(names.values()) == sorted(paths)
     assert names["b"] == tmp_path / "b.jpg"
+    assert names["c/d/b"] == tmp_path / "c/d/b.tif"
 
 
 def test_signals_beside_their_image_are_not_overwritten(sample, tmp_path, monkeypatch):
@@ -142,16 +148,116 @@ def test_damaged_weights_make_no_signals(sample):
 def test_hidden_files_are_no_pages_and_suffixes_may_be_capital(tmp_path):
     for name in (".a.1.partial.png", "7.PNG"):
         (tmp_path / name).touch()
-    assert [path.name for path in predict.find_images(tmp_path)] == ["7.PNG"]
-    assert predict.find_image(tmp_path, "7").name == "7.PNG"
+    assert [path.name for path in find_images(tmp_path)] == ["7.PNG"]
+    assert find_image(tmp_path, "7").name == "7.PNG"
 
 
 def test_several_networks_and_the_mirrored_page_read_alike(sample):
     image = read_rgb(sample)
     plain = predict.Digitizer()(image)
-    path = predict.CHECKPOINTS / "stage2.pt"
+    path = CHECKPOINTS / "stage2.pt"
     several = predict.Digitizer(stage2=[path, path], tta=True)(image)
     assert several.confidence.shape == (12,)
     difference = np.nan_to_num(several.leads - plain.leads)
     assert 0 < np.sqrt(np.mean(difference**2)) < 0.02  # mV
     assert several.traced.limb_residuals.max() < 0.1
+
+
+def test_files_folders_and_patterns_are_inputs_each_image_once(tmp_path, monkeypatch):
+    for name in ("a.png", "sub/b.JPG", "sub/deep/c.tif", "sub/notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    found = find_inputs(["a.png", "sub", "**/*"])
+    assert [path.as_posix() for path in found] == ["a.png", "sub/b.JPG", "sub/deep/c.tif"]
+    with pytest.raises(ValueError, match=r"x\*: matches no images"):
+        find_inputs(["x*"])
+
+
+def test_a_wfdb_record_reads_back(sample, tmp_path, monkeypatch):
+    wfdb = pytest.importorskip("wfdb")
+    shutil.copy(sample, tmp_path / "my page (1).png")
+    out = tmp_path / "out"
+    assert run(monkeypatch, tmp_path / "my page (1).png", "--output", out, "--fs", 1025, "--wfdb") == 0
+    (header,) = (out / "wfdb").glob("*.hea")
+    record = wfdb.rdrecord(str(header.with_suffix("")))
+    leads = pd.read_csv(out / "my page (1).csv")
+    assert record.sig_name == list(LEADS)
+    assert record.fs == 1025
+    assert record.units == ["mV"] * 12
+    assert "image: my page (1).png" in record.comments
+    np.testing.assert_allclose(record.p_signal, leads.to_numpy(), atol=6e-4)
+    assert np.isfinite(record.p_signal[2562:5125, LEADS.index("aVR")]).all()
+    assert np.isnan(record.p_signal[:2562, LEADS.index("aVR")]).all()
+
+
+def test_what_cannot_be_a_wfdb_record_is_refused(tmp_path):
+    from prediction.wfdb_records import write_wfdb
+
+    with pytest.raises(ValueError, match=r"40\.0 mV do not fit"):
+        write_wfdb(tmp_path / "a", np.full((12, 100), 40.0), 10)
+    assert not list(tmp_path.iterdir())
+
+
+def test_overlay_and_report_show_the_page(sample, tmp_path, monkeypatch):
+    pages = tmp_path / "pages"
+    pages.mkdir()
+    shutil.copy(sample, pages / "<b>good.png")
+    (pages / "text.png").write_text("not an image")
+    out = tmp_path / "out"
+    assert run(monkeypatch, pages, "--output", out, "--overlay", "--report") == 1
+    photo, drawn = read_rgb(sample), read_rgb(out / "<b>good.overlay.jpg")
+    assert drawn.shape == photo.shape
+    assert (np.abs(drawn.astype(int) - photo).max(axis=2) > 100).mean() > 0.001
+    report = (out / "report.html").read_text()
+    assert "<b>" not in report.replace('<b class="', "")
+    assert "&lt;b&gt;good" in report
+    assert report.count("<article") == 2
+    assert report.count('class="trace"') == 12
+    assert 'src="http' not in report
+    assert "text.png: not an image" not in report  # its name stands beside it
+    assert "not an image" in report
+
+
+def test_a_second_run_leaves_out_what_is_there(sample, tmp_path, monkeypatch, capsys):
+    pages, out = tmp_path / "pages", tmp_path / "out"
+    pages.mkdir()
+    shutil.copy(sample, pages / "a.png")
+    (pages / "b.png").write_text("not an image")
+    assert run(monkeypatch, pages, "--output", out, "--fs", 100) == 1
+    written = (out / "a.csv").stat().st_mtime_ns
+    shutil.copy(sample, pages / "b.png")
+    assert run(monkeypatch, pages, "--output", out, "--fs", 100, "--resume") == 0
+    assert (out / "a.csv").stat().st_mtime_ns == written
+    assert "1 of 2 pages are there already" in capsys.readouterr().err
+    assert pd.read_csv(out / "pages.csv")["outcome"].tolist() == ["done", "done"]
+
+
+def test_several_workers_read_as_one_does(sample, tmp_path, monkeypatch):
+    shutil.copy(sample, tmp_path / "a.png")
+    (tmp_path / "b.png").touch()
+    for workers in (1, 2):
+        out = tmp_path / f"out{workers}"
+        assert run(monkeypatch, tmp_path, "--output", out, "--workers", workers) == 1
+    tables = [pd.read_csv(tmp_path / f"out{workers}" / "a.csv") for workers in (1, 2)]
+    np.testing.assert_allclose(tables[0], tables[1], atol=5e-3)
+
+
+def test_lengths_that_disagree_with_fs_are_said_and_written_as_asked(sample, tmp_path, monkeypatch, capsys):
+    (tmp_path / "test").mkdir()
+    shutil.copy(sample, tmp_path / "test" / "7.png")
+    rows = [("7", lead, 500, 700 if lead == "V1" else 5000 if lead == "II" else 1250) for lead in LEADS]
+    pd.DataFrame(rows, columns=["id", "lead", "fs", "number_of_rows"]).to_csv(
+        tmp_path / "test.csv", index=False
+    )
+    assert run(monkeypatch, tmp_path / "test.csv", "--output", tmp_path / "out") == 0
+    assert "7 V1: 700 rows at 500 Hz" in capsys.readouterr().err
+    submission = pd.read_csv(tmp_path / "out" / "submission.csv")
+    assert submission["id"].str.endswith("_V1").sum() == 700
+
+
+def test_doubtful_pages_fail_a_strict_run(sample, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("utils.straighten.DOUBTFUL", 1.1)
+    assert run(monkeypatch, sample, "--output", tmp_path / "a", "--fs", 100) == 0
+    assert run(monkeypatch, sample, "--output", tmp_path / "a", "--fs", 100, "--strict") == 1
+    assert "doubtful, page score" in capsys.readouterr().err

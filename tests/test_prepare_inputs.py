@@ -253,9 +253,9 @@ def test_on_a_device_other_than_the_cpu_the_workers_ask_one_server(images, job, 
     served = []
 
     class Counted(script.NetServer):
-        def run(self, number, batch):
+        def run(self, device, number, batch):
             served.append((number, len(batch)))
-            return super().run(number, batch)
+            return super().run(device, number, batch)
 
     monkeypatch.setattr(script, "NetServer", Counted)
     failures = prepare_inputs(images, replace(job, device="cpu:0"), workers=2)

@@ -6,9 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from predict import CHECKPOINTS
 from tests.shared import SHARED, needs_shared
-from utils.checkpoint import load_network
+from utils.checkpoint import CHECKPOINTS, load_network
 from utils.images import read_rgb
 from utils.straighten import Straightener
 from utils.upright import PageNotFound, turn

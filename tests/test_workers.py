@@ -8,6 +8,7 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -149,7 +150,7 @@ def test_requests_that_wait_are_answered_in_one_batch(net):
     server.requests.put((lines[0], 0, images[0, None, :, :, :32]))  # of another size
     server.requests.put(None)
     with server:
-        server.threads[1].join()
+        server.servants[0].join()
         assert server.batches == [4, 1]
     assert [len(line.answers) for line in lines] == [2, 1, 1, 1]
     with torch.inference_mode():
@@ -163,3 +164,28 @@ def test_a_failing_request_is_told_to_who_asked_and_to_nobody_else(net):
         with pytest.raises(RuntimeError, match="must match"):
             remote(torch.zeros(1, 5, 64, 64))
         assert remote(torch.zeros(1, 3, 64, 64))["gridpoint"].shape[0] == 1
+
+
+def test_several_devices_share_the_requests(net):
+    devices = [torch.device("cpu"), torch.device("cpu:0")]
+    asked = []
+
+    class Slow(NetServer):
+        def run(self, device, number, images):
+            asked.append(device)
+            time.sleep(0.05)
+            return super().run(device, number, images)
+
+    class Line:
+        answers = 0
+
+        def send(self, answer):
+            self.answers += 1
+
+    server, line = Slow([net], devices, max_batch=2), Line()
+    for _ in range(8):
+        server.requests.put((line, 0, np.zeros((1, 3, 64, 64), np.uint8)))
+    with server:
+        wait_until(lambda: line.answers == 8)
+    assert set(asked) == set(devices)
+    assert server.batches == [2, 2, 2, 2]

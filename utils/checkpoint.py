@@ -13,6 +13,7 @@ from models.stage2 import Stage2Net
 from models.unet import fold_norms
 from utils.files import replacing
 
+CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoints"  # those shipped
 NETWORKS = {
     0: (Stage0Net, stage0.Stage0Config),
     1: (Stage1Net, stage1.Stage1Config),

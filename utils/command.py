@@ -3,8 +3,40 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
+
+from tqdm import tqdm
+
+Item = TypeVar("Item")
+
+LINE_EVERY = 60.0  # s, between lines of progress where there is no terminal
+
+
+def progress(items: Iterable[Item], total: int, unit: str, done: int = 0) -> Iterator[Item]:
+    """The items, with a bar of how many there are, how fast they come and how long the rest takes.
+
+    `done` of the total were done before. Where stderr is no terminal, a line comes every minute.
+    """
+    if sys.stderr.isatty():
+        yield from tqdm(items, total=total, initial=done, unit=unit, smoothing=0.05)
+        return
+    started = said = time.monotonic()
+    for number, item in enumerate(items, 1):
+        yield item
+        now = time.monotonic()
+        if now - said >= LINE_EVERY and done + number < total:
+            said, rate = now, number / (now - started)
+            left = (total - done - number) / rate / 60
+            say(f"{done + number} of {total} {unit}s, {rate:.2f} {unit}s/s, {left:.0f} min left")
+
+
+def say(message: str) -> None:
+    """A line on stderr, above a bar of progress."""
+    tqdm.write(message, file=sys.stderr)
+    sys.stderr.flush()
 
 
 def count(text: str) -> int:

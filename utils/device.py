@@ -28,6 +28,20 @@ def choose_device(name: str | None = None) -> torch.device:
     return device
 
 
+def choose_devices(names: str | None = None) -> list[torch.device]:
+    """The devices named, "cuda:0,cuda:1" say; for None all CUDA devices there are, else the CPU.
+
+    ValueError when one cannot be had or is named twice.
+    """
+    if names is None:
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        return [torch.device("cuda", index) for index in range(count)] or [torch.device("cpu")]
+    devices = [choose_device(name.strip()) for name in names.split(",")]
+    if len(set(devices)) < len(devices):
+        raise ValueError(f"--device {names}: a device twice")
+    return devices
+
+
 def limit_threads(count: int | None) -> None:
     """Let torch use so many threads on the CPU, as many as it likes for None. ValueError below 1.
 

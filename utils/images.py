@@ -1,5 +1,6 @@
 """Images on disk: any file that a phone or a scanner writes to RGB, and RGB to PNG."""
 
+import warnings
 from pathlib import Path
 
 import cv2
@@ -11,30 +12,57 @@ from utils.files import replacing
 MAX_PIXELS = 200_000_000  # refused before decoding; an A4 page at 1200 dpi has 139 million
 MAX_SIDE = 32_766  # px, of cv2.remap
 PNG_COMPRESSION = 1  # zlib's fastest
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
+DEPTHS = (8, 12, 16)  # bits of a grey value, in scanners and cameras
+PDF_SUFFIX = ".pdf"
+PDF_DPI = 300  # a page of 11 x 8.5 inches becomes 3300 x 2550 px
 
 Image.MAX_IMAGE_PIXELS = None  # read_rgb has its own limit, and says so
 
 
 def read_rgb(path: Path) -> np.ndarray:
-    """An image file as (H, W, 3) uint8 RGB, turned as its EXIF orientation says.
+    """An image file, or the first page of a PDF, as (H, W, 3) uint8 RGB, turned as its EXIF orientation says.
 
-    16 bits become 8; grey, palette and CMYK become RGB; what is transparent becomes white.
+    More than 8 bits become 8; grey, palette and CMYK become RGB; what is transparent becomes white.
     Raises ValueError with the file's name: missing, empty, not an image, broken, or above MAX_PIXELS or
-    MAX_SIDE.
+    MAX_SIDE; for a PDF also when pypdfium2 is not installed.
     """
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"{path}: no such image")
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path}: empty file")
     try:
-        with Image.open(path) as image:
-            check_size(*image.size)
-            ImageOps.exif_transpose(image, in_place=True)
-            return as_rgb(image)
+        if path.stat().st_size == 0:
+            raise ValueError("empty file")
+        if path.suffix.lower() == PDF_SUFFIX:
+            return read_pdf(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damaged EXIF; what is too large is refused below
+            with Image.open(path) as image:
+                check_size(*image.size)
+                ImageOps.exif_transpose(image, in_place=True)
+                return as_rgb(image)
     except Exception as error:  # decoders raise whatever they like on broken files
-        reason = "not an image" if isinstance(error, Image.UnidentifiedImageError) else error
+        if isinstance(error, Image.UnidentifiedImageError):
+            reason: object = "not an image"
+        elif isinstance(error, OSError) and error.strerror:
+            reason = error.strerror
+        else:
+            reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{path}: {reason}") from error
+
+
+def read_pdf(path: Path) -> np.ndarray:
+    """The first page of a PDF at PDF_DPI as (H, W, 3) uint8 RGB."""
+    try:
+        import pypdfium2
+    except ImportError:
+        raise ValueError("PDF files need `pip install pypdfium2`") from None
+    with pypdfium2.PdfDocument(path) as document:
+        if not len(document):
+            raise ValueError("a PDF without pages")
+        page, scale = document[0], PDF_DPI / 72
+        check_size(*(round(scale * side) for side in page.get_size()))
+        return np.array(page.render(scale=scale).to_pil().convert("RGB"))
 
 
 def check_size(width: int, height: int) -> None:
@@ -49,12 +77,25 @@ def as_rgb(image: Image.Image) -> np.ndarray:
     if image.mode == "F":
         raise ValueError("pixels are floating-point numbers, of no known range")
     if image.mode.startswith("I"):
-        grey = np.round(np.asarray(image).clip(0, 65535) / 257).astype(np.uint8)
+        grey = to_8_bits(np.asarray(image))
         return np.repeat(grey[..., None], 3, axis=2)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def to_8_bits(grey: np.ndarray) -> np.ndarray:
+    """Whole numbers of any depth as uint8; the file does not say how many bits it uses: as many as needed."""
+    top = int(grey.max(initial=0))
+    bits = next((bits for bits in DEPTHS if top < 2**bits), top.bit_length())
+    return np.round(grey.clip(0) * (255 / (2**bits - 1))).astype(np.uint8)
+
+
+def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
+    """An (H, W, 3) uint8 RGB image as a JPEG file's contents."""
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
 def write_png(path: Path, image: np.ndarray) -> None:

@@ -65,10 +65,10 @@ def lead_snr(label: np.ndarray, prediction: np.ndarray, fs: float, cap: float | 
     return ratio_of([lead_powers(label, prediction, fs)], cap)
 
 
-def image_snr(labels: np.ndarray, predictions: np.ndarray, fs: float, cap: float | None = CAP) -> float:
-    """The linear ratio of a page, (12, L) against (12, L) mV of ten seconds; cap None leaves it unlimited.
+def page_powers(labels: np.ndarray, predictions: np.ndarray, fs: float) -> list[tuple[float, float]]:
+    """lead_powers of each lead in its own time, (12, L) against (12, L) mV of ten seconds.
 
-    Each lead counts in its own time. Raises ValueError when a value is missing there.
+    Raises ValueError when a value is missing there.
     """
     if labels.shape != predictions.shape or len(labels) != len(LEADS):
         raise ValueError(f"labels of shape {labels.shape}, predictions of shape {predictions.shape}")
@@ -78,7 +78,12 @@ def image_snr(labels: np.ndarray, predictions: np.ndarray, fs: float, cap: float
         if not (np.isfinite(label[inside]).all() and np.isfinite(prediction[inside]).all()):
             raise ValueError(f"lead {lead} has NaN or infinite values in its own time")
         powers.append(lead_powers(label[inside], prediction[inside], fs))
-    return ratio_of(powers, cap)
+    return powers
+
+
+def image_snr(labels: np.ndarray, predictions: np.ndarray, fs: float, cap: float | None = CAP) -> float:
+    """The linear ratio of a page, see page_powers; cap None leaves it unlimited."""
+    return ratio_of(page_powers(labels, predictions, fs), cap)
 
 
 def to_db(ratio: float | np.ndarray) -> float | np.ndarray:

@@ -74,3 +74,13 @@ def rectify_region(
 def rectify(image: np.ndarray, gridpoint_xy: np.ndarray, canvas: Canvas = RECTIFIED) -> np.ndarray:
     """The whole rectified page: (canvas.height, canvas.width, 3) uint8. See rectify_region."""
     return rectify_region(image, gridpoint_xy, 0, 0, canvas.width, canvas.height, canvas)
+
+
+def unrectify_points(points: np.ndarray, gridpoint_xy: np.ndarray, canvas: Canvas = RECTIFIED) -> np.ndarray:
+    """Where points (N, 2) px of the rectified page were in the image that it was made of: (N, 2) px.
+
+    gridpoint_xy (44, 57, 2) px of that image. The same spline as rectify_region's, so exact.
+    """
+    across = spline_weights(GRID_COLUMNS, points[:, 0] / canvas.square_width)  # (N, 57)
+    down = spline_weights(GRID_ROWS, points[:, 1] / canvas.square_height)  # (N, 44)
+    return np.einsum("nr,nrd->nd", down, np.einsum("nc,rcd->nrd", across, gridpoint_xy.astype(np.float64)))

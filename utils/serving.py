@@ -1,8 +1,10 @@
-"""One set of networks on a device for many processes: their requests are answered in batches."""
+"""Networks on one device or several, for many processes: their requests are answered in batches."""
 
 import contextlib
+import copy
 import secrets
 import threading
+from collections.abc import Sequence
 from functools import cache
 from multiprocessing.connection import Client, Connection, Listener
 from queue import Empty, SimpleQueue
@@ -20,17 +22,21 @@ class RemoteNet(nn.Module):
     The image travels as uint8, so (B, 3, H, W) float in 0..1 has to be one of 256 grey values.
     """
 
-    def __init__(self, number: int, config, address: str, key: bytes):
+    def __init__(self, number: int, net: nn.Module, address: str, key: bytes):
         super().__init__()
-        self.number, self.config, self.address, self.key = number, config, address, key
+        self.number, self.config, self.address, self.key = number, net.config, address, key
+        if hasattr(net, "row_stride"):
+            self.row_stride = net.row_stride
 
-    def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
+    def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor] | torch.Tensor:
         connection, lock = connect(self.address, self.key)
         with lock:
             connection.send((self.number, (image * 255).round().to(torch.uint8).numpy()))
             answer = connection.recv()
         if isinstance(answer, str):
             raise RuntimeError(answer)
+        if isinstance(answer, np.ndarray):
+            return torch.from_numpy(answer)
         return {name: torch.from_numpy(maps) for name, maps in answer.items()}
 
 
@@ -43,13 +49,24 @@ def connect(address: str, key: bytes) -> tuple[Connection, threading.Lock]:
 class NetServer:
     """Networks in this process, run for others: `with NetServer(nets, device) as server: server.remotes()`.
 
-    Requests that wait while the device is busy are answered together, up to MAX_BATCH of one size. On CUDA
-    the networks run in half precision. An error in one request is sent to who asked.
+    Requests that wait while the device is busy are answered together, up to `max_batch` of one size. Of
+    several devices each holds all networks, and the one that is free answers. On CUDA the networks run in
+    half precision. An error in one request is sent to who asked.
     """
 
-    def __init__(self, nets: list[nn.Module], device: torch.device):
-        self.nets = [net.eval().to(device) for net in nets]
-        self.device = device
+    def __init__(
+        self,
+        nets: Sequence[nn.Module],
+        devices: torch.device | Sequence[torch.device],
+        max_batch: int = MAX_BATCH,
+    ):
+        self.devices = [devices] if isinstance(devices, torch.device) else list(devices)
+        spare = [copy.deepcopy(list(nets)) for _ in self.devices[1:]]
+        self.nets = {
+            device: [net.eval().to(device) for net in own]
+            for device, own in zip(self.devices, [list(nets), *spare], strict=True)
+        }
+        self.max_batch = max_batch
         self.key = secrets.token_bytes(16)
         self.listener = Listener(authkey=self.key)
         self.requests: SimpleQueue = SimpleQueue()
@@ -58,20 +75,25 @@ class NetServer:
     def remotes(self) -> list[RemoteNet]:
         """A stand-in for each network, to be sent to other processes."""
         return [
-            RemoteNet(number, net.config, self.listener.address, self.key)
-            for number, net in enumerate(self.nets)
+            RemoteNet(number, net, self.listener.address, self.key)
+            for number, net in enumerate(self.nets[self.devices[0]])
         ]
 
     def __enter__(self) -> "NetServer":
-        self.threads = [threading.Thread(target=target, daemon=True) for target in (self.accept, self.serve)]
-        for thread in self.threads:
+        threading.Thread(target=self.accept, daemon=True).start()
+        self.servants = [
+            threading.Thread(target=self.serve, args=(device,), daemon=True) for device in self.devices
+        ]
+        for thread in self.servants:
             thread.start()
         return self
 
     def __exit__(self, *_) -> None:
         self.listener.close()
-        self.requests.put(None)
-        self.threads[1].join()
+        for _ in self.servants:
+            self.requests.put(None)
+        for thread in self.servants:
+            thread.join()
 
     def accept(self) -> None:
         while True:
@@ -88,29 +110,30 @@ class NetServer:
             while True:
                 self.requests.put((connection, *connection.recv()))
 
-    def serve(self) -> None:
-        while True:
-            waiting = [self.requests.get()]
+    def serve(self, device: torch.device) -> None:
+        """Answer requests on one device until the queue says None."""
+        while (request := self.requests.get()) is not None:
+            waiting = [request]
             with contextlib.suppress(Empty):
-                while True:
+                while len(waiting) < self.max_batch:
                     waiting.append(self.requests.get_nowait())
+                    if waiting[-1] is None:  # the end, once these are answered
+                        self.requests.put(waiting.pop())
+                        break
             alike: dict[tuple, list] = {}
-            for connection, number, image in filter(None, waiting):
+            for connection, number, image in waiting:
                 alike.setdefault((number, image.shape), []).append((connection, image))
             for (number, _), group in alike.items():
-                for begin in range(0, len(group), MAX_BATCH):
-                    self.answer(number, group[begin : begin + MAX_BATCH])
-            if None in waiting:
-                return
+                self.answer(device, number, group)
 
-    def answer(self, number: int, group: list[tuple[Connection, np.ndarray]]) -> None:
+    def answer(self, device: torch.device, number: int, group: list[tuple[Connection, np.ndarray]]) -> None:
         """Run one batch; where it fails, its images one by one."""
         try:
-            answers = self.run(number, np.concatenate([image for _, image in group]))
+            answers = self.run(device, number, np.concatenate([image for _, image in group]))
         except Exception as error:
             if len(group) > 1:
                 for request in group:
-                    self.answer(number, [request])
+                    self.answer(device, number, [request])
                 return
             answers = [f"{type(error).__name__}: {error}"]
         for (connection, _), answer in zip(group, answers, strict=True):
@@ -118,10 +141,14 @@ class NetServer:
                 connection.send(answer)
 
     @torch.inference_mode()
-    def run(self, number: int, images: np.ndarray) -> list[dict[str, np.ndarray]]:
-        tensor = torch.from_numpy(images).to(self.device, non_blocking=True).float().div_(255)
-        with torch.autocast(self.device.type, torch.float16, enabled=self.device.type == "cuda"):
-            output = self.nets[number](tensor)
+    def run(self, device: torch.device, number: int, images: np.ndarray) -> list:
+        """One network's output for each image, as arrays."""
+        tensor = torch.from_numpy(images).to(device, non_blocking=True).float().div_(255)
+        with torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
+            output = self.nets[device][number](tensor)
         self.batches.append(len(images))
+        if isinstance(output, torch.Tensor):
+            maps = output.cpu().numpy()
+            return [maps[i : i + 1] for i in range(len(images))]
         arrays = {name: maps.cpu().numpy() for name, maps in output.items()}
         return [{name: maps[i : i + 1] for name, maps in arrays.items()} for i in range(len(images))]

@@ -11,6 +11,14 @@ from utils.grid import Calibration, GridFound, calibrate, find_grid
 from utils.rectify import rectify
 from utils.upright import PageFound, PageNotFound, find_pages, unturn
 
+WEAKNESSES = {  # what a low part of the page score means, see utils.grid.judge_grid
+    "points": "few grid points could be seen",
+    "smooth": "the grid points found lie on no smooth sheet",
+    "sure": "the grid is faint",
+    "names": "lead names are not where the grid has them",
+    "letters": "lead names are hard to read",
+    "ends": "the leads do not begin and end where the grid has them",
+}
 DOUBTFUL = 0.75  # page score under which a page is called doubtful
 SURE_SCORE = 0.8  # page score from which on no other turn is tried
 
@@ -46,10 +54,7 @@ class Straightened:
         doubts = []
         if self.page_score < DOUBTFUL:
             weakest = min(self.score_parts, key=self.score_parts.get)
-            doubts.append(
-                f"page score {self.page_score:.2f}, the weakest of its parts "
-                f"{weakest!r} {self.score_parts[weakest]:.2f}"
-            )
+            doubts.append(f"page score {self.page_score:.2f}: {WEAKNESSES[weakest]}")
         if not self.calibration.fits_paper:
             doubts.append(
                 f"squares {self.calibration.aspect:.2f} times as tall as wide, not those of 25 mm/s and "

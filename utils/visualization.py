@@ -3,7 +3,18 @@
 import cv2
 import numpy as np
 
+from configs.page import GRID_COLUMNS, GRID_ROWS, RECTIFIED
+from utils.decode import UNSURE
+from utils.rectify import unrectify_points
+from utils.straighten import Straightened
+from utils.tracing import Traced
+from utils.upright import turn_points, unturned_shape
+
 ROW_COLOURS = ((0, 90, 255), (0, 150, 60), (220, 0, 160), (230, 110, 0))  # RGB, the four rows from the top
+BRIDGED_COLOUR = (255, 0, 0)
+FRAME_COLOUR = (0, 160, 200)
+LINE_SHARE = 1 / 1600  # of the image's longer side, a line's thickness
+FRACTION_BITS = 4  # of coordinates that cv2 is given
 
 
 def draw_heights(image: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -15,3 +26,47 @@ def draw_heights(image: np.ndarray, y: np.ndarray) -> np.ndarray:
             points = np.stack([run, np.round(heights[run])], axis=-1).astype(np.int32)
             cv2.polylines(drawn, [points[:, None]], isClosed=False, color=colour)
     return drawn
+
+
+def draw_on_photo(image: np.ndarray, straightened: Straightened, traced: Traced) -> np.ndarray:
+    """A copy of the photo (H, W, 3) uint8 RGB with what was read of it.
+
+    The four rows in ROW_COLOURS, where they were bridged rather than seen in BRIDGED_COLOUR, and the outline
+    of the grid.
+    """
+    drawn = np.ascontiguousarray(image).copy()
+    thickness = max(1, round(max(image.shape[:2]) * LINE_SHARE))
+    upright = unturned_shape(straightened.orientation, image.shape[:2])
+
+    def draw(points: np.ndarray, colour: tuple[int, int, int]) -> None:
+        """A line through points (N, 2) px of the rectified page."""
+        places = unrectify_points(points, straightened.gridpoint_xy)
+        places = turn_points(places, straightened.orientation, upright)
+        places = np.round(places * 2**FRACTION_BITS).clip(-(2**30), 2**30).astype(np.int32)
+        cv2.polylines(drawn, [places[:, None]], False, colour, thickness, cv2.LINE_AA, FRACTION_BITS)
+
+    draw(outline(), FRAME_COLOUR)
+    for y, confidence, colour in zip(traced.y, traced.confidence, ROW_COLOURS, strict=True):
+        known = np.flatnonzero(np.isfinite(y))
+        unsure = confidence[known] <= UNSURE
+        for run in np.split(known, np.flatnonzero(np.diff(unsure)) + 1):
+            run = np.append(run, min(run[-1] + 1, known[-1]))  # to where the next begins
+            draw(np.stack([run, y[run]], axis=-1), BRIDGED_COLOUR if confidence[run[0]] <= UNSURE else colour)
+    return drawn
+
+
+def outline() -> np.ndarray:
+    """The rectified page's edge (N, 2) px, a point for each grid line."""
+    x = np.arange(GRID_COLUMNS) * RECTIFIED.square_width
+    y = np.arange(GRID_ROWS) * RECTIFIED.square_height
+    right, bottom = np.full(GRID_ROWS, x[-1]), np.full(GRID_COLUMNS, y[-1])
+    edges = [(x, 0 * x), (right, y), (x[::-1], bottom), (0 * y, y[::-1])]
+    return np.concatenate([np.stack(edge, axis=-1) for edge in edges])
+
+
+def shrink(image: np.ndarray, width: int) -> np.ndarray:
+    """The image at most `width` px wide, and as high at most."""
+    scale = width / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

@@ -1,0 +1,1 @@
+"""Pages to signals for people: inputs found, pages digitized by many processes, results written."""

@@ -1,0 +1,103 @@
+"""One image to twelve leads: the three stages in a row."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from configs.page import DURATION_S, LEADS
+from utils.checkpoint import CHECKPOINTS, load_network
+from utils.decode import find_gaps, rate_leads
+from utils.device import choose_device
+from utils.leads import leads_from_rows
+from utils.straighten import Straightened, Straightener
+from utils.tracing import Traced, Tracer
+
+UNSURE_LEAD = 0.5  # confidence below which a lead is warned of
+LIMB_RESIDUAL_MV = 0.1  # rms above which the limb leads contradict each other
+
+
+@dataclass
+class Digitized:
+    """One page: `leads` (12, 10 * fs) mV in the order of LEADS, NaN outside a lead's own time."""
+
+    leads: np.ndarray
+    fs: int
+    straightened: Straightened
+    traced: Traced
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """(12,) in 0..1, of each lead."""
+        return rate_leads(self.traced.confidence)
+
+    @property
+    def gaps(self) -> dict[str, list[tuple[float, float]]]:
+        """lead -> [(start, stop)] s, where its trace could not be seen and was bridged."""
+        return find_gaps(self.traced.confidence)
+
+    @property
+    def limb_residual(self) -> float:
+        """mV rms by which I, II, III, aVR, aVL and aVF contradict each other (Einthoven, Goldberger)."""
+        return float(np.sqrt(np.mean(self.traced.limb_residuals**2)))
+
+    @property
+    def doubts(self) -> list[str]:
+        """Why the signals may not be the page's; empty when nothing speaks against them."""
+        doubts = self.straightened.doubts
+        unsure = [
+            f"{lead} {value:.2f}"
+            for lead, value in zip(LEADS, self.confidence, strict=True)
+            if value < UNSURE_LEAD
+        ]
+        if unsure:
+            doubts.append(f"traces hard to see, confidence {', '.join(unsure)}")
+        if self.limb_residual > LIMB_RESIDUAL_MV:
+            doubts.append(f"the limb leads contradict each other by {self.limb_residual:.2f} mV rms")
+        return doubts
+
+
+class Digitizer:
+    """Pages to millivolts, with networks from three checkpoints; of stage 2 there may be several.
+
+    `tta` also reads the mirrored page. Raises CheckpointError when a file is missing or does not fit.
+    """
+
+    def __init__(
+        self,
+        stage0: Path = CHECKPOINTS / "stage0.pt",
+        stage1: Path = CHECKPOINTS / "stage1.pt",
+        stage2: Path | Sequence[Path] = CHECKPOINTS / "stage2.pt",
+        device: str | None = None,
+        tta: bool = False,
+    ):
+        self.set_up(load_networks(stage0, stage1, stage2), str(choose_device(device)), tta)
+
+    @classmethod
+    def of_networks(cls, nets: Sequence[nn.Module], device: str = "cpu", tta: bool = False) -> "Digitizer":
+        """With networks that are there already: stage 0, stage 1, and one or more of stage 2."""
+        digitizer = cls.__new__(cls)
+        digitizer.set_up(nets, device, tta)
+        return digitizer
+
+    def set_up(self, nets: Sequence[nn.Module], device: str, tta: bool) -> None:
+        self.straightener = Straightener(*nets[:2], device)
+        self.tracer = Tracer([net.eval().to(device) for net in nets[2:]], device, tta)
+
+    def __call__(self, image: np.ndarray, fs: int = 500) -> Digitized:
+        """Digitize a photo or scan (H, W, 3) uint8 RGB. Raises PageNotFound, a ValueError."""
+        straightened = self.straightener.straighten(image)
+        traced = self.tracer.trace(straightened.rect, int(DURATION_S * fs))
+        return Digitized(leads_from_rows(traced.rows), fs, straightened, traced)
+
+
+def load_networks(stage0: Path, stage1: Path, stage2: Path | Sequence[Path]) -> list[nn.Module]:
+    """Stage 0, stage 1, and one or more of stage 2, on the CPU. Raises CheckpointError."""
+    several = [stage2] if isinstance(stage2, (str, Path)) else stage2
+    return [
+        load_network(stage0, 0),
+        load_network(stage1, 1),
+        *(load_network(path, 2) for path in several),
+    ]

@@ -1,0 +1,96 @@
+"""One digitizer for many pages: in this process, or in many that share its networks."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from prediction.digitizer import Digitizer, load_networks
+from utils.checkpoint import CHECKPOINTS
+from utils.device import choose_devices, limit_threads, return_memory, use_one_thread
+from utils.serving import MAX_BATCH, NetServer
+from utils.workers import WorkerDied, map_unordered
+
+FEW_PAGES = 8  # for less, starting more processes takes longer than they save
+MANY_WORKERS = 4  # by default at most: each needs about 1 GB
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Which networks digitize, where, and by how many processes.
+
+    `device` names one or several ("cuda:0,cuda:1"); None means all CUDA devices, else the CPU. Without
+    `workers` there is one for few pages, and up to MANY_WORKERS for many. `threads` are those of a single
+    worker; several have one each.
+    """
+
+    stage0: Path = CHECKPOINTS / "stage0.pt"
+    stage1: Path = CHECKPOINTS / "stage1.pt"
+    stage2: tuple[Path, ...] = (CHECKPOINTS / "stage2.pt",)
+    tta: bool = False
+    device: str | None = None
+    workers: int | None = None
+    threads: int | None = None
+    batch_size: int = MAX_BATCH
+
+
+class Engine:
+    """Loads the networks at once, so that a bad checkpoint or device stops a run before its first page.
+
+    Raises CheckpointError, and ValueError for a device that cannot be had.
+    """
+
+    def __init__(self, setup: Setup):
+        self.setup = setup
+        limit_threads(setup.threads)
+        self.devices = choose_devices(setup.device)
+        self.nets = load_networks(setup.stage0, setup.stage1, setup.stage2)
+
+    def map(
+        self, function: Callable[[Digitizer, Task], Result], tasks: Sequence[Task]
+    ) -> Iterator[tuple[Task, Result | WorkerDied]]:
+        """(task, function(digitizer, task)) as they are done. More than one worker: it must pickle."""
+        workers = self.setup.workers or default_workers(len(tasks))
+        if workers == 1 and len(self.devices) == 1:
+            digitizer = Digitizer.of_networks(self.nets, str(self.devices[0]), self.setup.tta)
+            yield from ((task, function(digitizer, task)) for task in tasks)
+            return
+        with ExitStack() as stack:
+            if self.devices == [torch.device("cpu")]:
+                nets: Iterable[nn.Module] = [net.share_memory() for net in self.nets]
+            else:
+                server = NetServer(self.nets, self.devices, self.setup.batch_size)
+                nets = stack.enter_context(server).remotes()
+            start = (function, list(nets), self.setup.tta)
+            yield from map_unordered(call, tasks, max(workers, 2), start_worker, start)
+
+
+def default_workers(pages: int) -> int:
+    return 1 if pages < FEW_PAGES else min(available_cores(), MANY_WORKERS)
+
+
+def available_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+in_worker: dict = {}  # what start_worker leaves in its process for call
+
+
+def start_worker(function: Callable, nets: list[nn.Module], tta: bool) -> None:
+    use_one_thread()
+    return_memory()
+    in_worker.update(function=function, digitizer=Digitizer.of_networks(nets, tta=tta))
+
+
+def call(task):
+    return in_worker["function"](in_worker["digitizer"], task)

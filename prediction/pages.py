@@ -1,0 +1,265 @@
+"""One page from its file to everything that is wanted of it, and the row that says how it went."""
+
+import csv
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from configs.page import DURATION_S, LEADS
+from datasets.competition import write_record
+from prediction.digitizer import Digitized, Digitizer
+from prediction.report import Card, draw_card, draw_failed_card
+from prediction.truth import grid_errors, read_labels, read_truth
+from prediction.wfdb_records import write_wfdb
+from utils.files import replacing
+from utils.images import encode_jpeg, read_rgb
+from utils.kaggle_metric import CAP, page_powers, ratio_of, to_db
+from utils.visualization import draw_on_photo
+
+DONE, DOUBTFUL, FAILED = "done", "doubtful", "failed"
+OVERLAY_QUALITY = 90  # of JPEG
+
+
+@dataclass(frozen=True)
+class Page:
+    """An image to digitize; its results are called `name`. `truth` is a record's CSV, to score it by.
+
+    `labels` is the .npz of synthesize.py, which says where the grid is; `type` the competition's image type.
+    """
+
+    name: str
+    path: Path
+    fs: int = 500
+    truth: Path | None = None
+    labels: Path | None = None
+    type: str = ""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to write for each page to `folder`, and what to send back."""
+
+    folder: Path | None = None
+    signals: bool = False  # <name>.csv
+    wfdb: bool = False  # wfdb/<name>.hea, .dat
+    overlay: bool = False  # <name>.overlay.jpg
+    card: bool = False  # the page's part of the report, sent back
+    leads: bool = False  # the signals themselves, sent back
+
+
+@dataclass
+class PageResult:
+    """How a page went. What was not measured is None; `leads` (12, L) mV and `card` only when wanted."""
+
+    page: Page
+    outcome: str
+    warnings: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    page_score: float | None = None
+    orientation: int | None = None
+    aspect: float | None = None
+    confidence: np.ndarray | None = None
+    gaps: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    limb_residual: float | None = None
+    ratio: float | None = None  # of the competition, linear and capped; 0 for a page that cannot be read
+    lead_ratios: np.ndarray | None = None  # (12,), linear, not capped
+    grid_median: float | None = None  # px of a 200 dpi page
+    grid_p95: float | None = None
+    leads: np.ndarray | None = None
+    card: Card | None = None
+
+    @property
+    def gap_seconds(self) -> float:
+        return sum(stop - start for spans in self.gaps.values() for start, stop in spans)
+
+
+COLUMNS = (
+    *("name", "image", "type", "outcome", "page_score", "orientation", "aspect", "confidence"),
+    *("bridged_s", "limb_residual_mv", "score_db", "grid_median_px", "grid_p95_px", "seconds"),
+    *(f"confidence_{lead}" for lead in LEADS),
+    *(f"snr_db_{lead}" for lead in LEADS),
+    "warnings",
+)
+
+
+class PageTable:
+    """pages.csv: a row for each page as it is done, so that a run which was killed can go on.
+
+    `rows` are those that an earlier run left there; those of `names`, the pages of this run, are replaced.
+    """
+
+    def __init__(self, path: Path, rows: dict[str, dict], names: Iterable[str]):
+        again = set(names)
+        self.path, self.rows = path, {name: row for name, row in rows.items() if name not in again}
+        self.write()
+        self.file = path.open("a", newline="")
+        self.writer = csv.DictWriter(self.file, COLUMNS, lineterminator="\n")
+
+    def __enter__(self) -> "PageTable":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.file.close()
+        self.write()
+
+    def write(self) -> None:
+        with replacing(self.path) as partial, partial.open("w", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.rows.values())
+
+    def add(self, result: PageResult) -> None:
+        row = as_row(result)
+        self.rows[row["name"]] = row
+        self.writer.writerow(row)
+        self.file.flush()
+
+
+def read_page_rows(path: Path) -> dict[str, dict]:
+    """The last whole row of each page in pages.csv, by name; ValueError when its columns are others."""
+    if not path.exists():
+        return {}
+    with path.open(newline="") as file:
+        reader = csv.DictReader(file)
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise ValueError(f"{path}: not a pages.csv of this program; choose another --output")
+        return {row["name"]: row for row in reader if None not in row and None not in row.values()}
+
+
+def as_row(result: PageResult) -> dict[str, object]:
+    """A PageResult as a row of pages.csv, blank where nothing was measured."""
+
+    def number(value, digits: int = 4):
+        return "" if value is None else round(float(value), digits)
+
+    row: dict[str, object] = {
+        "name": result.page.name,
+        "image": str(result.page.path),
+        "type": result.page.type,
+        "outcome": result.outcome,
+        "page_score": number(result.page_score),
+        "orientation": "" if result.orientation is None else result.orientation,
+        "aspect": number(result.aspect),
+        "confidence": number(None if result.confidence is None else result.confidence.mean()),
+        "bridged_s": number(None if result.confidence is None else result.gap_seconds, 2),
+        "limb_residual_mv": number(result.limb_residual),
+        "score_db": number(None if result.ratio is None else to_db(result.ratio), 3),
+        "grid_median_px": number(result.grid_median),
+        "grid_p95_px": number(result.grid_p95),
+        "seconds": number(result.seconds, 2),
+        "warnings": "; ".join(result.warnings),
+    }
+    for index, lead in enumerate(LEADS):
+        row[f"confidence_{lead}"] = number(
+            result.confidence[index] if result.confidence is not None else None
+        )
+        ratio = None if result.lead_ratios is None else to_db(result.lead_ratios[index])
+        row[f"snr_db_{lead}"] = number(ratio, 3)
+    return row
+
+
+def process_page(digitizer: Digitizer, page: Page, wanted: Wanted = Wanted()) -> PageResult:
+    """Digitize a page and write what is wanted of it. Whatever goes wrong becomes its outcome."""
+    started = time.monotonic()
+    result = PageResult(page, FAILED)
+    try:
+        digitize(digitizer, page, wanted, result)
+    except Exception as error:  # one page never stops the others
+        result.outcome = FAILED
+        result.warnings.append(explain(error, page.path))
+        if wanted.signals:
+            write_unknown(page, wanted, result)
+        if wanted.card:
+            result.card = draw_failed_card(read_if_possible(page.path))
+    result.seconds = time.monotonic() - started
+    return result
+
+
+def read_if_possible(path: Path) -> np.ndarray | None:
+    try:
+        return read_rgb(path)
+    except ValueError:
+        return None
+
+
+def explain(error: Exception, path: Path) -> str:
+    """What went wrong as one line, without the file's name."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    text = " ".join(text.split()).removeprefix(f"{path}: ")
+    if isinstance(error, OSError) and (file := error.filename2 or error.filename) and str(file) != str(path):
+        text = f"{file}: {text}"
+    return text if isinstance(error, (ValueError, OSError)) and text else f"{type(error).__name__}: {text}"
+
+
+def write_unknown(page: Page, wanted: Wanted, result: PageResult) -> None:
+    """Zeros in place of the signals of a page that could not be read."""
+    try:
+        write_record(signals_path(page, wanted), unknown_leads(page.fs), page.fs)
+    except OSError as error:
+        reason = explain(error, page.path)
+        if reason not in result.warnings:
+            result.warnings.append(reason)
+
+
+def unknown_leads(fs: int) -> np.ndarray:
+    return np.zeros((len(LEADS), int(DURATION_S * fs)), np.float32)
+
+
+def signals_path(page: Page, wanted: Wanted) -> Path:
+    return wanted.folder / f"{page.name}.csv"
+
+
+def digitize(digitizer: Digitizer, page: Page, wanted: Wanted, result: PageResult) -> None:
+    """Fill in the result of a page as far as it comes; raises what stopped it."""
+    truth, fs = (None, page.fs) if page.truth is None else read_truth(page.truth)
+    labels = None if page.labels is None else read_labels(page.labels)
+    if truth is not None:
+        result.ratio = 0.0  # unless the page can be read
+    image = read_rgb(page.path)
+    digitized = digitizer(image, fs)
+    straightened = digitized.straightened
+    result.page_score = straightened.page_score
+    result.orientation = straightened.orientation
+    result.aspect = straightened.calibration.aspect
+    result.confidence, result.gaps = digitized.confidence, digitized.gaps
+    result.limb_residual = digitized.limb_residual
+    result.warnings += digitized.doubts
+    if truth is not None:
+        result.ratio, result.lead_ratios = score_leads(truth, digitized)
+    if labels is not None:
+        errors = grid_errors(straightened.gridpoint_xy, *labels, image.shape[:2])
+        result.grid_median, result.grid_p95 = np.median(errors), np.percentile(errors, 95)
+    result.outcome = DOUBTFUL if result.warnings else DONE
+    if wanted.leads:
+        result.leads = digitized.leads
+    drawn = draw_on_photo(image, straightened, digitized.traced) if wanted.overlay or wanted.card else image
+    if wanted.card:
+        result.card = draw_card(image, drawn, digitized, result, truth)
+    if wanted.overlay:
+        with replacing(wanted.folder / f"{page.name}.overlay.jpg") as partial:
+            partial.write_bytes(encode_jpeg(drawn, OVERLAY_QUALITY))
+    if wanted.wfdb:
+        comments = [f"image: {page.path.name}", f"page score: {straightened.page_score:.3f}"]
+        comments += [f"doubt: {warning}" for warning in result.warnings]
+        write_wfdb(wanted.folder / "wfdb" / page.name, digitized.leads, fs, comments)
+    if wanted.signals:  # last: who finds it finds the rest
+        write_record(signals_path(page, wanted), digitized.leads, fs)
+
+
+def score_leads(truth: np.ndarray, digitized: Digitized) -> tuple[float, np.ndarray]:
+    """The competition's ratio of a page, and that of each lead by itself, (12,)."""
+    powers = page_powers(truth, digitized.leads, digitized.fs)
+    return ratio_of(powers, CAP), np.array([ratio_of([power], None) for power in powers])
+
+
+class Step:
+    """process_page with what is wanted, for other processes to be sent."""
+
+    def __init__(self, wanted: Wanted):
+        self.wanted = wanted
+
+    def __call__(self, digitizer: Digitizer, page: Page) -> PageResult:
+        return process_page(digitizer, page, self.wanted)

@@ -1,0 +1,43 @@
+"""What a page is measured by: the record's true signals, and where the synthesizer put the grid."""
+
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from configs.page import DURATION_S, PAGE_PX_PER_MM, SQUARE_MM
+from datasets.competition import read_record
+from utils.upright import unturn_points
+
+
+def read_truth(path: Path) -> tuple[np.ndarray, int]:
+    """The true signals (12, 10 * fs) mV and fs; ValueError when they are not ten whole seconds."""
+    truth = read_record(path)
+    fs = truth.shape[1] // int(DURATION_S)
+    if fs < 1 or truth.shape[1] != fs * DURATION_S:
+        raise ValueError(f"{path}: {truth.shape[1]} samples are not ten seconds")
+    return truth, fs
+
+
+def read_labels(path: Path) -> tuple[np.ndarray, int]:
+    """The grid (44, 57, 2) px of the image and its orientation, as synthesize.py writes them."""
+    try:
+        with np.load(path) as labels:
+            return labels["gridpoint_xy"], int(labels["orientation"])
+    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
+        raise ValueError(f"{path}: no labels of synthesize.py ({type(error).__name__})") from None
+
+
+def grid_errors(
+    gridpoint_xy: np.ndarray, truth: np.ndarray, orientation: int, shape: tuple[int, int]
+) -> np.ndarray:
+    """Distances of the visible grid points from the truth, in px of a 200 dpi page.
+
+    gridpoint_xy (44, 57, 2) in px of the unturned image; the truth is in px of the image of `shape`.
+    """
+    height, width = shape
+    visible = ((truth >= 0) & (truth <= (width - 1, height - 1))).all(axis=-1)
+    truth = unturn_points(truth.reshape(-1, 2), orientation, shape).reshape(truth.shape)
+    square = np.linalg.norm(np.diff(truth, axis=1), axis=-1).mean()
+    distance = np.linalg.norm(gridpoint_xy - truth, axis=-1)[visible]
+    return distance * (SQUARE_MM * PAGE_PX_PER_MM / square)
