@@ -198,9 +198,9 @@ def main() -> int:
         pages = [page for page in pages if page.type in args.types]
     if not pages:
         raise ValueError(f"{args.data}: no pages of type {', '.join(args.types)}")
-    stages = [args.checkpoints / f"stage{n}.pt" for n in range(3)]
-    weights = tuple(args.stage2 or stages[2:])
-    engine = Engine(Setup(*stages[:2], weights, args.tta, args.device, args.workers, args.threads))
+    stage0, stage1, stage2 = (args.checkpoints / f"stage{n}.pt" for n in range(3))
+    weights = tuple(args.stage2 or [stage2])
+    engine = Engine(Setup(stage0, stage1, weights, args.tta, args.device, args.workers, args.threads))
     with ExitStack() as stack:
         report = table = None
         if args.output:

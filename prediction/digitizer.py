@@ -83,8 +83,9 @@ class Digitizer:
         return digitizer
 
     def set_up(self, nets: Sequence[nn.Module], device: str, tta: bool) -> None:
-        self.straightener = Straightener(*nets[:2], device)
-        self.tracer = Tracer([net.eval().to(device) for net in nets[2:]], device, tta)
+        stage0, stage1, *several = (net.eval().to(device) for net in nets)
+        self.straightener = Straightener(stage0, stage1, device)
+        self.tracer = Tracer(several, device, tta)
 
     def __call__(self, image: np.ndarray, fs: int = 500) -> Digitized:
         """Digitize a photo or scan (H, W, 3) uint8 RGB. Raises PageNotFound, a ValueError."""

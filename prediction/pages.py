@@ -42,7 +42,7 @@ class Page:
 class Wanted:
     """What to write for each page to `folder`, and what to send back."""
 
-    folder: Path | None = None
+    folder: Path = Path()
     signals: bool = False  # <name>.csv
     wfdb: bool = False  # wfdb/<name>.hea, .dat
     overlay: bool = False  # <name>.overlay.jpg
@@ -113,7 +113,7 @@ class PageTable:
 
     def add(self, result: PageResult) -> None:
         row = as_row(result)
-        self.rows[row["name"]] = row
+        self.rows[result.page.name] = row
         self.writer.writerow(row)
         self.file.flush()
 

@@ -200,11 +200,11 @@ def table_row(result: "PageResult", anchor: str, thumbnail: str, scored: bool) -
     name = escape(result.page.name)
     link = f'<a href="#{anchor}">{name}</a>' if anchor else name
     image = f'<img loading="lazy" src="{thumbnail}" alt="">' if thumbnail else ""
-    measured = result.confidence is not None
+    confidence = result.confidence
     numbers = [
         "" if result.page_score is None else f"{result.page_score:.2f}",
-        f"{result.confidence.mean():.2f}" if measured else "",
-        f"{result.confidence.min():.2f}" if measured else "",
+        "" if confidence is None else f"{confidence.mean():.2f}",
+        "" if confidence is None else f"{confidence.min():.2f}",
         "" if result.limb_residual is None else f"{1000 * result.limb_residual:.0f}",
     ]
     if scored:

@@ -7,19 +7,20 @@ import torch
 from torch import nn
 
 from configs import stage0, stage1, stage2
+from configs.network import NetworkConfig
 from models.stage0 import Stage0Net
 from models.stage1 import Stage1Net
 from models.stage2 import Stage2Net
-from models.unet import fold_norms
+from models.unet import UNet, fold_norms
 from utils.files import replacing
 
 CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoints"  # those shipped
-NETWORKS = {
+NETWORKS: dict[int, tuple[type[UNet], type[NetworkConfig]]] = {
     0: (Stage0Net, stage0.Stage0Config),
     1: (Stage1Net, stage1.Stage1Config),
     2: (Stage2Net, stage2.Stage2Config),
 }
-PUBLISHED = {0: stage0.published, 1: stage1.published}
+PUBLISHED: dict[int, NetworkConfig] = {0: stage0.published, 1: stage1.published}
 
 
 class CheckpointError(ValueError):
@@ -33,8 +34,8 @@ def read_checkpoint(path: Path) -> dict:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such checkpoint") from None
-    except OSError as error:
-        raise CheckpointError(f"{path}: {error.strerror or error}") from None
+    except (PermissionError, IsADirectoryError) as error:
+        raise CheckpointError(f"{path}: {error.strerror}") from None
     except Exception as error:  # torch raises many kinds on what is not its own
         raise CheckpointError(f"{path}: not a checkpoint of plain weights ({type(error).__name__})") from None
     state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
@@ -43,14 +44,15 @@ def read_checkpoint(path: Path) -> dict:
     return checkpoint
 
 
-def restore_config(stage: int, values: dict, path: Path):
+def restore_config(stage: int, values: dict, path: Path) -> NetworkConfig:
     kind = NETWORKS[stage][1]
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: its config is no dict")
     known = {field.name for field in fields(kind)}
     if unknown := sorted(set(values) - known):
         raise CheckpointError(f"{path}: config fields unknown to stage {stage}: {', '.join(unknown)}")
-    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+    given: dict = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    return kind(**given)
 
 
 def load_weights(net: nn.Module, state: dict, path: Path) -> None:
@@ -88,10 +90,10 @@ def load_network(path: Path, stage: int, device: torch.device | str = "cpu") -> 
     except Exception as error:  # whatever a wrong config makes of a network
         raise CheckpointError(f"{path}: its config builds no network ({error})") from None
     load_weights(net, checkpoint["state_dict"], path)
-    return fold_norms(net.float().eval()).to(device, memory_format=torch.channels_last)
+    return fold_norms(net.float().eval()).to(memory_format=torch.channels_last).to(device)
 
 
-def save_network(path: Path, net: nn.Module, stage: int, state: dict | None = None, **facts) -> None:
+def save_network(path: Path, net: UNet, stage: int, state: dict | None = None, **facts) -> None:
     """Write weights in half precision beside their config and any facts (plain values), atomically."""
     state = net.state_dict() if state is None else state
     state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}

@@ -49,7 +49,7 @@ FOCAL_LENGTHS = (
 )  # of phones, in longer sides of the image; where there is no perspective, any will do
 ASPECT_TOLERANCE = 0.06  # of the squares' height over width, which printers and scanners stretch too
 
-CELLS = np.stack(np.indices((GRID_ROWS, GRID_COLUMNS)), axis=-1)  # (44, 57, 2) row, column
+CELLS = np.stack(list(np.indices((GRID_ROWS, GRID_COLUMNS))), axis=-1)  # (44, 57, 2) row, column
 REFERENCE = reference_points(CELLS)  # (44, 57, 2) px of the stage-1 frame
 MARKER_ROWS, MARKER_COLUMNS = np.array(LEAD_MARKER_POINTS).T
 
@@ -294,7 +294,7 @@ def renumber(peaks: np.ndarray, label: np.ndarray, ends: np.ndarray) -> tuple[np
             x, y = np.round(places).astype(int).T
             inside = (x >= 0) & (x < ends.shape[1]) & (y >= 0) & (y < ends.shape[0])
             found[rows, columns] = float(highest[y[inside], x[inside]].sum()) / len(LEAD_ENDS)
-    rows, columns = max(found, key=found.get)
+    rows, columns = max(found, key=found.__getitem__)
     if found[rows, columns] < max(SURE_ENDS, found[0, 0] + ENDS_MARGIN):
         return label, found[0, 0]
     return shift_cells(label, -rows, -columns), found[rows, columns]

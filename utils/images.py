@@ -105,4 +105,4 @@ def write_png(path: Path, image: np.ndarray) -> None:
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     encoded = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION])[1]
     with replacing(Path(path)) as partial:
-        partial.write_bytes(encoded)
+        partial.write_bytes(encoded.tobytes())

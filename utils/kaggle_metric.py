@@ -3,6 +3,8 @@
 Facts and worked examples: competition.md ("Metric"), checked in tests/test_metric.py. Signals are in mV.
 """
 
+from typing import TypeVar, overload
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -11,6 +13,8 @@ from scipy.fft import irfft, next_fast_len, rfft
 
 from configs.page import DURATION_S, LEADS, RHYTHM_LEAD
 from utils.leads import lead_slice
+
+Ratios = TypeVar("Ratios", np.ndarray, pd.Series, pd.DataFrame)
 
 CAP = 384.0  # of an image's ratio, 25.84 dB
 MAX_SHIFT_S = 0.2
@@ -86,7 +90,11 @@ def image_snr(labels: np.ndarray, predictions: np.ndarray, fs: float, cap: float
     return ratio_of(page_powers(labels, predictions, fs), cap)
 
 
-def to_db(ratio: float | np.ndarray) -> float | np.ndarray:
+@overload
+def to_db(ratio: float | np.floating) -> float: ...
+@overload
+def to_db(ratio: Ratios) -> Ratios: ...
+def to_db(ratio):
     """Decibels of a linear ratio of powers; -inf of 0."""
     with np.errstate(divide="ignore"):
         return 10 * np.log10(ratio)

@@ -32,7 +32,7 @@ def stage1_loss(output: dict, target: torch.Tensor, config: Stage1Config) -> tor
     """
     target = target.float()
     weight = torch.tensor(config.positive_weight, device=target.device)
-    loss = 0.0
+    loss = torch.zeros((), device=target.device)
     for index, (head, factor) in enumerate((("gridpoint", 1.0), ("leadend", config.end_weight))):
         if head in output:
             logits = output[head][:, 0].float()

@@ -25,8 +25,6 @@ class RemoteNet(nn.Module):
     def __init__(self, number: int, net: nn.Module, address: str, key: bytes):
         super().__init__()
         self.number, self.config, self.address, self.key = number, net.config, address, key
-        if hasattr(net, "row_stride"):
-            self.row_stride = net.row_stride
 
     def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor] | torch.Tensor:
         connection, lock = connect(self.address, self.key)
@@ -84,16 +82,16 @@ class NetServer:
         self.servants = [
             threading.Thread(target=self.serve, args=(device,), daemon=True) for device in self.devices
         ]
-        for thread in self.servants:
-            thread.start()
+        for servant in self.servants:
+            servant.start()
         return self
 
     def __exit__(self, *_) -> None:
         self.listener.close()
-        for _ in self.servants:
+        for _servant in self.servants:
             self.requests.put(None)
-        for thread in self.servants:
-            thread.join()
+        for servant in self.servants:
+            servant.join()
 
     def accept(self) -> None:
         while True:

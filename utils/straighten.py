@@ -53,7 +53,7 @@ class Straightened:
         """Why the page may not be what it is read as; empty for a page to be trusted."""
         doubts = []
         if self.page_score < DOUBTFUL:
-            weakest = min(self.score_parts, key=self.score_parts.get)
+            weakest = min(self.score_parts, key=lambda part: self.score_parts[part])
             doubts.append(f"page score {self.page_score:.2f}: {WEAKNESSES[weakest]}")
         if not self.calibration.fits_paper:
             doubts.append(

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import nn
 
 from configs.page import MASK_WIDTH
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT
-from models.stage2 import Stage2Net
 from utils.decode import finish_rows, merge_heights, read_heights
 from utils.upright import to_tensor
 
@@ -31,7 +31,7 @@ class Tracer:
 
     def __init__(
         self,
-        nets: Sequence[Stage2Net],
+        nets: Sequence[nn.Module],
         device: torch.device | str = "cpu",
         tta: bool = False,
         merge: str = "mean",
@@ -44,18 +44,15 @@ class Tracer:
         Raises ValueError when a network's values are not finite.
         """
         mirrors = (False, True) if self.tta else (False,)
-        readings = [
-            read_heights(self.maps(net, rect, mirrored), net.row_stride)
-            for net in self.nets
-            for mirrored in mirrors
-        ]
+        maps = (self.maps(net, rect, mirrored) for net in self.nets for mirrored in mirrors)
+        readings = [read_heights(logits, INPUT_HEIGHT // logits.shape[1]) for logits in maps]
         y, confidence = (np.stack(parts) for parts in zip(*readings, strict=True))
         y, confidence = merge_heights(y, confidence, self.merge), confidence.mean(axis=0)
         rows, residuals = finish_rows(y, confidence, length)
         return Traced(rows, y, confidence, residuals)
 
     @torch.inference_mode()
-    def maps(self, net: Stage2Net, rect: np.ndarray, mirrored: bool = False) -> torch.Tensor:
+    def maps(self, net: nn.Module, rect: np.ndarray, mirrored: bool = False) -> torch.Tensor:
         """One network's logits (4, H, MASK_WIDTH) of a rectified page, read as it is or mirrored in time."""
         page = to_tensor(rect[CROP_TOP : CROP_TOP + INPUT_HEIGHT, :MASK_WIDTH]).to(self.device)
         logits = net(page.flip(-1)).flip(-1)[0] if mirrored else net(page)[0]

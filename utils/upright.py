@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from configs.page import GRID_COLUMNS, GRID_ROWS, LEAD_MARKER_POINTS, LEAD_MARKERS
-from configs.stage0 import ORIENTATIONS
+from configs.stage0 import ORIENTATIONS, Stage0Config
 from configs.stage1 import FRAME_HEIGHT, FRAME_PX_PER_SQUARE, FRAME_WIDTH, reference_points
 
 INPUT_MULTIPLE = 32  # px, of the sides of the network's input
@@ -139,6 +139,13 @@ def to_tensor(image: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float().div_(255)
 
 
+def stage0_config(net: torch.nn.Module) -> Stage0Config:
+    """What stage 0's network, or its stand-in in another process, was built from."""
+    config = net.config
+    assert isinstance(config, Stage0Config)
+    return config
+
+
 @torch.inference_mode()
 def run_stage0(
     net: torch.nn.Module, tensor: torch.Tensor, device: torch.device
@@ -147,8 +154,8 @@ def run_stage0(
 
     With net.config.flips both are averaged over the image as it is, flipped left-right, up-down and both.
     """
-    flips = ((), (3,), (2,), (2, 3)) if net.config.flips else ((),)
-    marker, orientation = 0.0, 0.0
+    flips = ((), (3,), (2,), (2, 3)) if stage0_config(net).flips else ((),)
+    marker, orientation = torch.zeros(()), torch.zeros(())
     for flip in flips:
         output = net(torch.flip(tensor, flip).to(device))
         marker = marker + torch.flip(output["marker"].float().softmax(dim=1), flip)[0]
@@ -347,10 +354,11 @@ def read_names(
     Evidence is the sum of the names' confidences and what the head says; where the names do not lie as on an
     upright page it is 0, and the reason stands in the page's place.
     """
-    prepared = prepare_input(upright, net.config)
+    config = stage0_config(net)
+    prepared = prepare_input(upright, config)
     marker, turns = run_stage0(net, prepared.tensor, torch.device(device))
     stride = prepared.tensor.shape[-1] / marker.shape[-1]
-    points, confidence = find_markers(marker, stride, radius=2 * net.config.marker_radius)
+    points, confidence = find_markers(marker, stride, radius=2 * config.marker_radius)
     try:
         try:
             page = locate_page(prepared.to_image(points), confidence, upright.shape)
@@ -359,7 +367,7 @@ def read_names(
         evidence = float(page.confidence.sum() + HEAD_EVIDENCE * turns[0])
         reference = map_points(reference_points(LEAD_MARKER_POINTS), np.linalg.inv(page.homography))
         expected = (reference + 0.5) * prepared.scale - 0.5
-        points, confidence, letters = find_names_near(marker, expected, stride, 2 * net.config.marker_radius)
+        points, confidence, letters = find_names_near(marker, expected, stride, 2 * config.marker_radius)
         page = locate_page(prepared.to_image(points), confidence, upright.shape, letters)
         return evidence, page, turns
     except PageNotFound as error:

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
@@ -25,13 +25,15 @@ class WorkerDied(RuntimeError):
 def end_with_parent() -> None:
     """End this process at once when the one that started it is gone, even killed."""
     parent = parent_process()
+    if parent is None:
+        return
+    sentinel = parent.sentinel
 
     def watch() -> None:
-        wait_for_object([parent.sentinel])
+        wait_for_object([sentinel])
         os._exit(1)
 
-    if parent is not None:
-        threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager
@@ -76,9 +78,11 @@ def map_unordered(
     def open_pool(count: int) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(count, get_context("spawn"), start, (initializer, arguments))
 
-    tasks, suspects, more, waits = iter(tasks), [], True, True
+    tasks, more, waits = iter(tasks), True, True
+    suspects: list[Task] = []
     while more:
-        running, more = {}, False
+        running: dict[Future[Result], Task] = {}
+        more = False
         pool = open_pool(workers)
         try:
             while True:
@@ -89,8 +93,8 @@ def map_unordered(
                 if not running:
                     break
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    result = future.result()
-                    yield running.pop(future), result
+                    done = future.result()
+                    yield running.pop(future), done
         except BrokenProcessPool:
             suspects += running.values()
             more = True
@@ -99,6 +103,7 @@ def map_unordered(
             raise
         finally:
             pool.shutdown(wait=waits, cancel_futures=True)
+    result: Result | WorkerDied
     for task in suspects:
         with open_pool(1) as pool:
             try:
