@@ -27,7 +27,8 @@ from utils.checkpoint import CHECKPOINTS
 from utils.command import count, run
 from utils.device import limit_threads
 
-VARIANTS = {
+VARIANTS: dict[str, tuple[int, dict | None]] = {
+    "shipped": (0, None),
     "stage 0: all": (0, {}),
     "stage 0: no new colours": (0, {"colours": False}),
     "stage 0: no new places": (0, {"places": False}),
@@ -74,7 +75,7 @@ def main() -> None:
     limit_threads(args.threads)
     pages = list_pages([args.data], args.types)
     rows = {}
-    for name, (number, change) in ({"shipped": (0, None)} | VARIANTS).items():
+    for name, (number, change) in VARIANTS.items():
         if args.only not in name:
             continue
         with tempfile.TemporaryDirectory() as folder:

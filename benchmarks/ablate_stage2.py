@@ -21,6 +21,7 @@ from benchmarks.decoder_steps import Maps
 from configs.compact import config as compact
 from configs.efficientnet_lite0 import config as lite0
 from configs.page import FLAT_TYPES
+from configs.stage2 import INPUT_HEIGHT
 from training.loop import Options, train
 from training.stages import STAGES
 from utils.checkpoint import load_network
@@ -30,7 +31,7 @@ from utils.kaggle_metric import image_snr, to_db
 from utils.leads import leads_from_rows
 from utils.upright import to_tensor
 
-VARIANTS = {
+VARIANTS: dict[str, dict] = {
     "as shipped": {},
     "pixels judged one by one (BCE)": {"loss": "bce"},
     "without the metric's term": {"noise_weight": 0.0},
@@ -51,7 +52,7 @@ def score(net: torch.nn.Module, pages: list) -> dict[str, float]:
     ratios: dict[str, list[float]] = {}
     for page in pages:
         logits = net(to_tensor(page.page["image"]))[0]
-        maps = Maps(logits, net.row_stride, page.leads.shape[1])
+        maps = Maps(logits, INPUT_HEIGHT // logits.shape[1], page.leads.shape[1])
         kind = "flat" if page.image_type in FLAT_TYPES else "photo"
         for decoder in ("all steps", "public"):
             ratio = image_snr(page.leads, leads_from_rows(maps.rows(**DECODERS[decoder])), page.fs)

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.labelled import chosen_pages, open_digitizer, page_arguments
 from configs.page import DURATION_S, FLAT_TYPES, RECTIFIED
-from configs.stage2 import CROP_TOP
+from configs.stage2 import CROP_TOP, INPUT_HEIGHT
 from utils import decode
 from utils.command import run
 from utils.device import limit_threads
@@ -102,7 +102,7 @@ def resample_rows_at_once(y: np.ndarray, length: int) -> np.ndarray:
     return resample(millivolts(y[:, FIRST:stop]), length, axis=1)
 
 
-VARIANTS = {
+VARIANTS: dict[str, dict] = {
     "all steps": {},
     "no tracking": {"tracked": False},
     "parabola, no centroid": {"centroid": False},
@@ -125,14 +125,14 @@ def main() -> None:
     args = page_arguments(__doc__).parse_args()
     limit_threads(args.threads)
     digitizer = open_digitizer(args)
-    ratios = {name: defaultdict(list) for name in VARIANTS}
+    ratios: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in VARIANTS}
     for image in chosen_pages(args):
         try:
             rect = digitizer.straightener.straighten(read_rgb(image.path)).rect
         except PageNotFound:
             continue
-        net = digitizer.tracer.nets[0]
-        maps = Maps(digitizer.tracer.maps(net, rect), net.row_stride, image.truth.shape[1])
+        logits = digitizer.tracer.maps(digitizer.tracer.nets[0], rect)
+        maps = Maps(logits, INPUT_HEIGHT // logits.shape[1], image.truth.shape[1])
         for name, options in VARIANTS.items():
             ratio = image_snr(image.truth, leads_from_rows(maps.rows(**options)), image.fs)
             for group in (image.type, "flat" if image.type in FLAT_TYPES else "photo", "all"):

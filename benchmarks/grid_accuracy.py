@@ -41,8 +41,8 @@ class Page:
 
 def start_worker(checkpoints: Path) -> None:
     use_one_thread()
-    nets = [load_network(checkpoints / f"stage{stage}.pt", stage) for stage in (0, 1)]
-    in_worker["straightener"] = Straightener(*nets)
+    stage0, stage1 = (load_network(checkpoints / f"stage{n}.pt", n) for n in (0, 1))
+    in_worker["straightener"] = Straightener(stage0, stage1)
 
 
 def measure(page: Page) -> dict:
@@ -83,8 +83,8 @@ def list_pages(folders: list[Path], types: list[str] | None) -> list[Page]:
     tables = pd.concat([list_images(data) for data in folders])
     if types:
         tables = tables[tables["type"].isin(types)]
-    if tables.empty:
-        raise ValueError(f"no images of the types {', '.join(types)}")
+        if tables.empty:
+            raise ValueError(f"no images of the types {', '.join(types)}")
     return [Page(*row) for row in tables[["image_id", "type", "path"]].itertuples(index=False)]
 
 

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -32,10 +33,12 @@ from utils.images import read_rgb, write_png
 from utils.rectify import rectify
 from utils.straighten import Straightener
 from utils.tracing import Tracer
-from utils.upright import prepare_input, to_tensor, unturn, warp_to_frame
+from utils.upright import prepare_input, stage0_config, to_tensor, unturn, warp_to_frame
+
+Result = TypeVar("Result")
 
 
-def timed(device: torch.device, repeats: int, step: Callable) -> tuple[float, object]:
+def timed(device: torch.device, repeats: int, step: Callable[[], Result]) -> tuple[float, Result]:
     """Median seconds of a step over repeats, after one that is not counted, and what it returns."""
     seconds, result = [], step()
     for _ in range(repeats):
@@ -55,13 +58,13 @@ def measure(
     device = straightener.device
     nets = straightener.stage0_net, straightener.stage1_net
 
-    def run(net: torch.nn.Module, tensor: torch.Tensor) -> dict:
+    def run(net: torch.nn.Module, tensor: torch.Tensor):
         with torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
             return net(tensor)
 
     row = {}
     row["read"], image = timed(device, repeats, lambda: read_rgb(path))
-    tensor = prepare_input(image, nets[0].config).tensor.to(device).repeat(batch, 1, 1, 1)
+    tensor = prepare_input(image, stage0_config(nets[0])).tensor.to(device).repeat(batch, 1, 1, 1)
     row["stage 0 net"], _ = timed(device, repeats, lambda: run(nets[0], tensor))
     row["find page"], page = timed(device, repeats, lambda: next(straightener.find_pages(image)))
     upright = unturn(image, page.orientation)
@@ -78,10 +81,8 @@ def measure(
     tracing = tracer.nets[0]
     crop = to_tensor(rect[CROP_TOP : CROP_TOP + INPUT_HEIGHT, :MASK_WIDTH]).to(device).repeat(batch, 1, 1, 1)
     row["stage 2 net"], logits = timed(device, repeats, lambda: run(tracing, crop))
-    length = int(DURATION_S * 500)
-    row["decode traces"], _ = timed(
-        device, repeats, lambda: decode_rows(logits[0], tracing.row_stride, length)
-    )
+    length, row_stride = int(DURATION_S * 500), INPUT_HEIGHT // logits.shape[2]
+    row["decode traces"], _ = timed(device, repeats, lambda: decode_rows(logits[0], row_stride, length))
     row["stage 2 + decoding"], _ = timed(device, repeats, lambda: tracer.trace(rect, length))
     for name in ("stage 0 net", "stage 1 net", "stage 2 net"):
         row[name] /= batch
@@ -105,9 +106,8 @@ def main() -> None:
     if args.threads:
         cv2.setNumThreads(args.threads)
     device = choose_device(args.device)
-    nets = [load_network(args.checkpoints / f"stage{stage}.pt", stage, device) for stage in (0, 1)]
-    straightener = Straightener(*nets, device)
-    tracer = Tracer([load_network(args.checkpoints / "stage2.pt", 2, device)], device)
+    stage0, stage1, stage2 = (load_network(args.checkpoints / f"stage{n}.pt", n, device) for n in range(3))
+    straightener, tracer = Straightener(stage0, stage1, device), Tracer([stage2], device)
     rng = np.random.default_rng(0)
     record = read_record(find_records(args.records)[0]) if args.records else deepfake_record(rng)
     pages = {

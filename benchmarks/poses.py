@@ -84,8 +84,8 @@ def main() -> None:
     if not records:
         parser.error(f"{args.records}: no held-out records")
     device = choose_device(args.device)
-    nets = [load_network(args.checkpoints / f"stage{stage}.pt", stage, device) for stage in (0, 1)]
-    straightener = Straightener(*nets, device)
+    stage0, stage1 = (load_network(args.checkpoints / f"stage{n}.pt", n, device) for n in (0, 1))
+    straightener = Straightener(stage0, stage1, device)
     rows = []
     for index in range(args.count):
         rng = np.random.default_rng([args.seed, index])

@@ -50,7 +50,7 @@ def main() -> None:
     if len(tasks) <= max(args.workers):
         parser.error(f"{args.data}: {len(tasks)} images are too few")
     job = Job(CHECKPOINTS / "stage0.pt", CHECKPOINTS / "stage1.pt", "cpu", Path(), False)
-    rows = []
+    rows: list[tuple[int, int, int, float, float, float]] = []
     for workers in args.workers:
         context = get_context("spawn")  # a fresh process, whose memory is its own
         receive, send = context.Pipe(duplex=False)

@@ -5,6 +5,8 @@ from functools import cache
 import cv2
 import numpy as np
 
+from synthesis.scene import through_jpeg
+
 
 def vary_colours(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Gain, gamma, tint, grey, blur, noise and JPEG, each sometimes: (H, W, 3) uint8 to the same."""
@@ -24,8 +26,7 @@ def vary_colours(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         image = np.clip(image + (noise * rng.uniform(0.02, 0.12))[..., None], 0, 255).astype(np.uint8)
     if rng.random() < 0.2:
         quality = int(rng.integers(40, 90))
-        _, code = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-        image = cv2.imdecode(code, cv2.IMREAD_COLOR)
+        image = through_jpeg(image, quality)
     return image
 
 

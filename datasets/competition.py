@@ -129,7 +129,8 @@ def read_sample_submission(path: Path) -> pd.DataFrame:
 
 def read_table(path: Path, columns: tuple[str, ...], key: list[str]) -> pd.DataFrame:
     """A table whose id is text and whose numbers are whole; no `key` twice, fs and counts above 0."""
-    table = read_csv(path, columns, dtype={"id": str, "lead": str})[list(columns)]
+    text = {"dtype": {"id": str, "lead": str}, "keep_default_na": False, "na_values": [""]}  # NA is an id
+    table = read_csv(path, columns, **text)[list(columns)]
     for column in columns:
         if table[column].isna().any():
             raise ValueError(f"{path}: blank {column} in row {table[column].isna().argmax() + 1}")

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
+from configs.network import NetworkConfig
 from configs.page import IMAGE_TYPES
 from synthesis import Capture, synthesize
 from synthesis.signals import Record, find_records, is_heldout, read_record, vary
@@ -19,6 +20,9 @@ PageSource = Callable[[np.random.Generator], dict]  # a random page, as a stage'
 
 class Samples(Protocol):
     """How a stage turns a captured page into training samples."""
+
+    @property
+    def config(self) -> NetworkConfig: ...
 
     def prepare(self, capture: Capture, record: Record, rng: np.random.Generator) -> dict:
         """What is kept of a page in the pool."""

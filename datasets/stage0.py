@@ -39,7 +39,7 @@ class Stage0Samples:
         width, height = self.config.input_width, self.config.canvas_height
         scale = rng.uniform(0.6, 1.0) if self.config.places and rng.random() < 0.4 else 1.0
         angle = rng.normal(0, 4) if self.config.places and rng.random() < 0.4 else 0.0
-        place = cv2.getRotationMatrix2D((0, 0), angle, scale)
+        place: np.ndarray = cv2.getRotationMatrix2D((0, 0), angle, scale)
         spread = np.array([image.shape[1], image.shape[0]]) * scale
         slack = np.array([width, height]) - spread
         shift = rng.uniform(np.minimum(slack, 0), np.maximum(slack, 0)) if self.config.places else slack / 2

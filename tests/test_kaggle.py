@@ -151,10 +151,11 @@ def leads_of(values: pd.Series, image: str, length: int) -> np.ndarray:
 @needs_nbconvert
 def test_the_notebook_digitizes_a_good_page_and_leaves_zeros_for_bad_ones(kaggle, monkeypatch):
     (kaggle / "sitecustomize.py").write_text(REFUSE)
+    (kaggle / "datasets").mkdir()
+    (kaggle / "datasets" / "__init__.py").write_text("raise ImportError('of Hugging Face, Kaggle has it')")
     monkeypatch.setenv("PYTHONPATH", str(kaggle))
     refused = subprocess.run([sys.executable, "-c", "import wfdb"], capture_output=True, text=True)
     assert "wfdb is refused" in refused.stderr
-    monkeypatch.setenv("KAGGLE_PART", "2")
     printed = run_notebook(kaggle)
     values = read_submission(kaggle)
     truth = read_record(truth_path())
@@ -166,12 +167,12 @@ def test_the_notebook_digitizes_a_good_page_and_leaves_zeros_for_bad_ones(kaggle
     assert "NOTHING WAS DIGITIZED" not in printed
 
 
-@needs_nbconvert
-def test_damaged_weights_still_give_a_whole_submission_and_the_reason(kaggle):
+def test_damaged_weights_still_give_a_whole_submission_and_the_reason(kaggle, capsys):
     weights = next((kaggle / "input").rglob("stage2.pt"))
     weights.write_bytes(weights.read_bytes()[:1000])
-    printed = run_notebook(kaggle)
+    run_cells()
     assert (read_submission(kaggle) == 0).all()
+    printed = capsys.readouterr().out
     assert f"{weights}: not a checkpoint" in printed
     assert "NOTHING WAS DIGITIZED" in printed
 
@@ -216,6 +217,25 @@ def test_a_part_that_crashes_on_the_gpu_is_read_on_the_cpu():
     namespace.update(run_predict=run_predict, count_read=len, DEADLINE=np.inf)
     assert namespace["digitize_part"](ask_for(("7", 500)), ["cuda:0", "cpu"])[1] > 0
     assert tried == ["cuda:0", "cpu"]
+
+
+def test_a_part_that_comes_to_nothing_is_zeros_between_the_others(tmp_path, capsys):
+    namespace = functions("settings", "zeros", "digitize")
+    table = ask_for(*((str(image), 8) for image in range(5)))
+
+    def digitize_part(part: pd.DataFrame, devices: list[str]) -> tuple[Path | None, int]:
+        if "2" in part["id"].to_numpy():
+            return None, 0
+        path = tmp_path / "part.csv"
+        pd.DataFrame({"id": row_ids(part), "value": 1}).to_csv(path, index=False)
+        return path, part["id"].nunique()
+
+    namespace.update(TABLE=table, IMAGES=table["id"].unique(), PART=2, digitize_part=digitize_part)
+    assert namespace["digitize"](tmp_path / "whole.csv", ["cpu"]) == 3
+    whole = pd.read_csv(tmp_path / "whole.csv")
+    assert whole["id"].tolist() == row_ids(table)
+    assert (whole["value"] == ~whole["id"].str.startswith(("2", "3"))).all()
+    assert "5 of 5 images done, 3 of them read" in capsys.readouterr().out
 
 
 def test_a_gpu_that_torch_has_no_kernels_for_is_left_out(tmp_path, monkeypatch, capsys):

@@ -1,0 +1,75 @@
+"""Print how long submission.csv takes to write for a training-sized table, and how much memory: one table.
+
+977 images of twelve leads, their rates the competition's, make 21.6 million rows. What is written is read back
+and compared: ids one by one, values to DECIMALS.
+"""
+
+import argparse
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from configs.page import DURATION_S, LEADS, RHYTHM_LEAD, SAMPLING_RATES
+from utils.command import count, run
+from utils.leads import QUARTERS
+from utils.submission import row_ids, write_submission
+
+
+def make_table(images: int) -> pd.DataFrame:
+    """A test.csv for so many images, cycling through the sampling rates."""
+    rows = []
+    for image in range(images):
+        fs = SAMPLING_RATES[image % len(SAMPLING_RATES)]
+        for lead in LEADS:
+            seconds = DURATION_S if lead == RHYTHM_LEAD else DURATION_S / QUARTERS
+            rows.append((str(10**9 + image), lead, fs, int(seconds * fs)))
+    return pd.DataFrame(rows, columns=["id", "lead", "fs", "number_of_rows"])
+
+
+def make_signals(table: pd.DataFrame) -> dict[str, dict[str, np.ndarray]]:
+    generator = np.random.default_rng(0)
+    signals: dict[str, dict[str, np.ndarray]] = {}
+    for request in table.itertuples():
+        values = generator.normal(size=request.number_of_rows).astype(np.float32)
+        signals.setdefault(request.id, {})[request.lead] = values
+    return signals
+
+
+def peak_gb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--images", type=count, default=977)
+    args = parser.parse_args()
+    table = make_table(args.images)
+    signals = make_signals(table)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "submission.csv"
+        started = time.perf_counter()
+        write_submission(path, table, signals)
+        seconds, memory = time.perf_counter() - started, peak_gb()
+        megabytes = path.stat().st_size / 1e6
+        written = pd.read_csv(path, dtype={"id": str})
+    values = np.concatenate([signals[request.id][request.lead] for request in table.itertuples()])
+    row = {
+        "rows": len(written),
+        "MB": megabytes,
+        "seconds": seconds,
+        "peak GB": memory,
+        "ids exact": written["id"].tolist() == row_ids(table),
+        "worst mV": np.abs(written["value"].to_numpy() - values).max(),
+    }
+    print(pd.DataFrame([row]).to_string(index=False, float_format="{:.6g}".format))
+
+
+if __name__ == "__main__":
+    run(main)
