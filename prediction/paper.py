@@ -75,6 +75,13 @@ def draw_paper(
     ]
     for lead in LEADS:
         x, y = start(*lead_row(lead))
+        mark = " unsure" if lead in unsure else ""
+        parts.append(f'<path class="start" d="M{x:.0f} {y - 40:.0f}v80"/>')
+        parts.append(
+            f'<text class="lead-name{mark}" x="{x + 8:.0f}" y="{y - NAME_ABOVE_MM * UNIT:.0f}">{lead}</text>'
+        )
+    for lead in LEADS:
+        x, y = start(*lead_row(lead))
         for begin, end in (gaps or {}).get(lead, ()):
             left = x + (begin - own[lead].start / fs) * POINTS_PER_SECOND
             width = (end - begin) * POINTS_PER_SECOND
@@ -87,13 +94,6 @@ def draw_paper(
         parts.append(f'<path class="trace" d="{trace_path(x, y, signals[lead], fs)}"/>')
     short = signals[RHYTHM_LEAD][: leads.shape[1] // QUARTERS]
     parts.append(f'<path class="trace copy" d="{trace_path(*start(*lead_place(RHYTHM_LEAD)), short, fs)}"/>')
-    for lead in LEADS:
-        x, y = start(*lead_row(lead))
-        mark = " unsure" if lead in unsure else ""
-        parts.append(f'<path class="start" d="M{x:.0f} {y - 40:.0f}v80"/>')
-        parts.append(
-            f'<text class="lead-name{mark}" x="{x + 8:.0f}" y="{y - NAME_ABOVE_MM * UNIT:.0f}">{lead}</text>'
-        )
     foot = f"{MM_PER_SECOND:g} mm/s, {MM_PER_MV:g} mm/mV"
     parts.append(f'<text class="foot" x="{WIDTH - 20}" y="{height - 20}">{foot}</text></svg>')
     return "".join(parts)
