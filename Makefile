@@ -1,10 +1,11 @@
 # make demo: digitize the sample pages and print their score. make test: the tests.
-# Both make a virtual environment first; PYTHON and VENV choose which interpreter and where.
+# make kaggle-dataset OWNER=you: code and weights as a dataset for notebooks/kaggle_submission.ipynb.
+# All make a virtual environment first; PYTHON and VENV choose which interpreter and where.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint train
+.PHONY: demo test lint train kaggle-dataset
 demo: $(VENV)/.installed
 	$(BIN)/python predict.py samples/train/3443727300 --output outputs/demo
 	$(BIN)/python evaluate.py samples
@@ -18,6 +19,9 @@ lint: $(VENV)/.installed-dev
 
 train: $(VENV)/.installed
 	$(BIN)/python train.py --stage all --records $(RECORDS)
+
+kaggle-dataset: $(VENV)/.installed
+	$(BIN)/python notebooks/pack_dataset.py $(if $(OWNER),--owner $(OWNER))
 
 $(VENV)/.installed: requirements.txt
 	$(PYTHON) -m venv $(VENV)

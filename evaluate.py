@@ -23,7 +23,7 @@ from prediction.inputs import find_images
 from prediction.pages import Page, PageResult, PageTable, Step, Wanted
 from prediction.plots import plot_by_lead, plot_by_type
 from prediction.report import Report
-from utils.checkpoint import CHECKPOINTS
+from utils.checkpoint import CHECKPOINTS, checkpoint_path
 from utils.command import count, progress, run, say
 from utils.kaggle_metric import to_db
 from utils.workers import WorkerDied
@@ -198,7 +198,7 @@ def main() -> int:
         pages = [page for page in pages if page.type in args.types]
     if not pages:
         raise ValueError(f"{args.data}: no pages of type {', '.join(args.types)}")
-    stage0, stage1, stage2 = (args.checkpoints / f"stage{n}.pt" for n in range(3))
+    stage0, stage1, stage2 = (checkpoint_path(n, args.checkpoints) for n in range(3))
     weights = tuple(args.stage2 or [stage2])
     engine = Engine(Setup(stage0, stage1, weights, args.tta, args.device, args.workers, args.threads))
     with ExitStack() as stack:

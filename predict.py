@@ -21,7 +21,7 @@ import pandas as pd
 from configs.page import DURATION_S, LEADS, RHYTHM_LEAD
 from datasets.competition import LIMITS, read_test_table
 from prediction.digitizer import Digitized, Digitizer
-from prediction.engine import Engine, Setup
+from prediction.engine import BATCH_SIZE, Engine, Setup
 from prediction.inputs import find_image, find_images, find_inputs, name_outputs
 from prediction.pages import (
     DONE,
@@ -37,11 +37,10 @@ from prediction.pages import (
     write_unknown,
 )
 from prediction.report import Report
-from utils.checkpoint import CHECKPOINTS
+from utils.checkpoint import checkpoint_path
 from utils.command import count, progress, run, say
 from utils.files import is_newer, remove_partials
 from utils.leads import QUARTERS
-from utils.serving import MAX_BATCH
 from utils.submission import write_submission
 from utils.workers import WorkerDied
 
@@ -166,14 +165,14 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--strict", action="store_true", help="exit code 1 for doubtful pages too")
     parser.add_argument("--images", type=Path, help="folder of test.csv's images (default: test/ beside it)")
     parser.add_argument("--tta", action="store_true", help="read the mirrored page too, and average")
-    parser.add_argument("--stage0", type=Path, default=CHECKPOINTS / "stage0.pt")
-    parser.add_argument("--stage1", type=Path, default=CHECKPOINTS / "stage1.pt")
+    parser.add_argument("--stage0", type=Path, default=checkpoint_path(0))
+    parser.add_argument("--stage1", type=Path, default=checkpoint_path(1))
     parser.add_argument(
         "--stage2",
         "--weights",
         type=Path,
         nargs="+",
-        default=[CHECKPOINTS / "stage2.pt"],
+        default=[checkpoint_path(2)],
         help="one checkpoint of stage 2, or several whose signals are averaged",
     )
     parser.add_argument(
@@ -183,7 +182,7 @@ def parse_arguments() -> argparse.Namespace:
         "--workers", type=count, help="processes, about 1 GB each (default: 1, for many pages up to 4)"
     )
     parser.add_argument(
-        "--batch-size", type=count, default=MAX_BATCH, help="pages a network sees at once on CUDA"
+        "--batch-size", type=count, default=BATCH_SIZE, help="pages a network sees at once on CUDA"
     )
     parser.add_argument("--threads", type=int, help="torch threads on the CPU, of a single worker")
     return parser.parse_args()

@@ -1,7 +1,7 @@
 """Print how long submission.csv takes to write for a training-sized table, and how much memory: one table.
 
-977 images of twelve leads, their rates the competition's, make 21.6 million rows. What is written is read back
-and compared: ids one by one, values to DECIMALS.
+977 images of twelve leads, their rates the competition's, make 21.6 million rows. What is written is read
+back and compared: ids one by one, values to DECIMALS.
 """
 
 import argparse

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from configs.network import NetworkConfig
 from configs.page import GRID_COLUMNS, GRID_ROWS, GRID_TOP_MM, PAGE_PX_PER_MM, SQUARE_MM
@@ -13,10 +14,9 @@ FRAME_SHIFT = np.array([80.0 - 6.0, 80.0 + 10.0])
 FRAME_PX_PER_SQUARE = SQUARE_MM * PAGE_PX_PER_MM * FRAME_SCALE  # 22.9
 
 
-def reference_points(rows_columns: np.ndarray) -> np.ndarray:
+def reference_points(rows_columns: ArrayLike) -> np.ndarray:
     """Where grid points (N, 2) of (row, column) lie in the stage-1 frame: (N, 2) of (x, y) px."""
-    rows_columns = np.asarray(rows_columns, dtype=np.float64)
-    column_row = rows_columns[..., ::-1]
+    column_row = np.asarray(rows_columns, dtype=np.float64)[..., ::-1]
     millimetres = column_row * SQUARE_MM + np.array([0.0, GRID_TOP_MM])
     return millimetres * PAGE_PX_PER_MM * FRAME_SCALE + FRAME_SHIFT
 

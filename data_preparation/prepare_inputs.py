@@ -19,7 +19,7 @@ import csv
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from functools import cache
@@ -36,7 +36,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from configs.page import RECTIFIED
 from data_preparation.generate_masks import generate_masks
 from datasets.competition import list_images
-from utils.checkpoint import CHECKPOINTS, load_network
+from utils.checkpoint import checkpoint_path, load_network
 from utils.command import count, progress, run
 from utils.device import choose_devices, return_memory, use_one_thread
 from utils.files import hash_file, is_newer, remove_partials, replacing
@@ -91,8 +91,8 @@ def write_array(path: Path, array: np.ndarray) -> None:
         np.save(partial, array)
 
 
-def load_networks(job: Job) -> list[torch.nn.Module]:
-    return [load_network(job.stage0, 0), load_network(job.stage1, 1)]
+def load_networks(job: Job) -> tuple[torch.nn.Module, torch.nn.Module]:
+    return load_network(job.stage0, 0), load_network(job.stage1, 1)
 
 
 def settle() -> None:
@@ -105,7 +105,7 @@ def settle() -> None:
 def load_straightener(job: Job) -> Straightener:
     """Both networks on the job's device, once for each process, on one thread."""
     settle()
-    return Straightener(*load_networks(job), choose_devices(job.device)[0])
+    return Straightener(*load_networks(job), device=choose_devices(job.device)[0])
 
 
 def draw_grid(upright: np.ndarray, straightened: Straightened) -> np.ndarray:
@@ -134,13 +134,15 @@ def prepare_image(image_id: str, path: Path, job: Job, straightener: Straightene
     except Exception as error:  # one image never stops the others; its row says what happened
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         return Outcome(image_id, " ".join(f"{kind}{error}".split()) or type(error).__name__)
+    px_per_mm_x, px_per_mm_y = (round(float(scale), 4) for scale in straightened.calibration.px_per_mm)
     return Outcome(
         image_id,
         OK,
         straightened.orientation,
         round(straightened.page_score, 4),
         int(straightened.seen.sum()),
-        *(round(float(scale), 4) for scale in straightened.calibration.px_per_mm),
+        px_per_mm_x,
+        px_per_mm_y,
         round(straightened.calibration.aspect, 4),
         round(time.monotonic() - started, 2),
     )
@@ -197,9 +199,9 @@ def check_networks(job: Job) -> None:
 in_worker: dict = {}  # what start_worker leaves in its process for prepare_task
 
 
-def start_worker(job: Job, nets: list[torch.nn.Module]) -> None:
+def start_worker(job: Job, stage0_net: torch.nn.Module, stage1_net: torch.nn.Module) -> None:
     settle()
-    in_worker.update(job=job, straightener=Straightener(*nets))
+    in_worker.update(job=job, straightener=Straightener(stage0_net, stage1_net))
 
 
 def prepare_task(task: tuple[str, Path]) -> Outcome:
@@ -214,12 +216,12 @@ def prepare_here(tasks: list[tuple[str, Path]], job: Job, workers: int) -> Itera
             yield prepare_image(*task, job, straightener)
         return
     with ExitStack() as stack:
-        nets = load_networks(job)
+        nets: Sequence[torch.nn.Module] = load_networks(job)
         if job.device == "cpu":
             nets = [net.share_memory() for net in nets]
         else:
             nets = stack.enter_context(NetServer(nets, choose_devices(job.device))).remotes()
-        for (image_id, _), outcome in map_unordered(prepare_task, tasks, workers, start_worker, (job, nets)):
+        for (image_id, _), outcome in map_unordered(prepare_task, tasks, workers, start_worker, (job, *nets)):
             yield Outcome(image_id, str(outcome)) if isinstance(outcome, WorkerDied) else outcome
 
 
@@ -284,9 +286,9 @@ def prepare_inputs(
 
 def prepare_undone(images: pd.DataFrame, job: Job, workers: int, dask: str | None) -> dict[str, str]:
     table = job.folder / "outcomes.csv"
-    outcomes = read_outcomes(table)
-    write_outcomes(table, outcomes)
-    undone = find_undone(images, outcomes, job.folder)
+    known = read_outcomes(table)
+    write_outcomes(table, known)
+    undone = find_undone(images, known, job.folder)
     failures = {}
     with table.open("a", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
@@ -311,8 +313,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--workers", type=count, default=1, help="processes, one a core at most (default 1)")
     parser.add_argument("--dask", metavar="ADDRESS", help="of a running cluster's scheduler, tcp://HOST:8786")
     parser.add_argument("--device", help="cpu, cuda:0, cuda:0,cuda:1 ... (default: all CUDA devices)")
-    parser.add_argument("--stage0", type=Path, default=CHECKPOINTS / "stage0.pt")
-    parser.add_argument("--stage1", type=Path, default=CHECKPOINTS / "stage1.pt")
+    parser.add_argument("--stage0", type=Path, default=checkpoint_path(0))
+    parser.add_argument("--stage1", type=Path, default=checkpoint_path(1))
     parser.add_argument(
         "--debug", action="store_true", help="a few records only, with pictures of their grids"
     )

@@ -8,6 +8,7 @@ where it stopped; the same seed makes the same files with any number of workers.
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -98,7 +99,7 @@ def new_ids(seed: int, count: int) -> list[str]:
     return list(ids)
 
 
-def find_sources(records: Path | None, part: str) -> list[Path | None]:
+def find_sources(records: Path | None, part: str) -> Sequence[Path | None]:
     """The records to draw: those of a part below a folder, or the one None that stands for made-up hearts."""
     if records is None:
         if part != "all":

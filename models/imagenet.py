@@ -41,7 +41,7 @@ def load_lite_weights(encoder: nn.Module, backbone: str, package: str) -> None:
     The two name their layers differently but hold them in the same order, so they are matched by order
     and shape. Raises ImportError without the package, ValueError when the layers differ.
     """
-    path = next(Path(import_module(package).__file__).parent.glob("models/*.pth"))
+    path = next(Path(import_module(package).__path__[0]).glob("models/*.pth"))
     source = list(torch.load(path, map_location="cpu", weights_only=True).values())
     target = encoder.state_dict()
     if any(a.shape != b.shape for a, b in zip(source, target.values(), strict=False)):

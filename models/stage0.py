@@ -16,11 +16,12 @@ class Stage0Net(UNet):
     of LEAD_MARKERS; `orientation` (B, 8) logits.
     """
 
+    config: Stage0Config
+
     def __init__(self, config: Stage0Config, pretrained: bool = False):
         super().__init__(config, pretrained)
         self.marker = nn.Conv2d(config.decoder_channels[-1], MARKER_CLASSES, kernel_size=1)
-        nn.init.zeros_(self.marker.bias)
-        self.marker.bias.data[0] = NONE_BIAS
+        self.marker.bias = nn.Parameter(NONE_BIAS * torch.eye(1, MARKER_CLASSES)[0])
         self.orientation = nn.Linear(self.coarsest_channels, ORIENTATIONS)
 
     def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:

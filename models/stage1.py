@@ -14,6 +14,8 @@ class Stage1Net(UNet):
     `leadend` (sigmoid), `gridhline`, `gridvline` and `marker` (softmax; class 0 for none).
     """
 
+    config: Stage1Config
+
     def __init__(self, config: Stage1Config, pretrained: bool = False):
         super().__init__(config, pretrained)
         for head in config.heads:

@@ -14,6 +14,8 @@ class Stage2Net(UNet):
     has a column of output; `row_stride` is the height of an output bin in px.
     """
 
+    config: Stage2Config
+
     def __init__(self, config: Stage2Config, pretrained: bool = False):
         super().__init__(config, pretrained, extra_channels=int(config.row_coordinate))
         self.row_stride, self.column_stride = self.decoder.stride

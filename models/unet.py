@@ -1,5 +1,6 @@
 """The parts of all three networks: an encoder that publishes its pyramid, and a U-Net decoder over it."""
 
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -56,7 +57,7 @@ class ResidualBlock(nn.Module):
         self.conv1 = conv_norm(channels, channels)
         self.conv2 = conv_norm(channels, channels)
         if still:
-            nn.init.zeros_(self.conv2[1].weight)
+            nn.init.zeros_(self.conv2.get_parameter("1.weight"))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return F.relu_(self.conv2(F.relu_(self.conv1(x))).add_(x))
@@ -96,23 +97,25 @@ def build_encoder(config: NetworkConfig, pretrained: bool) -> tuple[nn.Module, l
     if config.backbone == "compact":
         if pretrained:
             raise PretrainedUnavailable("the compact encoder has no ImageNet weights; train it from scratch")
-        strides = [tuple(s << i for s in config.stem_stride) for i in range(len(config.encoder_channels))]
+        rows, columns = config.stem_stride
         return (
             CompactEncoder(config.encoder_channels, config.stem_stride, config.fine_blocks),
             list(config.encoder_channels),
-            strides,
+            [(rows << i, columns << i) for i in range(len(config.encoder_channels))],
         )
     import timm  # here: the shipped networks do without it, and it takes seconds and 190 MB
 
-    options = {"out_indices": (1, 2, 3, 4)} if config.skip_stem_pool else {}
-    encoder = timm.create_model(config.backbone, pretrained=False, features_only=True, **options)
+    create = partial(timm.create_model, config.backbone, pretrained=False, features_only=True)
+    encoder = create(out_indices=(1, 2, 3, 4)) if config.skip_stem_pool else create()
     if pretrained:
         load_imagenet_weights(encoder, config.backbone)
-    strides = [(s, s) for s in encoder.feature_info.reduction()]
+    pyramid = encoder.feature_info
+    assert isinstance(pyramid, timm.models.FeatureInfo)
+    strides = [(s, s) for s in pyramid.reduction()]
     if config.skip_stem_pool:
         encoder.maxpool = nn.Identity()
         strides = [(s // 2, s // 2) for s, _ in strides]
-    return encoder, encoder.feature_info.channels(), strides
+    return encoder, pyramid.channels(), strides
 
 
 class DecoderBlock(nn.Module):
@@ -179,6 +182,8 @@ class UNet(nn.Module):
     """
 
     checkpointing = False
+    mean: torch.Tensor
+    std: torch.Tensor
 
     def __init__(self, config: NetworkConfig, pretrained: bool = False, extra_channels: int = 0):
         super().__init__()

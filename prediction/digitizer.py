@@ -8,7 +8,7 @@ import numpy as np
 from torch import nn
 
 from configs.page import DURATION_S, LEADS
-from utils.checkpoint import CHECKPOINTS, load_network
+from utils.checkpoint import checkpoint_path, load_network
 from utils.decode import find_gaps, rate_leads
 from utils.device import choose_device
 from utils.leads import leads_from_rows
@@ -62,18 +62,22 @@ class Digitized:
 class Digitizer:
     """Pages to millivolts, with networks from three checkpoints; of stage 2 there may be several.
 
-    `tta` also reads the mirrored page. Raises CheckpointError when a file is missing or does not fit.
+    The default are those in checkpoints/. `tta` also reads the mirrored page. Raises CheckpointError when a
+    file is missing or does not fit.
     """
 
     def __init__(
         self,
-        stage0: Path = CHECKPOINTS / "stage0.pt",
-        stage1: Path = CHECKPOINTS / "stage1.pt",
-        stage2: Path | Sequence[Path] = CHECKPOINTS / "stage2.pt",
+        stage0: Path | None = None,
+        stage1: Path | None = None,
+        stage2: Path | Sequence[Path] | None = None,
         device: str | None = None,
         tta: bool = False,
     ):
-        self.set_up(load_networks(stage0, stage1, stage2), str(choose_device(device)), tta)
+        nets = load_networks(
+            stage0 or checkpoint_path(0), stage1 or checkpoint_path(1), stage2 or checkpoint_path(2)
+        )
+        self.set_up(nets, str(choose_device(device)), tta)
 
     @classmethod
     def of_networks(cls, nets: Sequence[nn.Module], device: str = "cpu", tta: bool = False) -> "Digitizer":

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,11 +11,12 @@ import torch
 from torch import nn
 
 from prediction.digitizer import Digitizer, load_networks
-from utils.checkpoint import CHECKPOINTS
+from utils.checkpoint import checkpoint_path
 from utils.device import choose_devices, limit_threads, return_memory, use_one_thread
-from utils.serving import MAX_BATCH, NetServer
+from utils.serving import NetServer
 from utils.workers import WorkerDied, map_unordered
 
+BATCH_SIZE = 4  # stage 2 takes 175 MB a page in half precision
 FEW_PAGES = 8  # for less, starting more processes takes longer than they save
 MANY_WORKERS = 4  # by default at most: each needs about 1 GB
 
@@ -32,14 +33,14 @@ class Setup:
     worker; several have one each.
     """
 
-    stage0: Path = CHECKPOINTS / "stage0.pt"
-    stage1: Path = CHECKPOINTS / "stage1.pt"
-    stage2: tuple[Path, ...] = (CHECKPOINTS / "stage2.pt",)
+    stage0: Path = field(default_factory=lambda: checkpoint_path(0))
+    stage1: Path = field(default_factory=lambda: checkpoint_path(1))
+    stage2: tuple[Path, ...] = field(default_factory=lambda: (checkpoint_path(2),))
     tta: bool = False
     device: str | None = None
     workers: int | None = None
     threads: int | None = None
-    batch_size: int = MAX_BATCH
+    batch_size: int = BATCH_SIZE
 
 
 class Engine:

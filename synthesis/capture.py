@@ -216,7 +216,7 @@ def handle_paper(
         damage.scribble(image, rng)
     if rng.random() < 0.25:
         image = damage.fade(image, rng.uniform(0.05, 0.35), rng)
-    folds = rng.integers(0, 4)
+    folds = int(rng.integers(0, 4))
     if image_type == "0009":
         for _ in range(rng.integers(1, 6)):
             image = damage.stain(image, rng)
@@ -224,7 +224,7 @@ def handle_paper(
             image = damage.soak(image, rng)
         displacement += damage.waves(rng.uniform(0.5, 3), 10, rng)
     if image_type == "0010":
-        folds = rng.integers(8, 60)
+        folds = int(rng.integers(8, 60))
         displacement += damage.waves(rng.uniform(0.5, 2.5), 14, rng)
         if rng.random() < 0.4:
             image = damage.stain(image, rng)
@@ -247,7 +247,7 @@ def draw_pose(size: tuple[int, int], rng: np.random.Generator) -> Pose:
     roll = np.deg2rad(np.clip(rng.normal(0, 3), -10, 10))
     distance = rng.uniform(1.1, 2.5)
     share = rng.uniform(*PAGE_SHARE) ** 0.5
-    return Pose(size, yaw, pitch, roll, distance, share, np.clip(rng.normal(0.5, 0.17, 2), 0.1, 0.9))
+    return Pose(size, yaw, pitch, roll, distance, share, tuple(rng.normal(0.5, 0.17, 2).clip(0.1, 0.9)))
 
 
 def rotation(angle: float, axis: int) -> np.ndarray:
@@ -306,7 +306,7 @@ def cast_shadow(sheet: np.ndarray, ground: np.ndarray, rng: np.random.Generator)
     """Darken (H, W, 3) uint8 ground beside a sheet, given where it is as (H, W) uint8."""
     shrink = 8
     coarse = cv2.resize(sheet, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA)
-    offset = np.float32([[1, 0, 0], [0, 1, 0]])
+    offset = np.eye(2, 3, dtype=np.float32)
     offset[:, 2] = rng.normal(0, 6, 2)
     coarse = cv2.warpAffine(coarse, offset, coarse.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
     soft = cv2.GaussianBlur(coarse, (0, 0), rng.uniform(1, 8))
@@ -323,7 +323,7 @@ def photograph_screen(image: np.ndarray, warp: Warp, rng: np.random.Generator) -
             draw_menu(screen[edge], rng)
     bezel = int(rng.uniform(0.02, 0.06) * PAGE_WIDTH)
     case = [int(rng.integers(5, 45))] * 3
-    screen = cv2.copyMakeBorder(screen, *[bezel] * 4, cv2.BORDER_CONSTANT, value=case)
+    screen = cv2.copyMakeBorder(screen, bezel, bezel, bezel, bezel, cv2.BORDER_CONSTANT, value=case)
     shown, scale = show_on_screen(screen, rng.uniform(0.42, 0.7), rng)
     shown = cv2.cvtColor(shown, cv2.COLOR_RGB2RGBA)
     origin = (-left - bezel, -top - bezel)
@@ -345,4 +345,5 @@ def draw_menu(bar: np.ndarray, rng: np.random.Generator) -> None:
 def over(picture: np.ndarray, ground: np.ndarray) -> np.ndarray:
     """(H, W, 4) uint8 laid on (H, W, 3) where its fourth channel is above a half."""
     colours = cv2.cvtColor(picture, cv2.COLOR_RGBA2RGB)
-    return cv2.copyTo(colours, cv2.compare(picture[..., 3], 127, cv2.CMP_GT), ground)
+    _, there = cv2.threshold(picture[..., 3], 127, 255, cv2.THRESH_BINARY)
+    return cv2.copyTo(colours, there, ground)

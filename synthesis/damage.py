@@ -135,7 +135,7 @@ def grow_mould(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         colony = np.clip(depth * rng.uniform(1, 4), 0, 1) * np.clip(0.5 + 0.6 * grain, 0, 1)
         absorbed = rng.uniform(0.3, 1.0, 3) if rng.random() < 0.5 else np.array([0.6, 0.5, 0.8])
         gain -= colony[..., None] * absorbed.astype(np.float32) * rng.uniform(0.1, 0.55)
-    spots = np.zeros((height, width), np.uint8)
+    spots: np.ndarray = np.zeros((height, width), np.uint8)
     for _ in range(rng.integers(10, 250)):
         centre = int(rng.integers(width) * 8), int(rng.integers(height) * 8)
         cv2.circle(

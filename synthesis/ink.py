@@ -94,9 +94,10 @@ def lettering(text: str, font: str, size: float) -> tuple[np.ndarray, int, int]:
         return mask.astype(np.float32) / 255, -2, -height - 2
     path = font_files().get(font)
     face = ImageFont.truetype(str(path), size) if path else ImageFont.load_default(size)
-    mask, (left, top) = face.getmask2(text, mode="L", anchor="ls")
-    width, height = mask.size
-    return np.array(mask, np.float32).reshape(height, width) / 255, left, top
+    assert isinstance(face, ImageFont.FreeTypeFont)
+    glyphs, (left, top) = face.getmask2(text, mode="L", anchor="ls")
+    width, height = glyphs.size
+    return np.array(glyphs, np.float32).reshape(height, width) / 255, left, top
 
 
 def put_text(

@@ -1,6 +1,6 @@
 """The printed page: grid, traces and lettering, as ECG-image-kit lays them out (configs/page.py)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -98,38 +98,38 @@ def choose_style(rng: np.random.Generator, image_type: str) -> Style:
     ink = float(rng.choice([10.0, 46.0, rng.uniform(0, 80)]))
     if image_type == "0001":
         return Style(ink=ink)
-    look = {
-        "paper": tuple(rng.uniform(244, 255) - rng.uniform(0, 8, 3)),
-        "ink": ink,
-        "text_ink": rng.uniform(0, 50),
-        "snapped": bool(rng.random() < 0.6),
-        "row_shift_px": rng.uniform(0, 1.2),
-        "frame": bool(rng.random() < 0.6),
-        "header": bool(rng.random() < 0.9),
-        "notes": bool(rng.random() < 0.9),
-        "trace_width": rng.uniform(0.65, 1.0),
-    }
+    style = Style(
+        paper=tuple(rng.uniform(244, 255) - rng.uniform(0, 8, 3)),
+        ink=ink,
+        text_ink=rng.uniform(0, 50),
+        snapped=bool(rng.random() < 0.6),
+        row_shift_px=rng.uniform(0, 1.2),
+        frame=bool(rng.random() < 0.6),
+        header=bool(rng.random() < 0.9),
+        notes=bool(rng.random() < 0.9),
+        trace_width=rng.uniform(0.65, 1.0),
+    )
     if rng.random() < KIT_COLOURS_SHARE:
-        return Style(**look)
+        return style
     grids = GREY_GRIDS if image_type in FLAT_TYPES and rng.random() < 0.4 else GRID_COLOURS
     major, minor = grids[rng.integers(len(grids))]
     strength = rng.uniform(0.2, 0.8) if rng.random() < 0.4 else rng.uniform(0, 0.25)  # of the minor grid
-    look |= {
-        "major": tuple(np.clip(np.array(major) + rng.normal(0, 14, 3), 0, 255)),
-        "minor": tuple(np.array(minor) * (1 - strength) + np.array(major) * strength),
-        "major_width": rng.uniform(0.35, 1.0),
-        "minor_width": rng.uniform(0.25, 0.7),
-        "dashed_share": rng.uniform(0, 0.5) if rng.random() < 0.25 else 0.0,
-        "trace_width": rng.uniform(0.5, 1.5),
-        "pulse_width": rng.uniform(0.6, 1.5),
-        "bar_width": rng.uniform(0.7, 2.6),
-        "bars": bool(rng.random() < 0.75),
-        "font": str(rng.choice(font_names())),
-        "text_size": rng.uniform(8, 14) * POINT_PX,
-        "name_shift_mm": (rng.uniform(-0.5, 2.5), rng.uniform(-16, 3)),
-        "name_jitter_px": rng.uniform(0, 4),
-    }
-    return Style(**look)
+    return replace(
+        style,
+        major=tuple(np.clip(np.array(major) + rng.normal(0, 14, 3), 0, 255)),
+        minor=tuple(np.array(minor) * (1 - strength) + np.array(major) * strength),
+        major_width=rng.uniform(0.35, 1.0),
+        minor_width=rng.uniform(0.25, 0.7),
+        dashed_share=rng.uniform(0, 0.5) if rng.random() < 0.25 else 0.0,
+        trace_width=rng.uniform(0.5, 1.5),
+        pulse_width=rng.uniform(0.6, 1.5),
+        bar_width=rng.uniform(0.7, 2.6),
+        bars=bool(rng.random() < 0.75),
+        font=str(rng.choice(font_names())),
+        text_size=rng.uniform(8, 14) * POINT_PX,
+        name_shift_mm=(rng.uniform(-0.5, 2.5), rng.uniform(-16, 3)),
+        name_jitter_px=rng.uniform(0, 4),
+    )
 
 
 def draw_page(record: Record, rng: np.random.Generator, image_type: str) -> Page:

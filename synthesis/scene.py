@@ -122,15 +122,21 @@ def expose(
         image = cv2.GaussianBlur(image, (0, 0), blur)
     if noise > 0.3:
         image = add_noise(image, noise, rng)
-    code = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])[
-        1
-    ]
-    return cv2.cvtColor(cv2.imdecode(code, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    image = through_jpeg(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def through_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
+    """(H, W, 3) uint8 BGR as a JPEG file gives it back."""
+    _, code = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    decoded = cv2.imdecode(code, cv2.IMREAD_COLOR)
+    assert decoded is not None
+    return decoded
 
 
 def add_noise(image: np.ndarray, size: float, rng: np.random.Generator) -> np.ndarray:
     """Noise of standard deviation `size`, mostly common to the colours and slightly correlated."""
-    tile = rng.normal(0, 1, (*NOISE_TILE, 1)) + 0.6 * rng.normal(0, 1, (*NOISE_TILE, 3))
+    tile: np.ndarray = rng.normal(0, 1, (*NOISE_TILE, 1)) + 0.6 * rng.normal(0, 1, (*NOISE_TILE, 3))
     tile = cv2.GaussianBlur(tile.astype(np.float32), (0, 0), 0.5)
     tile = np.round(tile * (size / tile.std())).astype(np.int8)
     return cv2.add(image, repeat_tile(tile, *image.shape[:2]), dtype=cv2.CV_8U)
@@ -139,7 +145,7 @@ def add_noise(image: np.ndarray, size: float, rng: np.random.Generator) -> np.nd
 def motion_blur(image: np.ndarray, length: float, rng: np.random.Generator) -> np.ndarray:
     """A shaken camera: the image averaged over a straight path of `length` px."""
     side = int(np.ceil(length)) | 1
-    kernel = np.zeros((side * 8, side * 8), np.uint8)
+    kernel: np.ndarray = np.zeros((side * 8, side * 8), np.uint8)
     angle = rng.uniform(0, np.pi)
     offset = np.array([np.cos(angle), np.sin(angle)]) * length * 4
     centre = np.array([side * 4, side * 4])

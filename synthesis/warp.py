@@ -75,7 +75,9 @@ class Warp:
         nodes = ((nodes + 0.5 - origin) * scale - 0.5).astype(np.float32)
         full = cv2.resize(nodes, (columns * NODE_PX, rows * NODE_PX), interpolation=cv2.INTER_LINEAR)
         full = full[NODE_PX : NODE_PX + height, NODE_PX : NODE_PX + width]
-        return cv2.remap(page, full, None, interpolation, borderMode=cv2.BORDER_CONSTANT, borderValue=border)
+        return cv2.remap(  # type: ignore[call-overload]  # the stubs want a second map
+            page, full, None, interpolation, borderMode=cv2.BORDER_CONSTANT, borderValue=border
+        )
 
 
 def project(homography: np.ndarray, points: np.ndarray) -> np.ndarray:

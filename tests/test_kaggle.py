@@ -65,14 +65,14 @@ def code_cells() -> dict[str, str]:
 
 
 def functions(*cells: str) -> dict:
-    """What the cells import and define, without what they do; PROBE, the one constant, is there too."""
+    """What the cells import and define, without what they do."""
     namespace: dict = {}
     for cell in cells:
         kept = [
             node
             for node in ast.parse(code_cells()[cell]).body
             if isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef))
-            or (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "PROBE")
+            or (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in ("PROBE", "MOST_ROWS"))
         ]
         exec(compile(ast.Module(kept, []), cell, "exec"), namespace)
     return namespace
@@ -90,13 +90,13 @@ def ask_for(*images: tuple[str, int]) -> pd.DataFrame:
 
 @pytest.fixture
 def kaggle(tmp_path, monkeypatch) -> Path:
-    """A folder like /kaggle: a good page 0007, a broken one, one that is missing, and our dataset."""
+    """A folder like /kaggle: a good page 0007, a broken one, NA that is missing, and our dataset."""
     data = tmp_path / "input" / "physionet-ecg-image-digitization"
     (data / "test").mkdir(parents=True)
     (data / "train" / "1").mkdir(parents=True)
     shutil.copy(GOOD, data / "test" / "0007.png")
     (data / "test" / "broken.png").write_bytes(GOOD.read_bytes()[:20_000])
-    table = ask_for(("broken", 250), ("0007", read_record(truth_path()).shape[1] // 10), ("missing", 1025))
+    table = ask_for(("broken", 250), ("0007", read_record(truth_path()).shape[1] // 10), ("NA", 1025))
     table.to_csv(data / "test.csv", index=False)
     write_sample_submission(data / "sample_submission.parquet", table)
     pack_dataset(ROOT, tmp_path / "input" / "datasets" / "someone" / "ecg-digitization" / "kaggle-dataset")
@@ -160,7 +160,7 @@ def test_the_notebook_digitizes_a_good_page_and_leaves_zeros_for_bad_ones(kaggle
     values = read_submission(kaggle)
     truth = read_record(truth_path())
     assert to_db(image_snr(truth, leads_of(values, "0007", truth.shape[1]), truth.shape[1] // 10)) > 15
-    assert (values[values.index.str.startswith(("broken", "missing"))] == 0).all()
+    assert (values[values.index.str.startswith(("broken", "NA"))] == 0).all()
     assert "3 of 3 images done, 1 of them read" in printed
     assert f"submission.csv fits {kaggle}" in printed
     assert "broken.png" in printed
@@ -197,7 +197,7 @@ def test_images_left_over_when_the_time_is_up_are_zeros(kaggle, monkeypatch, cap
 
 def test_predict_is_stopped_at_the_deadline(kaggle):
     namespace = functions("settings", "digitize")
-    (kaggle / "predict.py").write_text("import time; print('begun', flush=True); time.sleep(600)")
+    (kaggle / "predict.py").write_text("import time; print('begun', flush=True); time.sleep(60)")
     started = namespace["time"].monotonic()
     namespace.update(OUTPUT=kaggle, CODE=kaggle, DATA=kaggle, WORKERS=1, DEADLINE=started + 3)
     assert namespace["run_predict"](ask_for(("7", 500)), "cpu") is None
@@ -272,6 +272,7 @@ def test_a_submission_that_fits_is_left_alone(submission, capsys):
         (lambda lines: lines[:-3], "it ends after", 3),
         (lambda lines: lines[:1], "it ends after 0 rows", 300),
         (lambda lines: [*lines, "0007_99_V6,1"], "it goes on after", 0),
+        (lambda lines: [*lines, "0007_999999999999_V6,1", "0007_-1_V6,1"], "it goes on after", 0),
         (lambda lines: [*lines[:5], "0007_0_V9,1", *lines[5:]], "row 5 is 0007_0_V9", 0),
         (lambda lines: ["image,mV", *lines[1:]], "its header is 'image,mV'", 0),
         (lambda lines: lines[1:], "its header is '0007_0_I,1.0'", 0),

@@ -10,14 +10,16 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from configs.network import NetworkConfig
-from datasets.pages import MixedPages, PagePool, SyntheticPages, training_records
+from datasets.pages import MixedPages, PagePool, PageSource, Samples, SyntheticPages, training_records
 from datasets.prepared import PreparedPages, prepared_images
+from models.unet import UNet
 from training.log import RunLog
 from training.processes import join_processes
-from training.stages import Stage
+from training.stages import Stage, ValidationPage
 from utils.checkpoint import CheckpointError, read_checkpoint, save_network, write_torch
 from utils.device import choose_device
 
@@ -61,12 +63,12 @@ class Options:
 class Average:
     """An exponential moving average of a network's weights and buffers, kept as a network of its own."""
 
-    def __init__(self, net: nn.Module, decay: float):
+    def __init__(self, net: UNet, decay: float):
         self.net = copy.deepcopy(net).eval().requires_grad_(False)
         self.decay, self.updates = decay, 0
 
     @torch.no_grad()
-    def update(self, net: nn.Module) -> None:
+    def update(self, net: UNet) -> None:
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         for mean, value in zip(self.net.state_dict().values(), net.state_dict().values(), strict=True):
@@ -100,20 +102,19 @@ def learning_rate_at(progress: float, config: NetworkConfig) -> float:
     return config.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(phase, 1.0))))
 
 
-def find_pages(stage: Stage, samples, options: Options) -> tuple:
+def find_pages(stage: Stage, samples: Samples, options: Options) -> tuple[PageSource, list[ValidationPage]]:
     """The source of pages to learn from, and those to be scored on."""
-    drawn = prepared = None
+    drawn = None
     if options.records:
         drawn = SyntheticPages(training_records(options.records), samples, samples.config.image_types)
     if options.data:
         shown, held = prepared_images(options.data, options.outputs, options.fold)
         prepared = PreparedPages(shown)
-        validation = stage.prepared_validation(options.data, held, options.validation_pages)
-    else:
-        validation = stage.validation(options.records, options.validation_pages)
-    if drawn and prepared:
-        return MixedPages(drawn, prepared, options.synthetic_share), validation
-    return drawn or prepared, validation
+        source = MixedPages(drawn, prepared, options.synthetic_share) if drawn else prepared
+        return source, stage.prepared_validation(options.data, held, options.validation_pages)
+    if options.records and drawn:
+        return drawn, stage.validation(options.records, options.validation_pages)
+    raise ValueError("nothing to learn from: neither records nor data")
 
 
 class Training:
@@ -128,7 +129,7 @@ class Training:
                 f"{self.last}: a run is there already; --resume goes on with it, another --runs starts anew"
             )
         torch.manual_seed(options.seed)
-        self.net = stage.build(config, pretrained=options.pretrained).to(self.device)
+        self.net: UNet = stage.build(config, pretrained=options.pretrained).to(self.device)
         self.net.checkpointing = options.checkpointing
         if options.init:
             copy_weights(self.net, options.init)
@@ -171,8 +172,8 @@ class Training:
         progress = {"step": self.step, "spent": self.spent, "best_score": self.best_score}
         write_torch(self.last, {**contents, **progress})
 
-    def validate(self, pages: list) -> None:
-        if not self.processes.leads:
+    def validate(self, pages: list[ValidationPage]) -> None:
+        if not self.log:
             return
         score, facts = self.stage.validate(self.average.net, pages, self.device)
         listed = "  ".join(f"{key} {value:.3f}" for key, value in facts.items())
@@ -206,19 +207,19 @@ class Training:
             return self.step / self.options.steps
         return max(self.step / self.config.steps, self.spent / (60 * self.options.max_minutes))
 
-    def loader(self, source, samples) -> DataLoader:
+    def loader(self, source: PageSource, samples: Samples) -> DataLoader:
         options = self.options
         pages = PagePool(
             source, samples, self.config.echo, self.config.pool, self.config.batch_size,
             seed=(options.seed, self.processes.rank), start=self.step * options.accumulate,
         )  # fmt: skip
-        workers = {"prefetch_factor": 4, "persistent_workers": True} if options.workers else {}
         return DataLoader(
             pages, self.config.batch_size, num_workers=options.workers, drop_last=True,
-            worker_init_fn=ignore_interrupts, **workers,
+            worker_init_fn=ignore_interrupts, prefetch_factor=4 if options.workers else None,
+            persistent_workers=options.workers > 0,
         )  # fmt: skip
 
-    def learn(self, model: nn.Module, batches) -> torch.Tensor:
+    def learn(self, model: nn.Module, batches: list[list[torch.Tensor]]) -> torch.Tensor:
         """One step: `accumulate` batches, their gradients, the weights moved. Returns the mean loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate_at(self.progress(), self.config)
@@ -228,13 +229,13 @@ class Training:
         for index, batch in enumerate(batches):
             image, *target = (part.to(self.device, non_blocking=True) for part in batch)
             image = image.permute(0, 3, 1, 2).float().div_(255)
-            more = index + 1 < len(batches) and self.processes.count > 1
-            with model.no_sync() if more else nullcontext():
+            more = index + 1 < len(batches)
+            with model.no_sync() if more and isinstance(model, DistributedDataParallel) else nullcontext():
                 with torch.autocast(
                     self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"
                 ):
                     output = model(image)
-                loss = self.stage.loss(output, *target, net=self.net) / len(batches)
+                loss = self.stage.loss(output, target, self.net) / len(batches)
                 loss.backward()
             total += loss.detach()
         nn.utils.clip_grad_norm_(self.net.parameters(), self.config.gradient_clip)
@@ -265,8 +266,8 @@ class Training:
             running += self.learn(model, taken)
             now = time.monotonic()
             if self.step % options.log_every == 0:
-                if processes.leads:
-                    self.report(float(running) / options.log_every, now - logged, waited)
+                if self.log:
+                    self.report(self.log, float(running) / options.log_every, now - logged, waited)
                 running, waited, logged = torch.zeros_like(running), 0.0, now
             if now - validated > 60 * options.validate_minutes:
                 self.validate(validation)
@@ -277,7 +278,7 @@ class Training:
         if not self.stopped:
             self.validate(validation)
         self.save()
-        if processes.leads:
+        if self.log:
             self.log.close()
             print(
                 f"stopped by a signal after {self.step} steps; --resume goes on"
@@ -286,7 +287,7 @@ class Training:
             )
         return self.best
 
-    def report(self, loss: float, seconds: float, waited: float) -> None:
+    def report(self, log: RunLog, loss: float, seconds: float, waited: float) -> None:
         rate = self.options.log_every * self.batch / seconds
         pace = self.optimizer.param_groups[0]["lr"]
         print(
@@ -294,9 +295,7 @@ class Training:
             f"lr {pace:.1e} {rate:.2f} images/s, waited {100 * waited / seconds:.0f} %",
             flush=True,
         )
-        self.log.numbers(
-            self.step, {"loss": loss, "lr": pace, "images_per_s": rate, "waited": waited / seconds}
-        )
+        log.numbers(self.step, {"loss": loss, "lr": pace, "images_per_s": rate, "waited": waited / seconds})
 
     def stop(self, *_) -> None:
         """For a signal: end after the step in hand, with everything saved."""

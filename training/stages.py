@@ -1,19 +1,21 @@
 """What the training loop needs to know of each stage: its network, samples, loss and validation."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
 
+from configs.network import NetworkConfig
 from configs.page import DURATION_S, FLAT_TYPES, IMAGE_TYPES
 from configs.stage2 import CROP_TOP
 from datasets.competition import read_record as read_signals
 from datasets.competition import record_path
+from datasets.pages import Samples
 from datasets.prepared import read_prepared
 from datasets.stage0 import Stage0Samples
 from datasets.stage1 import Stage1Samples
@@ -21,6 +23,7 @@ from datasets.stage2 import Stage2Samples
 from models.stage0 import Stage0Net
 from models.stage1 import Stage1Net
 from models.stage2 import Stage2Net
+from models.unet import UNet
 from synthesis import synthesize
 from synthesis.signals import find_records, is_heldout, read_record
 from utils.decode import decode_rows, read_heights
@@ -31,6 +34,8 @@ from utils.upright import to_tensor
 from utils.visualization import draw_heights
 
 VALIDATION_SEED = 1_000_003
+Net = TypeVar("Net", bound=UNet)
+Output = TypeVar("Output", torch.Tensor, dict[str, torch.Tensor])
 
 
 @dataclass(frozen=True)
@@ -42,18 +47,37 @@ class ValidationPage:
     sample: tuple[np.ndarray, ...]
 
 
-class Stage:
+class Stage(ABC, Generic[Net, Output]):
     """One stage's part in training; subclasses say how it is sampled, judged and scored."""
 
     number: ClassVar[int]
-    network: ClassVar[type[nn.Module]]
+    network: type[Net]
+    samples_for_validation: Samples
 
-    def picture(self, net: nn.Module, page: ValidationPage, device) -> np.ndarray | None:
+    @abstractmethod
+    def samples(self, net: Net) -> Samples:
+        """What the network learns from; validation takes the same."""
+
+    @abstractmethod
+    def loss(self, output: Output, target: list[torch.Tensor], net: Net) -> torch.Tensor:
+        """Of the network's output for a batch; target is what its samples have beside the image."""
+
+    @abstractmethod
+    def validate(
+        self, net: Net, pages: list[ValidationPage], device: torch.device
+    ) -> tuple[float, dict[str, float]]:
+        """A score, the higher the better, and numbers for the log."""
+
+    def picture(self, net: Net, page: ValidationPage, device: torch.device) -> np.ndarray | None:
         """For the log, what the network makes of a page: (H, W, 3) uint8, if there is anything to see."""
         return None
 
-    def build(self, config, pretrained: bool) -> nn.Module:
+    def build(self, config: NetworkConfig, pretrained: bool) -> Net:
         return self.network(config, pretrained)
+
+    def prepared_validation(self, data: Path, images: pd.DataFrame, count: int) -> list[ValidationPage]:
+        """Pages that prepare_inputs.py has straightened, for a stage that learns from such."""
+        raise ValueError(f"stage {self.number} does not learn from prepared pages")
 
     def validation(self, records: Path, count: int) -> list[ValidationPage]:
         """Pages of records that are never trained on, the image types in turn."""
@@ -77,26 +101,30 @@ def spread_over_types(images: pd.DataFrame, count: int) -> pd.DataFrame:
     return images.assign(turn=turn).sort_values(["turn", "type"]).head(count)
 
 
-class TrainStage0(Stage):
+class TrainStage0(Stage[Stage0Net, dict[str, torch.Tensor]]):
     number, network = 0, Stage0Net
 
     def samples(self, net: Stage0Net) -> Stage0Samples:
         self.samples_for_validation = Stage0Samples(net.config, net.decoder.stride[0])
         return self.samples_for_validation
 
-    def loss(self, output: dict, classes: torch.Tensor, turn: torch.Tensor, net: Stage0Net) -> torch.Tensor:
+    def loss(
+        self, output: dict[str, torch.Tensor], target: list[torch.Tensor], net: Stage0Net
+    ) -> torch.Tensor:
+        classes, turn = target
         return stage0_loss(output, classes, turn, net.config)
 
     @torch.no_grad()
-    def validate(self, net: Stage0Net, pages: list[ValidationPage], device) -> tuple[float, dict]:
+    def validate(
+        self, net: Stage0Net, pages: list[ValidationPage], device: torch.device
+    ) -> tuple[float, dict[str, float]]:
         right = hits = total = 0
         losses = []
         for page in pages:
-            image, classes, turn = page.sample
+            image, *target = page.sample
             output = net(to_tensor(image).to(device))
-            classes = torch.from_numpy(classes)[None].to(device)
-            turn = torch.from_numpy(turn)[None].to(device)
-            losses.append(float(self.loss(output, classes, turn, net)))
+            classes, turn = (torch.from_numpy(part)[None].to(device) for part in target)
+            losses.append(float(self.loss(output, [classes, turn], net)))
             right += int(output["orientation"].argmax() == turn)
             marked = classes > 0
             hits += int((output["marker"].argmax(1) == classes)[marked].sum())
@@ -109,36 +137,40 @@ class TrainStage0(Stage):
         return -facts["loss"], facts
 
 
-class TrainStage1(Stage):
+class TrainStage1(Stage[Stage1Net, dict[str, torch.Tensor]]):
     number, network = 1, Stage1Net
 
     def samples(self, net: Stage1Net) -> Stage1Samples:
         self.samples_for_validation = Stage1Samples(net.config, net.decoder.stride[0])
         return self.samples_for_validation
 
-    def loss(self, output: dict, target: torch.Tensor, net: Stage1Net) -> torch.Tensor:
-        return stage1_loss(output, target, net.config)
+    def loss(
+        self, output: dict[str, torch.Tensor], target: list[torch.Tensor], net: Stage1Net
+    ) -> torch.Tensor:
+        return stage1_loss(output, target[0], net.config)
 
     @torch.no_grad()
-    def validate(self, net: Stage1Net, pages: list[ValidationPage], device) -> tuple[float, dict]:
+    def validate(
+        self, net: Stage1Net, pages: list[ValidationPage], device: torch.device
+    ) -> tuple[float, dict[str, float]]:
         losses = []
         for page in pages:
-            image, target = page.sample
+            image, maps = page.sample
             output = net(to_tensor(image).to(device))
-            losses.append(float(self.loss(output, torch.from_numpy(target)[None].to(device), net)))
+            losses.append(float(self.loss(output, [torch.from_numpy(maps)[None].to(device)], net)))
         facts = {"loss": float(np.mean(losses))}
         return -facts["loss"], facts
 
 
-class TrainStage2(Stage):
+class TrainStage2(Stage[Stage2Net, torch.Tensor]):
     number, network = 2, Stage2Net
 
     def samples(self, net: Stage2Net) -> Stage2Samples:
         self.samples_for_validation = Stage2Samples(net.config)
         return self.samples_for_validation
 
-    def loss(self, output: torch.Tensor, y: torch.Tensor, net: Stage2Net) -> torch.Tensor:
-        return stage2_loss(output, y, net.row_stride, net.config)
+    def loss(self, output: torch.Tensor, target: list[torch.Tensor], net: Stage2Net) -> torch.Tensor:
+        return stage2_loss(output, target[0], net.row_stride, net.config)
 
     def prepared_validation(self, data: Path, images: pd.DataFrame, count: int) -> list[ValidationPage]:
         """Prepared pages of a fold with their signals, the image types in turn."""
@@ -150,7 +182,9 @@ class TrainStage2(Stage):
         return pages
 
     @torch.no_grad()
-    def validate(self, net: Stage2Net, pages: list[ValidationPage], device) -> tuple[float, dict]:
+    def validate(
+        self, net: Stage2Net, pages: list[ValidationPage], device: torch.device
+    ) -> tuple[float, dict[str, float]]:
         """The competition's score of the decoded signals, with the true grid; by flat and photo types."""
         ratios: dict[str, list[float]] = {"score": [], "flat": [], "photo": []}
         for page in pages:
@@ -164,7 +198,7 @@ class TrainStage2(Stage):
         return facts["score"], facts
 
     @torch.no_grad()
-    def picture(self, net: Stage2Net, page: ValidationPage, device) -> np.ndarray:
+    def picture(self, net: Stage2Net, page: ValidationPage, device: torch.device) -> np.ndarray:
         image = page.page["image"]
         y, _ = read_heights(net(to_tensor(image).to(device))[0], net.row_stride)
         return draw_heights(image, y - CROP_TOP)[::2, ::4]

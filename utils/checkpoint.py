@@ -23,6 +23,12 @@ NETWORKS: dict[int, tuple[type[UNet], type[NetworkConfig]]] = {
 PUBLISHED: dict[int, NetworkConfig] = {0: stage0.published, 1: stage1.published}
 
 
+def checkpoint_path(stage: int, folder: Path = CHECKPOINTS) -> Path:
+    """A stage's weights in a folder: the published file of stage 0 or 1 where a user put it, else ours."""
+    published = folder / f"stage{stage}-last.checkpoint.pth"
+    return published if stage in PUBLISHED and published.exists() else folder / f"stage{stage}.pt"
+
+
 class CheckpointError(ValueError):
     """A checkpoint that cannot be used; the message names the file and the reason."""
 

@@ -1,0 +1,72 @@
+"""The public stage-0 and stage-1 weights as a drop-in, with files of their form and random numbers."""
+
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+import predict
+from configs import stage0, stage1
+from data_preparation.prepare_inputs import main as prepare
+from models.stage0 import Stage0Net
+from models.stage1 import Stage1Net
+from prediction.digitizer import Digitizer
+from utils import upright
+from utils.checkpoint import CHECKPOINTS, checkpoint_path, load_network
+from utils.grid import look
+from utils.images import read_rgb, write_png
+from utils.straighten import DOUBTFUL
+from utils.upright import PageNotFound
+
+ROOT = Path(__file__).parent.parent
+SAMPLE = next((ROOT / "samples" / "train").glob("*/*-0001.png"))
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory) -> Path:
+    """A folder of checkpoints into which a user has put both files."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    for file in CHECKPOINTS.glob("*.pt"):
+        shutil.copy(file, folder)
+    torch.manual_seed(0)
+    for stage, net in ((0, Stage0Net(stage0.published)), (1, Stage1Net(stage1.published))):
+        state = {"state_dict": net.state_dict(), "iteration": 9, "epoch": 0.5}
+        torch.save(state, folder / f"stage{stage}-last.checkpoint.pth")
+    return folder
+
+
+def test_published_files_in_the_folder_are_taken_for_stages_0_and_1(published):
+    names = [checkpoint_path(stage, published).name for stage in range(3)]
+    assert names == ["stage0-last.checkpoint.pth", "stage1-last.checkpoint.pth", "stage2.pt"]
+    assert [checkpoint_path(stage).name for stage in range(3)] == ["stage0.pt", "stage1.pt", "stage2.pt"]
+
+
+def test_predict_and_prepare_inputs_run_on_them(published, tmp_path, monkeypatch, capsys):
+    """Random numbers find no page; that they say so shows that stage 0's maps were decoded."""
+    monkeypatch.setattr(upright, "TURNS_TRIED", 1)  # of an image in which nothing is sure
+    monkeypatch.setattr(upright, "WINDOWS_TRIED", 0)
+    files = [f"--stage{stage}={published / f'stage{stage}-last.checkpoint.pth'}" for stage in (0, 1)]
+    folder = tmp_path / "data" / "train" / "7"
+    folder.mkdir(parents=True)
+    write_png(folder / "7-0001.png", read_rgb(SAMPLE)[:250])  # a strip, quick to see
+    shutil.copy(SAMPLE.with_name(f"{SAMPLE.parent.name}.csv"), folder / "7.csv")
+    arguments = ["predict.py", str(folder), "--output", str(tmp_path / "out"), "--fs", "100", *files]
+    monkeypatch.setattr("sys.argv", arguments)
+    assert predict.main() == 1
+    rows = pd.read_csv(tmp_path / "out" / "pages.csv")
+    assert rows["outcome"].tolist() == ["failed"]
+    assert "lead names found" in rows["warnings"][0]
+    assert prepare(["--data", str(tmp_path / "data"), "--out", str(tmp_path / "prepared"), *files]) == 1
+    assert "lead names found" in capsys.readouterr().err
+
+
+def test_the_published_stage_1_looks_at_the_page_that_our_stage_0_found(published):
+    """Random numbers are no grid: the page is refused, or doubted."""
+    image = read_rgb(SAMPLE)
+    page = next(Digitizer(device="cpu").straightener.find_pages(image))
+    theirs = load_network(published / "stage1-last.checkpoint.pth", 1)
+    with suppress(PageNotFound):
+        assert look(image, page, theirs, "cpu").score < DOUBTFUL
