@@ -11,11 +11,12 @@ demo: $(VENV)/.installed
 	$(BIN)/python evaluate.py samples
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
 
 train: $(VENV)/.installed
 	$(BIN)/python train.py --stage all --records $(RECORDS)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from configs.page import LEADS
+from configs.page import FLAT_TYPES, LEADS, PHOTO_TYPES
 from datasets.competition import list_images, read_folds, record_path
 from prediction.engine import Engine, Setup
 from prediction.inputs import find_images
@@ -118,7 +118,7 @@ def tabulate(results: list[PageResult]) -> pd.DataFrame:
 
 
 def summarize(results: pd.DataFrame) -> pd.DataFrame:
-    """By type and in all: pages, share found, grid error, score in dB, the median page's dB, seconds.
+    """By type, by kind and in all: pages, share found, grid error, score and the median page in dB, seconds.
 
     `right %`: found, with a median grid error of at most GROSS_ERROR px. The score is the competition's, the
     mean of the pages' linear ratios in dB, which the best pages weigh on most.
@@ -134,8 +134,12 @@ def summarize(results: pd.DataFrame) -> pd.DataFrame:
         values |= {"score dB": to_db(group["ratio"].mean()), "median dB": to_db(group["ratio"].median())}
         return pd.Series(values | {"s / page": group["seconds"].median()})
 
-    table = pd.DataFrame({name: summary(group) for name, group in results.groupby("type")}).T
-    return pd.concat([table, summary(results).to_frame("all").T])
+    groups = dict(list(results.groupby("type")))
+    for name, types in (("flat", FLAT_TYPES), ("photos", PHOTO_TYPES)):
+        if len(set(types) & set(groups)) > 1:
+            groups[name] = results[results["type"].isin(types)]
+    groups["all"] = results
+    return pd.DataFrame({name: summary(group) for name, group in groups.items()}).T
 
 
 def rank_failures(results: pd.DataFrame) -> str:

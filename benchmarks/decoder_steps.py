@@ -45,7 +45,8 @@ class Maps:
         return decode.track(np.minimum(-self.log_probability, decode.FLOOR), self.starts)
 
     def refined(self, path: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return decode.refine(np.exp(self.log_probability), path)
+        bins, mass, variance = decode.refine(np.exp(self.log_probability), path)
+        return bins, decode.rate_columns(bins, mass, variance, self.row_stride)
 
     def parabola(self, path: np.ndarray) -> np.ndarray:
         """The vertex of the parabola through a column's highest bin and its neighbours."""
@@ -82,7 +83,7 @@ class Maps:
             bins[:, : decode.START_COLUMNS] = bins[:, decode.START_COLUMNS, None]
         y = np.pad(self.heights(bins), ((0, 0), (FIRST, 0)), constant_values=np.nan)
         rows = (by_time or decode.rows_from_heights)(y, self.length)
-        sure = np.pad(confidence.clip(0, 1), ((0, 0), (FIRST, 0)))
+        sure = np.pad(confidence, ((0, 0), (FIRST, 0)))
         return reconcile_limbs(rows, decode.confidence_at(sure, self.length))[0] if limbs else rows
 
 

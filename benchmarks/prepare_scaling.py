@@ -1,15 +1,18 @@
 """Print how fast prepare_inputs.py straightens a folder's images with 1, 2, ... workers, and their memory.
 
-Images per second are those after the workers have started; memory is the peak of the largest worker process.
+Images per second are those after the workers have started. Memory is the peak of the largest worker process: its
+own, every SAMPLE_S, and all that is resident, torch's libraries included, which the workers share.
 """
 
 import argparse
+import os
 import resource
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import replace
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 import pandas as pd
@@ -22,16 +25,38 @@ from utils.checkpoint import CHECKPOINTS
 from utils.command import count, run
 
 
+SAMPLE_S = 0.02
+
+
+def own_mb(pid: int) -> float:
+    """Memory that is a process' own, in MiB: without the libraries' files, which all share."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:  # gone
+        return 0.0
+    return int(status.split("RssAnon:")[1].split()[0]) / 1024 if "RssAnon:" in status else 0.0
+
+
+def watch(stop: threading.Event, peaks: list[float]) -> None:
+    """Append the largest own memory of this process or one of its children, time and again."""
+    while not stop.wait(SAMPLE_S):
+        children = [child.pid for child in active_children() if child.pid]
+        peaks.append(max(map(own_mb, children or [os.getpid()])))
+
+
 def measure(tasks: list[tuple[str, Path]], job: Job, workers: int, answer) -> None:
-    """Send images per second, how many were straightened, and the peak memory of a worker in MB."""
-    stamps, good = [], 0
+    """Send images per second, how many were straightened, and a worker's peak MiB, own and resident."""
+    stamps: list[float] = []
+    good, peaks, stop = 0, [0.0], threading.Event()
+    threading.Thread(target=watch, args=(stop, peaks), daemon=True).start()
     with tempfile.TemporaryDirectory() as folder:
         for outcome in prepare_here(tasks, replace(job, folder=Path(folder)), workers):
             stamps.append(time.perf_counter())
             good += outcome.seconds is not None
+    stop.set()
     who = resource.RUSAGE_SELF if workers == 1 else resource.RUSAGE_CHILDREN
     rate = (len(stamps) - workers) / (stamps[-1] - stamps[workers - 1])
-    answer.send((rate, good, resource.getrusage(who).ru_maxrss / 1024))
+    answer.send((rate, good, max(peaks), resource.getrusage(who).ru_maxrss / 1024))
 
 
 def main() -> None:
@@ -57,10 +82,10 @@ def main() -> None:
         process = context.Process(target=measure, args=(tasks, job, workers, send))
         process.start()
         send.close()
-        rate, good, memory = receive.recv()
+        rate, good, *memory = receive.recv()
         process.join()
-        rows.append((workers, len(tasks), good, rate, rate / (rows[0][3] if rows else rate), memory))
-    columns = ["workers", "images", "straightened", "images/s", "times the first", "MB a worker"]
+        rows.append((workers, len(tasks), good, rate, rate / (rows[0][3] if rows else rate), *memory))
+    columns = ["workers", "images", "straightened", "images/s", "times the first", "own MiB", "resident MiB"]
     print(pd.DataFrame(rows, columns=columns).to_string(index=False, float_format="{:.2f}".format))
 
 

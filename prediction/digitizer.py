@@ -15,8 +15,8 @@ from utils.leads import leads_from_rows
 from utils.straighten import Straightened, Straightener
 from utils.tracing import Traced, Tracer
 
-UNSURE_LEAD = 0.5  # confidence below which a lead is warned of
-LIMB_RESIDUAL_MV = 0.1  # rms above which the limb leads contradict each other
+UNSURE_LEAD = 0.7  # confidence below which a lead is warned of: on drawn pages most such score under 10 dB
+LIMB_RESIDUAL_MV = 0.06  # rms above which the limb leads contradict each other
 
 
 @dataclass

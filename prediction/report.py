@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 THUMBNAIL_WIDTH, OVERLAY_WIDTH = 144, 1280  # px
 THUMBNAIL_QUALITY, CARD_QUALITY = 70, 72  # of JPEG
-GOOD_CONFIDENCE = 0.8  # from here on a lead's bar is green
+GOOD_CONFIDENCE = 0.85  # from here on a lead's bar is green
 OUTCOMES = ("failed", "doubtful", "done")
 MIRRORED = 4
 

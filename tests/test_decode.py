@@ -109,7 +109,7 @@ def test_a_hole_lowers_its_leads_confidence_and_is_told_as_a_gap():
     assert min(rated, key=rated.get) == "aVL"
     assert rated["aVL"] == pytest.approx(1 - 0.4 / 2.5, abs=0.03)
     assert rated["V5"] > 0.98
-    gaps = find_gaps(np.where(confidence < 0.2, 0, confidence))
+    gaps = find_gaps(confidence)
     assert list(gaps) == ["aVL"]
     assert gaps["aVL"][0] == pytest.approx((3.0, 3.4), abs=0.01)
 

@@ -8,18 +8,19 @@ import torch
 from scipy.interpolate import PchipInterpolator
 
 from configs.page import DURATION_S, LEADS, RECTIFIED, RHYTHM_LEAD, ROWS
-from configs.stage2 import CROP_TOP
+from configs.stage2 import CROP_TOP, Stage2Config
 from utils.leads import lead_place, lead_slice
 from utils.limbs import reconcile_limbs
 from utils.trace import rows_from_columns, segment_columns, segments
 
-STEP_COST = 0.3  # per bin and column: the price of a jump, in nats
+STEP_COST = 0.15  # per bin and column: the price of a jump, in nats
 FLOOR = 6.0  # nats: no column is worse than this, so that a hole does not bend the path
-CENTROID_REACH = 24  # bins on either side of the path
+CENTROID_REACH = 48  # bins on either side of the path
+HALF_SURE_MV = 0.05  # half a small square: confidence is 0.5 where a trace's height is left open by so much
 START_COLUMNS = 8  # 20 ms: the calibration pulse falls where the signal starts, and hides it; held flat
 TIMELINE = 10_000  # samples of ten seconds, fine enough to say which column belongs to which lead
 GAP_S = 0.02  # shorter ones are not worth a word
-UNSURE = 0.05  # probability about the path under which a column counts as a gap
+UNSURE = 0.05  # confidence up to which a column counts as a gap
 
 
 def lead_starts(first: int, last: int) -> np.ndarray:
@@ -60,14 +61,28 @@ def track(cost: np.ndarray, starts: np.ndarray | None = None) -> np.ndarray:
     return path
 
 
-def refine(probability: np.ndarray, path: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The centroid of (R, H, W) probabilities about a path (R, W), in bins, and the mass it rests on."""
+def refine(probability: np.ndarray, path: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The centroid of (R, H, W) probabilities about a path (R, W), in bins, its mass and its variance."""
     offsets = np.arange(-CENTROID_REACH, CENTROID_REACH + 1)
     bins = path[:, None] + offsets[:, None]  # (R, 2 reach + 1, W)
     inside = (bins >= 0) & (bins < probability.shape[1])
     weight = np.take_along_axis(probability, bins.clip(0, probability.shape[1] - 1), axis=1) * inside
     mass = weight.sum(axis=1)
-    return (weight * bins).sum(axis=1) / np.maximum(mass, 1e-12), mass
+    total = np.maximum(mass, 1e-12)
+    centroid = (weight * bins).sum(axis=1) / total
+    return centroid, mass, (weight * (bins - centroid[:, None]) ** 2).sum(axis=1) / total
+
+
+def rate_columns(bins: np.ndarray, mass: np.ndarray, variance: np.ndarray, row_stride: int) -> np.ndarray:
+    """Confidence (R, W) in 0..1: the mass about the path, less where it leaves the height open.
+
+    `variance` (R, W) bins^2 counts as far as it exceeds that of the training's target, which is wider where
+    the trace is steep (configs.stage2). 0.5 at HALF_SURE_MV.
+    """
+    slope = np.gradient(bins, axis=1)
+    meant = Stage2Config.target_sigma**2 + (Stage2Config.slope_sigma * slope) ** 2
+    half = HALF_SURE_MV * RECTIFIED.px_per_mv / row_stride  # bins
+    return mass.clip(0, 1) / (1 + (variance - meant).clip(0) / half**2)
 
 
 def bridge(y: np.ndarray, sure: np.ndarray, starts: np.ndarray | None = None) -> np.ndarray:
@@ -97,12 +112,13 @@ def read_heights(logits: torch.Tensor, row_stride: int) -> tuple[np.ndarray, np.
     log_probability = torch.log_softmax(logits[:, :, first:last].float(), dim=1).cpu().numpy()
     starts = lead_starts(first, last)
     path = track(np.minimum(-log_probability, FLOOR), starts)
-    bins, confidence = refine(np.exp(log_probability), path)
-    bins = bridge(bins, confidence > UNSURE, starts)
+    bins, mass, variance = refine(np.exp(log_probability), path)
+    confidence = rate_columns(bins, mass, variance, row_stride)
+    bins = bridge(bins, mass > UNSURE, starts)
     bins[:, :START_COLUMNS] = bins[:, START_COLUMNS, None]
     y = (bins + 0.5) * row_stride - 0.5 + CROP_TOP
     margins = ((0, 0), (first, logits.shape[2] - last))
-    return np.pad(y, margins, constant_values=np.nan), np.pad(confidence.clip(0, 1), margins)
+    return np.pad(y, margins, constant_values=np.nan), np.pad(confidence, margins)
 
 
 def rows_from_heights(y: np.ndarray, length: int) -> np.ndarray:

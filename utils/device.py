@@ -29,13 +29,17 @@ def choose_device(name: str | None = None) -> torch.device:
 
 
 def choose_devices(names: str | None = None) -> list[torch.device]:
-    """The devices named, "cuda:0,cuda:1" say; for None all CUDA devices there are, else the CPU.
+    """The devices named, "cuda:0,cuda:1" say; None means all CUDA devices that torch can use, else the CPU.
 
     ValueError when one cannot be had or is named twice.
     """
     if names is None:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        return [torch.device("cuda", index) for index in range(count)] or [torch.device("cpu")]
+        found = []
+        for index in range(count):
+            with contextlib.suppress(ValueError):  # a card too old for this torch
+                found.append(choose_device(f"cuda:{index}"))
+        return found or [torch.device("cpu")]
     devices = [choose_device(name.strip()) for name in names.split(",")]
     if len(set(devices)) < len(devices):
         raise ValueError(f"--device {names}: a device twice")

@@ -410,12 +410,13 @@ def find_pages(
     more pages than the whole image shows. Raises PageNotFound, with the reason for the image as it is, when
     there is none.
     """
-    found, reason = try_turns(image, net, device, every=True)
+    quick = stage0_config(net).flips  # four images for each look: its word on the turn is taken, and one look
+    found, reason = try_turns(image, net, device, every=not quick)
     for _, page in found[:TURNS_TRIED]:
         yield page
     some = bool(found)
     zoomed = []
-    for left, top, width, height in windows(image.shape):
+    for left, top, width, height in () if quick else windows(image.shape):
         if min(width, height) < MIN_WINDOW:
             continue
         window = np.ascontiguousarray(image[top : top + height, left : left + width])
