@@ -1,6 +1,6 @@
 """Print how fast prepare_inputs.py straightens a folder's images with 1, 2, ... workers, and their memory.
 
-Images per second are those after the workers have started. Memory is the peak of the largest worker process: its
+Images per second are those after the workers have started. Memory is the peak of the largest worker: its
 own, every SAMPLE_S, and all that is resident, torch's libraries included, which the workers share.
 """
 
@@ -23,7 +23,6 @@ from data_preparation.prepare_inputs import Job, prepare_here
 from datasets.competition import list_images
 from utils.checkpoint import CHECKPOINTS
 from utils.command import count, run
-
 
 SAMPLE_S = 0.02
 
