@@ -35,7 +35,7 @@ class Digitized:
 
     @property
     def gaps(self) -> dict[str, list[tuple[float, float]]]:
-        """lead -> [(start, stop)] s, where its trace could not be seen and was bridged."""
+        """lead -> [(start, stop)] s, where its trace could hardly be seen."""
         return find_gaps(self.traced.confidence)
 
     @property

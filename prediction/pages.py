@@ -78,7 +78,7 @@ class PageResult:
 
 COLUMNS = (
     *("name", "image", "type", "outcome", "page_score", "orientation", "aspect", "confidence"),
-    *("bridged_s", "limb_residual_mv", "score_db", "grid_median_px", "grid_p95_px", "seconds"),
+    *("unseen_s", "limb_residual_mv", "score_db", "grid_median_px", "grid_p95_px", "seconds"),
     *(f"confidence_{lead}" for lead in LEADS),
     *(f"snr_db_{lead}" for lead in LEADS),
     "warnings",
@@ -144,7 +144,7 @@ def as_row(result: PageResult) -> dict[str, object]:
         "orientation": "" if result.orientation is None else result.orientation,
         "aspect": number(result.aspect),
         "confidence": number(None if result.confidence is None else result.confidence.mean()),
-        "bridged_s": number(None if result.confidence is None else result.gap_seconds, 2),
+        "unseen_s": number(None if result.confidence is None else result.gap_seconds, 2),
         "limb_residual_mv": number(result.limb_residual),
         "score_db": number(None if result.ratio is None else to_db(result.ratio), 3),
         "grid_median_px": number(result.grid_median),

@@ -61,10 +61,10 @@ def draw_card(
     legend = "black: read; blue: truth; " if truth is not None else ""
     body = (
         f'<div class="columns"><figure>{picture(drawn, "the page with its traces")}'
-        "<figcaption>As read, rows in blue, green, purple, orange; bridged in red</figcaption></figure>"
+        "<figcaption>As read, rows in blue, green, purple, orange; hardly seen in red</figcaption></figure>"
         f"<div>{list_facts(digitized, result)}{list_leads(confidence, result.lead_ratios)}</div></div>"
         f'<figure><div class="paper-scroll">{paper}</div>'
-        f"<figcaption>{legend}shaded: bridged; red name: unsure, below {UNSURE_LEAD:g}</figcaption></figure>"
+        f"<figcaption>{legend}shaded: hardly seen; red: unsure, below {UNSURE_LEAD:g}</figcaption></figure>"
     )
     return Card(data_url(image, THUMBNAIL_WIDTH, THUMBNAIL_QUALITY), body)
 
@@ -89,7 +89,7 @@ def list_facts(digitized: Digitized, result: "PageResult") -> str:
         "score": decibels(result.ratio),
         "page score": f"{straightened.page_score:.2f}",
         "limb leads differ by": f"{1000 * digitized.limb_residual:.0f} µV rms (Einthoven, Goldberger)",
-        "bridged": f"{result.gap_seconds:.2f} s" if result.gaps else "nothing",
+        "hardly seen": f"{result.gap_seconds:.2f} s",
         "turned by": f"{turn}°" + (", mirrored" if straightened.orientation >= MIRRORED else ""),
         "sampling rate": f"{digitized.fs} Hz",
         "squares": f"{straightened.calibration.aspect:.2f} times as tall as wide",

@@ -175,7 +175,7 @@ def rate_leads(confidence: np.ndarray) -> np.ndarray:
 
 
 def find_gaps(confidence: np.ndarray) -> dict[str, list[tuple[float, float]]]:
-    """Where leads were bridged rather than read: lead -> [(start, stop)] in s of the ten seconds.
+    """Where leads could hardly be seen: lead -> [(start, stop)] in s of the ten seconds.
 
     Only gaps of GAP_S and more count; a lead without any is left out.
     """

@@ -11,7 +11,7 @@ from utils.tracing import Traced
 from utils.upright import turn_points, unturned_shape
 
 ROW_COLOURS = ((0, 90, 255), (0, 150, 60), (220, 0, 160), (230, 110, 0))  # RGB, the four rows from the top
-BRIDGED_COLOUR = (255, 0, 0)
+UNSEEN_COLOUR = (255, 0, 0)
 FRAME_COLOUR = (0, 160, 200)
 LINE_SHARE = 1 / 1600  # of the image's longer side, a line's thickness
 FRACTION_BITS = 4  # of coordinates that cv2 is given
@@ -31,7 +31,7 @@ def draw_heights(image: np.ndarray, y: np.ndarray) -> np.ndarray:
 def draw_on_photo(image: np.ndarray, straightened: Straightened, traced: Traced) -> np.ndarray:
     """A copy of the photo (H, W, 3) uint8 RGB with what was read of it.
 
-    The four rows in ROW_COLOURS, where they were bridged rather than seen in BRIDGED_COLOUR, and the outline
+    The four rows in ROW_COLOURS, where they could hardly be seen in UNSEEN_COLOUR, and the outline
     of the grid.
     """
     drawn = np.ascontiguousarray(image).copy()
@@ -51,7 +51,7 @@ def draw_on_photo(image: np.ndarray, straightened: Straightened, traced: Traced)
         unsure = confidence[known] <= UNSURE
         for run in np.split(known, np.flatnonzero(np.diff(unsure)) + 1):
             run = np.append(run, min(run[-1] + 1, known[-1]))  # to where the next begins
-            draw(np.stack([run, y[run]], axis=-1), BRIDGED_COLOUR if confidence[run[0]] <= UNSURE else colour)
+            draw(np.stack([run, y[run]], axis=-1), UNSEEN_COLOUR if confidence[run[0]] <= UNSURE else colour)
     return drawn
 
 
