@@ -14,6 +14,7 @@ from prediction.digitizer import Digitized, Digitizer
 from prediction.report import Card, draw_card, draw_failed_card
 from prediction.truth import grid_errors, read_labels, read_truth
 from prediction.wfdb_records import write_wfdb
+from utils.command import describe
 from utils.files import replacing
 from utils.images import encode_jpeg, read_rgb
 from utils.kaggle_metric import CAP, page_powers, ratio_of, to_db
@@ -187,10 +188,8 @@ def read_if_possible(path: Path) -> np.ndarray | None:
 
 def explain(error: Exception, path: Path) -> str:
     """What went wrong as one line, without the file's name."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    text = " ".join(text.split()).removeprefix(f"{path}: ")
-    if isinstance(error, OSError) and (file := error.filename2 or error.filename) and str(file) != str(path):
-        text = f"{file}: {text}"
+    text = describe(error).removeprefix(f"{path}: ")
+    text = " ".join(text.split())
     return text if isinstance(error, (ValueError, OSError)) and text else f"{type(error).__name__}: {text}"
 
 

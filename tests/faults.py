@@ -402,7 +402,7 @@ def main() -> None:
         for name in IMAGES:
             row = rows.loc[name]
             text = f"{row['outcome']}: {row['warnings']}".rstrip(": ")
-            print(f"| image: {' '.join(name.split())} | {text.replace(folder, '')} | {code} for the run |")
+            print(f"| image: {' '.join(name.split())} | {text.replace(folder, '')} | {code} |")
     for name, fault in RUNS.items():
         with tempfile.TemporaryDirectory() as folder:
             code, said = run_fault(fault, Path(folder))

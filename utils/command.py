@@ -50,6 +50,14 @@ def count(text: str) -> int:
     return number
 
 
+def describe(error: Exception) -> str:
+    """What an error says, one of the system's as "file: reason"."""
+    if isinstance(error, OSError) and error.strerror:
+        file = error.filename2 or error.filename
+        return f"{file}: {error.strerror}" if file else error.strerror
+    return str(error)
+
+
 def run(main: Callable[[], int | None], interrupted: str = "interrupted") -> None:
     """Call main and exit with what it returns; a ValueError or OSError becomes one line on stderr.
 
@@ -59,7 +67,7 @@ def run(main: Callable[[], int | None], interrupted: str = "interrupted") -> Non
     try:
         sys.exit(main())
     except (ValueError, OSError) as error:
-        sys.exit(f"{name}: {error}")
+        sys.exit(f"{name}: {describe(error)}")
     except KeyboardInterrupt:
         print(f"{name}: {interrupted}", file=sys.stderr, flush=True)
         sys.stdout.flush()
