@@ -19,12 +19,13 @@ import pandas as pd
 from configs.page import FLAT_TYPES, LEADS, PHOTO_TYPES
 from datasets.competition import list_images, read_folds, record_path
 from prediction.engine import Engine, Setup
-from prediction.inputs import find_images
-from prediction.pages import Page, PageResult, PageTable, Step, Wanted
+from prediction.inputs import find_images, name_outputs
+from prediction.pages import Page, PageResult, PageTable, Step, Wanted, read_page_rows
 from prediction.plots import plot_by_lead, plot_by_type
 from prediction.report import Report
 from utils.checkpoint import CHECKPOINTS, checkpoint_path
 from utils.command import count, progress, run, say
+from utils.files import alone_in
 from utils.kaggle_metric import to_db
 from utils.workers import WorkerDied
 
@@ -57,7 +58,10 @@ def find_pages(data: Path, fold: int | None = None) -> list[Page]:
     paths = [path for path in find_images(data) if path.with_suffix(".csv").exists()]
     if not paths:
         raise ValueError(f"{data}: neither train/ nor images beside their .csv")
-    return [add_truth(path, path.stem, path.with_suffix(".csv"), data.resolve().name) for path in paths]
+    kind = data.resolve().name
+    return [
+        add_truth(path, name, path.with_suffix(".csv"), kind) for name, path in name_outputs(paths).items()
+    ]
 
 
 def add_truth(image: Path, name: str, truth: Path, image_type: str) -> Page:
@@ -131,7 +135,7 @@ def summarize(results: pd.DataFrame) -> pd.DataFrame:
             values["right %"] = 100 * right.mean()
             values["grid px"] = group["grid_median"].median()
             values["grid p95"] = group["grid_p95"].median()
-        values |= {"score dB": to_db(group["ratio"].mean()), "median dB": to_db(group["ratio"].median())}
+        values |= {"score dB": to_db(group["ratio"].mean()), "median dB": to_db(group["ratio"]).median()}
         return pd.Series(values | {"s / page": group["seconds"].median()})
 
     groups = dict(list(results.groupby("type")))
@@ -160,7 +164,7 @@ def rank_failures(results: pd.DataFrame) -> str:
 def by_lead(results: pd.DataFrame) -> pd.DataFrame:
     """The median page's dB of each lead by itself, by type and in all: a row a lead."""
     groups = [*results.groupby("type"), ("all", results)]
-    return pd.DataFrame({name: to_db(group[list(LEADS)].median()) for name, group in groups})
+    return pd.DataFrame({name: to_db(group[list(LEADS)]).median() for name, group in groups})
 
 
 def list_worst(results: pd.DataFrame) -> pd.DataFrame:
@@ -197,6 +201,8 @@ def main() -> int:
     args = parser.parse_args()
     if args.report and not args.output:
         raise ValueError("--report: say where with --output")
+    if args.output and args.output.resolve() == args.data.resolve():
+        raise ValueError(f"{args.output}: holds the pages; choose another --output")
     pages = find_pages(args.data, args.fold)
     if args.types:
         pages = [page for page in pages if page.type in args.types]
@@ -209,6 +215,8 @@ def main() -> int:
         report = table = None
         if args.output:
             args.output.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(alone_in(args.output))
+            read_page_rows(args.output / "pages.csv")  # whatever else is called so is not replaced
             table = stack.enter_context(PageTable(args.output / "pages.csv", {}, ()))
         if args.report:
             facts = f"evaluate.py {args.data} – {time.strftime('%Y-%m-%d %H:%M')}"
@@ -218,6 +226,7 @@ def main() -> int:
         if report:
             report.write()
     results = tabulate(scored)
+    print(f"weights: {', '.join(map(str, (stage0, stage1, *weights)))}")
     types, leads = summarize(results), by_lead(results)
     print(types.astype({"pages": int}).to_string(float_format="{:.2f}".format))
     if "grid_median" in results:

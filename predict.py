@@ -33,13 +33,13 @@ from prediction.pages import (
     Step,
     Wanted,
     read_page_rows,
-    signals_path,
+    wanted_files,
     write_unknown,
 )
 from prediction.report import Report
 from utils.checkpoint import checkpoint_path
 from utils.command import count, progress, run, say
-from utils.files import is_newer, remove_partials
+from utils.files import alone_in, is_newer, remove_partials
 from utils.leads import QUARTERS
 from utils.submission import write_submission
 from utils.workers import WorkerDied
@@ -96,8 +96,9 @@ def predict_images(
 
 
 def is_done(page: Page, row: dict | None, wanted: Wanted) -> bool:
-    read = row is not None and row["image"] == str(page.path) and row["outcome"] != FAILED
-    return read and not is_newer(page.path, signals_path(page, wanted))
+    if row is None or (row["image"], row["fs"]) != (str(page.path), str(page.fs)) or row["outcome"] == FAILED:
+        return False
+    return not any(is_newer(page.path, path) for path in wanted_files(page, wanted))
 
 
 def predict_test(
@@ -160,7 +161,7 @@ def parse_arguments() -> argparse.Namespace:
         "--report-pages", type=count, default=REPORT_PAGES, help="shown in full, worst first (default 200)"
     )
     parser.add_argument(
-        "--resume", action="store_true", help="leave alone the images that OUT has read already"
+        "--resume", action="store_true", help="leave out images that OUT has already, of the report too"
     )
     parser.add_argument("--strict", action="store_true", help="exit code 1 for doubtful pages too")
     parser.add_argument("--images", type=Path, help="folder of test.csv's images (default: test/ beside it)")
@@ -213,12 +214,8 @@ def main() -> int:
         if not images.is_dir():
             raise ValueError(f"{images}: no such folder of images")
     else:
-        named = name_outputs(find_inputs(args.input))
+        named = name_outputs(find_inputs(args.input, args.output))
         pages = [Page(name, path, args.fs) for name, path in named.items()]
-        for page in pages:
-            result = args.output / f"{page.name}.csv"
-            if result.exists() and result.parent.resolve() == page.path.parent.resolve():
-                raise ValueError(f"{result}: exists beside its image; choose another --output")
     setup = Setup(
         args.stage0,
         args.stage1,
@@ -232,6 +229,7 @@ def main() -> int:
     engine = Engine(setup)
     args.output.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
+        stack.enter_context(alone_in(args.output))
         report = None
         if args.report:
             facts = (

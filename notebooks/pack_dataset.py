@@ -58,6 +58,8 @@ def pack_dataset(root: Path, folder: Path, owner: str = OWNER) -> Path:
     contents = find_contents(root)
     partial, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{kind}") for kind in ("partial", "old"))
     archive = folder.with_name(f"{folder.name}.zip")
+    if folder.exists() and not (folder / "dataset-metadata.json").is_file():
+        raise ValueError(f"{folder}: there, and no dataset of this program; choose another --output")
     try:
         for path in contents:
             (partial / path).parent.mkdir(parents=True, exist_ok=True)

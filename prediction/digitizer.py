@@ -92,7 +92,13 @@ class Digitizer:
         self.tracer = Tracer(several, device, tta)
 
     def __call__(self, image: np.ndarray, fs: int = 500) -> Digitized:
-        """Digitize a photo or scan (H, W, 3) uint8 RGB. Raises PageNotFound, a ValueError."""
+        """Digitize a photo or scan (H, W, 3) uint8 RGB; raises ValueError, PageNotFound among them."""
+        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or not image.size:
+            raise ValueError("the image is no (H, W, 3) uint8 array; utils.images.read_rgb reads files")
+        if image.shape[2] != 3:
+            raise ValueError(f"the image has {image.shape[2]} channels, not 3")
+        if fs < 1:
+            raise ValueError(f"fs {fs}: must be at least 1 Hz")
         straightened = self.straightener.straighten(image)
         traced = self.tracer.trace(straightened.rect, int(DURATION_S * fs))
         return Digitized(leads_from_rows(traced.rows), fs, straightened, traced)

@@ -11,15 +11,26 @@ from utils.images import IMAGE_SUFFIXES, PDF_SUFFIX
 SUFFIXES = (*IMAGE_SUFFIXES, PDF_SUFFIX)
 
 
-def find_inputs(inputs: Iterable[str | Path]) -> list[Path]:
+RESERVED = Path("pages")  # pages.csv is the run's table
+
+
+def find_inputs(inputs: Iterable[str | Path], output: Path | None = None) -> list[Path]:
     """The images meant by files, folders (without their subfolders) and glob patterns, each once.
 
-    Raises ValueError for what is not there or holds no images.
+    What lies below `output` is the program's own, and left out. Raises ValueError for what is not there or
+    holds no images, and for images right in `output`, which results might replace.
     """
+    own = None if output is None else Path(os.path.realpath(output))
     found: dict[Path, Path] = {}
     for item in inputs:
         for path in match(Path(item)):
-            found.setdefault(path.resolve(), path)
+            place = Path(os.path.realpath(path.parent)) / path.name
+            if own is not None and place.parent == own and not glob.has_magic(str(item)):
+                raise ValueError(f"{output}: holds images to be digitized; choose another --output")
+            if own is None or not place.is_relative_to(own):
+                found.setdefault(place, path)
+    if not found:
+        raise ValueError(f"{output}: all images lie in it; choose another --output")
     return list(found.values())
 
 
@@ -53,13 +64,14 @@ def name_outputs(paths: list[Path]) -> dict[str, Path]:
 
     Where two in one folder would share a name, each keeps its suffix.
     """
-    parents = [path.parent.resolve() for path in paths]
+    parents = [Path(os.path.realpath(path.parent)) for path in paths]
     shared = Path(os.path.commonpath(parents))
     places = [
         (parent.relative_to(shared), path.name, path.stem)
         for parent, path in zip(parents, paths, strict=True)
     ]
     stems = Counter((folder, stem) for folder, _, stem in places)
+    stems[Path(), RESERVED.name] += 1
     whole = {(folder, name) for folder, name, _ in places}
     names = [
         folder / (stem if stems[folder, stem] == 1 and (folder, stem) not in whole else name)

@@ -13,9 +13,9 @@ from datasets.competition import write_record
 from prediction.digitizer import Digitized, Digitizer
 from prediction.report import Card, draw_card, draw_failed_card
 from prediction.truth import grid_errors, read_labels, read_truth
-from prediction.wfdb_records import write_wfdb
+from prediction.wfdb_records import record_name, write_wfdb
 from utils.command import describe
-from utils.files import replacing
+from utils.files import open_text, replacing
 from utils.images import encode_jpeg, read_rgb
 from utils.kaggle_metric import CAP, page_powers, ratio_of, to_db
 from utils.visualization import draw_on_photo
@@ -78,7 +78,7 @@ class PageResult:
 
 
 COLUMNS = (
-    *("name", "image", "type", "outcome", "page_score", "orientation", "aspect", "confidence"),
+    *("name", "image", "type", "fs", "outcome", "page_score", "orientation", "aspect", "confidence"),
     *("unseen_s", "limb_residual_mv", "score_db", "grid_median_px", "grid_p95_px", "seconds"),
     *(f"confidence_{lead}" for lead in LEADS),
     *(f"snr_db_{lead}" for lead in LEADS),
@@ -96,7 +96,7 @@ class PageTable:
         again = set(names)
         self.path, self.rows = path, {name: row for name, row in rows.items() if name not in again}
         self.write()
-        self.file = path.open("a", newline="")
+        self.file = open_text(path, "a")
         self.writer = csv.DictWriter(self.file, COLUMNS, lineterminator="\n")
 
     def __enter__(self) -> "PageTable":
@@ -107,7 +107,7 @@ class PageTable:
         self.write()
 
     def write(self) -> None:
-        with replacing(self.path) as partial, partial.open("w", newline="") as file:
+        with replacing(self.path) as partial, open_text(partial) as file:
             writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             writer.writeheader()
             writer.writerows(self.rows.values())
@@ -123,11 +123,14 @@ def read_page_rows(path: Path) -> dict[str, dict]:
     """The last whole row of each page in pages.csv, by name; ValueError when its columns are others."""
     if not path.exists():
         return {}
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise ValueError(f"{path}: not a pages.csv of this program; choose another --output")
-        return {row["name"]: row for row in reader if None not in row and None not in row.values()}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            if tuple(reader.fieldnames or ()) == COLUMNS:
+                return {row["name"]: row for row in reader if None not in row and None not in row.values()}
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    raise ValueError(f"{path}: not a pages.csv of this program; choose another --output")
 
 
 def as_row(result: PageResult) -> dict[str, object]:
@@ -140,6 +143,7 @@ def as_row(result: PageResult) -> dict[str, object]:
         "name": result.page.name,
         "image": str(result.page.path),
         "type": result.page.type,
+        "fs": result.page.fs,
         "outcome": result.outcome,
         "page_score": number(result.page_score),
         "orientation": "" if result.orientation is None else result.orientation,
@@ -211,6 +215,23 @@ def signals_path(page: Page, wanted: Wanted) -> Path:
     return wanted.folder / f"{page.name}.csv"
 
 
+def overlay_path(page: Page, wanted: Wanted) -> Path:
+    return wanted.folder / f"{page.name}.overlay.jpg"
+
+
+def wfdb_path(page: Page, wanted: Wanted) -> Path:
+    """Without the suffix, and as WFDB allows names."""
+    path = wanted.folder / "wfdb" / page.name
+    return path.with_name(record_name(path.name))
+
+
+def wanted_files(page: Page, wanted: Wanted) -> list[Path]:
+    """What a page leaves in the folder."""
+    files = [signals_path(page, wanted)] if wanted.signals else []
+    files += [overlay_path(page, wanted)] if wanted.overlay else []
+    return files + ([Path(f"{wfdb_path(page, wanted)}.hea")] if wanted.wfdb else [])
+
+
 def digitize(digitizer: Digitizer, page: Page, wanted: Wanted, result: PageResult) -> None:
     """Fill in the result of a page as far as it comes; raises what stopped it."""
     truth, fs = (None, page.fs) if page.truth is None else read_truth(page.truth)
@@ -238,12 +259,12 @@ def digitize(digitizer: Digitizer, page: Page, wanted: Wanted, result: PageResul
     if wanted.card:
         result.card = draw_card(image, drawn, digitized, result, truth)
     if wanted.overlay:
-        with replacing(wanted.folder / f"{page.name}.overlay.jpg") as partial:
+        with replacing(overlay_path(page, wanted)) as partial:
             partial.write_bytes(encode_jpeg(drawn, OVERLAY_QUALITY))
     if wanted.wfdb:
         comments = [f"image: {page.path.name}", f"page score: {straightened.page_score:.3f}"]
         comments += [f"doubt: {warning}" for warning in result.warnings]
-        write_wfdb(wanted.folder / "wfdb" / page.name, digitized.leads, fs, comments)
+        write_wfdb(wfdb_path(page, wanted), digitized.leads, fs, comments)
     if wanted.signals:  # last: who finds it finds the rest
         write_record(signals_path(page, wanted), digitized.leads, fs)
 

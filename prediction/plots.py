@@ -50,7 +50,9 @@ def plot_boxes(groups: dict[str, np.ndarray], path: Path, what: str, mean: bool)
         axes.plot(
             places, np.maximum(scores, LOWEST_DB), "D", color=LINE_COLOUR, label="score (mean of ratios)"
         )
-        axes.axhline(to_db(CAP), color="grey", linewidth=0.8, linestyle="--", label="best possible")
+        axes.axhline(
+            to_db(CAP), color="grey", linewidth=0.8, linestyle="--", label="the competition's cap, 25.84 dB"
+        )
         axes.legend(loc="lower left", fontsize=8)
     axes.set_xlabel(f"{what} (pages)")
     axes.set_ylabel("signal to noise, dB")

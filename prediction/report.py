@@ -148,7 +148,10 @@ class Report:
         rows = sorted(self.rows, key=lambda row: row[:2])
         shown = {row[1] for row in heapq.nsmallest(self.most, rows, key=lambda row: row[:2])}
         scored = any(row[2].ratio is not None for row in rows)
-        with replacing(self.path) as partial, partial.open("w", encoding="utf-8") as file:
+        with (
+            replacing(self.path) as partial,
+            partial.open("w", encoding="utf-8", errors="backslashreplace") as file,
+        ):
             page = (HERE / "report.html").read_text(encoding="utf-8")
             file.write(
                 page.format(

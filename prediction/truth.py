@@ -5,7 +5,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from configs.page import DURATION_S, PAGE_PX_PER_MM, SQUARE_MM
+from configs.page import DURATION_S, GRID_COLUMNS, GRID_ROWS, PAGE_PX_PER_MM, SQUARE_MM
+from configs.stage0 import ORIENTATIONS
 from datasets.competition import read_record
 from utils.upright import unturn_points
 
@@ -23,9 +24,12 @@ def read_labels(path: Path) -> tuple[np.ndarray, int]:
     """The grid (44, 57, 2) px of the image and its orientation, as synthesize.py writes them."""
     try:
         with np.load(path) as labels:
-            return labels["gridpoint_xy"], int(labels["orientation"])
+            grid, orientation = labels["gridpoint_xy"], int(labels["orientation"])
     except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
         raise ValueError(f"{path}: no labels of synthesize.py ({type(error).__name__})") from None
+    if grid.shape != (GRID_ROWS, GRID_COLUMNS, 2) or not 0 <= orientation < ORIENTATIONS:
+        raise ValueError(f"{path}: a grid of shape {grid.shape}, orientation {orientation}")
+    return grid, orientation
 
 
 def grid_errors(

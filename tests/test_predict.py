@@ -1,5 +1,6 @@
 """predict.py as users call it: good pages, bad pages, and the files that it leaves."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from configs.page import LEADS
 from datasets.competition import read_record
 from prediction.inputs import find_image, find_images, find_inputs, name_outputs
 from utils.checkpoint import CHECKPOINTS
+from utils.files import alone_in
 from utils.images import read_rgb, write_png
 from utils.kaggle_metric import image_snr, to_db
 
@@ -121,7 +123,7 @@ def test_every_image_has_a_result_of_its_own(tmp_path):
 def test_signals_beside_their_image_are_not_overwritten(sample, tmp_path, monkeypatch):
     shutil.copy(sample, tmp_path / "b.png")
     (tmp_path / "b.csv").write_text("the truth")
-    with pytest.raises(ValueError, match=r"b\.csv: exists beside its image"):
+    with pytest.raises(ValueError, match="holds images to be digitized"):
         run(monkeypatch, tmp_path, "--output", tmp_path)
     assert (tmp_path / "b.csv").read_text() == "the truth"
 
@@ -261,3 +263,51 @@ def test_doubtful_pages_fail_a_strict_run(sample, tmp_path, monkeypatch, capsys)
     assert run(monkeypatch, sample, "--output", tmp_path / "a", "--fs", 100) == 0
     assert run(monkeypatch, sample, "--output", tmp_path / "a", "--fs", 100, "--strict") == 1
     assert "doubtful, page score" in capsys.readouterr().err
+
+
+def test_a_run_with_other_wishes_does_not_take_the_old_files_for_its_own(sample, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    assert run(monkeypatch, sample, "--output", out, "--fs", 100) == 0
+    assert run(monkeypatch, sample, "--output", out, "--fs", 200, "--resume") == 0
+    assert len(pd.read_csv(out / f"{sample.stem}.csv")) == 2000
+    assert run(monkeypatch, sample, "--output", out, "--fs", 200, "--resume", "--overlay", "--wfdb") == 0
+    assert (out / f"{sample.stem}.overlay.jpg").exists()
+    assert (out / "wfdb" / f"{sample.stem}.hea").exists()
+
+
+def test_its_own_results_are_no_pages_and_a_page_may_be_called_pages(sample, tmp_path, monkeypatch):
+    shutil.copy(sample, tmp_path / "pages.png")
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert run(monkeypatch, "**/*", "--output", "out", "--fs", 100, "--overlay") == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "pages.csv",
+        "pages.png.csv",
+        "pages.png.overlay.jpg",
+    ]
+
+
+def test_two_runs_do_not_write_to_one_folder(sample, tmp_path, monkeypatch):
+    with alone_in(tmp_path / "out"), pytest.raises(ValueError, match="another run is writing there"):
+        run(monkeypatch, sample, "--output", tmp_path / "out")
+
+
+def test_odd_files_end_neither_the_run_nor_the_report(tmp_path, monkeypatch):
+    pages, out = tmp_path / "pages", tmp_path / "out"
+    write_png(pages / "thin.png", np.full((3000, 1, 3), 255, np.uint8))
+    (pages / "self.png").symlink_to("self.png")
+    Path(os.fsdecode(os.fsencode(pages) + b"/\xff\xfe.png")).touch()
+    assert run(monkeypatch, pages, "--output", out, "--fs", 100, "--report") == 1
+    assert (out / "report.html").read_text().count("<article") == 3
+    (out / "pages.csv").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"pages\.csv: "):
+        run(monkeypatch, pages, "--output", out, "--resume")
+
+
+@pytest.mark.parametrize(
+    "image",
+    [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 4), np.uint8), np.zeros((0, 9, 3), np.uint8), "a.png"],
+)
+def test_what_is_no_image_is_told_to_python_too(image):
+    with pytest.raises(ValueError, match="the image"):
+        predict.Digitizer()(image)

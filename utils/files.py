@@ -2,9 +2,13 @@
 
 import hashlib
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
+
+from filelock import FileLock, Timeout
 
 
 @contextmanager
@@ -20,6 +24,22 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def open_text(path: Path, mode: str = "w") -> IO[str]:
+    """A file for text in UTF-8 of any names, those of bytes that are no text too."""
+    return open(path, mode, encoding="utf-8", errors="backslashreplace", newline="")
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """A folder to write to, for one run on this machine at a time; ValueError when another is there."""
+    place = hashlib.sha256(os.path.realpath(folder).encode(errors="surrogateescape")).hexdigest()[:16]
+    try:
+        with FileLock(Path(tempfile.gettempdir()) / f"ecg-digitization-{place}.lock", timeout=0):
+            yield
+    except Timeout:
+        raise ValueError(f"{folder}: another run is writing there") from None
 
 
 def remove_partials(folder: Path) -> None:

@@ -2,9 +2,10 @@
 
 import cv2
 import numpy as np
+from scipy.ndimage import binary_opening
 
 from configs.page import GRID_COLUMNS, GRID_ROWS, RECTIFIED
-from utils.decode import UNSURE
+from utils.decode import GAP_S, UNSURE
 from utils.rectify import unrectify_points
 from utils.straighten import Straightened
 from utils.tracing import Traced
@@ -14,6 +15,7 @@ ROW_COLOURS = ((0, 90, 255), (0, 150, 60), (220, 0, 160), (230, 110, 0))  # RGB,
 UNSEEN_COLOUR = (255, 0, 0)
 FRAME_COLOUR = (0, 160, 200)
 LINE_SHARE = 1 / 1600  # of the image's longer side, a line's thickness
+GAP_COLUMNS = round(GAP_S * RECTIFIED.px_per_second)  # shorter gaps are not drawn as such
 FRACTION_BITS = 4  # of coordinates that cv2 is given
 
 
@@ -48,10 +50,10 @@ def draw_on_photo(image: np.ndarray, straightened: Straightened, traced: Traced)
     draw(outline(), FRAME_COLOUR)
     for y, confidence, colour in zip(traced.y, traced.confidence, ROW_COLOURS, strict=True):
         known = np.flatnonzero(np.isfinite(y))
-        unsure = confidence[known] <= UNSURE
-        for run in np.split(known, np.flatnonzero(np.diff(unsure)) + 1):
-            run = np.append(run, min(run[-1] + 1, known[-1]))  # to where the next begins
-            draw(np.stack([run, y[run]], axis=-1), UNSEEN_COLOUR if confidence[run[0]] <= UNSURE else colour)
+        unseen = binary_opening(confidence[known] <= UNSURE, np.ones(GAP_COLUMNS))
+        for run in np.split(np.arange(len(known)), np.flatnonzero(np.diff(unseen)) + 1):
+            columns = known[run[0] : run[-1] + 2]  # to where the next begins
+            draw(np.stack([columns, y[columns]], axis=-1), UNSEEN_COLOUR if unseen[run[0]] else colour)
     return drawn
 
 
@@ -69,4 +71,5 @@ def shrink(image: np.ndarray, width: int) -> np.ndarray:
     scale = width / max(image.shape[:2])
     if scale >= 1:
         return image
-    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    height, width = (max(round(side * scale), 1) for side in image.shape[:2])
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
