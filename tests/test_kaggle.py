@@ -332,6 +332,9 @@ def repository(tmp_path) -> Path:
 def test_the_dataset_holds_what_prediction_needs_and_nothing_else(repository, tmp_path):
     folder = tmp_path / "packed"
     (folder / "of an earlier version").mkdir(parents=True)
+    with pytest.raises(ValueError, match="packed: there, and no dataset of this program"):
+        pack_dataset(repository, folder, "me")
+    (folder / "dataset-metadata.json").touch()
     archive = pack_dataset(repository, folder, "me")
     expected = {pattern.replace("*", "a").replace("?", "0") for pattern in CONTENTS} | {
         "dataset-metadata.json"
