@@ -76,7 +76,6 @@ def predict_images(
     With `resume`, pages that an earlier run has read are left alone unless their image is newer.
     """
     started, outcomes = time.monotonic(), []
-    wanted.folder.mkdir(parents=True, exist_ok=True)
     remove_partials(wanted.folder)
     rows = read_page_rows(wanted.folder / "pages.csv")
     if resume:
@@ -111,7 +110,6 @@ def predict_test(
     rates = table.groupby("id", sort=False)["fs"].first()
     pages = [Page(str(name), find_image(images, str(name)), int(fs)) for name, fs in rates.items()]
     started, outcomes = time.monotonic(), []
-    output.mkdir(parents=True, exist_ok=True)
     remove_partials(output)
     signals: dict[str, dict[str, np.ndarray]] = {}
     rows = read_page_rows(output / "pages.csv")

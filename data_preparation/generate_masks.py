@@ -10,14 +10,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.page import MASK_HEIGHT, MASK_WIDTH
 from datasets.competition import read_record, record_path
 from utils.command import count, progress, run
-from utils.files import is_newer, remove_partials, replacing
+from utils.files import alone_in, is_newer, remove_partials, replacing
 from utils.leads import rows_from_leads
 from utils.trace import draw_traces
 from utils.workers import map_unordered
@@ -47,19 +46,14 @@ def generate_masks(data: Path, records: Iterable[str], workers: int = 1) -> dict
     """
     folder = data / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / ".lock", timeout=0):
-            remove_partials(folder)
-            missing = [
-                record for record in records if is_newer(record_path(data, record), mask_path(data, record))
-            ]
-            outcomes = map_unordered(
-                partial(generate_mask, data), missing, min(workers, max(len(missing), 1))
-            )
-            drawn = progress(outcomes, len(missing), "mask")
-            return {record: str(reason) for record, reason in drawn if reason is not None}
-    except Timeout:
-        raise ValueError(f"{folder}: another run is writing there") from None
+    with alone_in(folder, folder / ".lock"):
+        remove_partials(folder)
+        missing = [
+            record for record in records if is_newer(record_path(data, record), mask_path(data, record))
+        ]
+        outcomes = map_unordered(partial(generate_mask, data), missing, min(workers, max(len(missing), 1)))
+        drawn = progress(outcomes, len(missing), "mask")
+        return {record: str(reason) for record, reason in drawn if reason is not None}
 
 
 def main() -> int:

@@ -29,7 +29,6 @@ import cv2
 import numpy as np
 import pandas as pd
 import torch
-from filelock import FileLock, Timeout
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -39,7 +38,7 @@ from datasets.competition import list_images
 from utils.checkpoint import checkpoint_path, load_network
 from utils.command import count, progress, run
 from utils.device import choose_devices, return_memory, use_one_thread
-from utils.files import hash_file, is_newer, remove_partials, replacing
+from utils.files import alone_in, hash_file, is_newer, remove_partials, replacing
 from utils.images import read_rgb, write_png
 from utils.serving import NetServer
 from utils.straighten import Straightened, Straightener
@@ -275,13 +274,10 @@ def prepare_inputs(
     when another run is writing to the same folder.
     """
     job.folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(job.folder / ".lock", timeout=0):
-            remove_partials(job.folder)
-            check_networks(job)
-            return prepare_undone(images, job, workers, dask)
-    except Timeout:
-        raise ValueError(f"{job.folder}: another run is writing there") from None
+    with alone_in(job.folder, job.folder / ".lock"):
+        remove_partials(job.folder)
+        check_networks(job)
+        return prepare_undone(images, job, workers, dask)
 
 
 def prepare_undone(images: pd.DataFrame, job: Job, workers: int, dask: str | None) -> dict[str, str]:

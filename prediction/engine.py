@@ -16,7 +16,7 @@ from utils.device import choose_devices, limit_threads, return_memory, use_one_t
 from utils.serving import NetServer
 from utils.workers import WorkerDied, map_unordered
 
-BATCH_SIZE = 4  # stage 2 takes 175 MB a page in half precision
+BATCH_SIZE = 4  # pages; not measured on CUDA yet
 FEW_PAGES = 8  # for less, starting more processes takes longer than they save
 MANY_WORKERS = 4  # by default at most: each needs about 1 GB
 

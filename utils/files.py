@@ -32,11 +32,16 @@ def open_text(path: Path, mode: str = "w") -> IO[str]:
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """A folder to write to, for one run on this machine at a time; ValueError when another is there."""
-    place = hashlib.sha256(os.path.realpath(folder).encode(errors="surrogateescape")).hexdigest()[:16]
+def alone_in(folder: Path, lock: Path | None = None) -> Iterator[None]:
+    """A folder to write to, for one run at a time; ValueError when another is there.
+
+    Without a file to `lock` it is one of this machine's, so that none is left in the folder.
+    """
+    if lock is None:
+        place = hashlib.sha256(os.path.realpath(folder).encode(errors="surrogateescape")).hexdigest()[:16]
+        lock = Path(tempfile.gettempdir()) / f"ecg-digitization-{place}.lock"
     try:
-        with FileLock(Path(tempfile.gettempdir()) / f"ecg-digitization-{place}.lock", timeout=0):
+        with FileLock(lock, timeout=0):
             yield
     except Timeout:
         raise ValueError(f"{folder}: another run is writing there") from None
