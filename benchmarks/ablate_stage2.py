@@ -1,12 +1,13 @@
 """Print what each part of stage 2's training is worth: every variant from scratch, same steps, same seed.
 
 Scored on pages of held-out records with their true grid: in dB by this decoder, and by that of the public
-solutions (benchmarks/decoder_steps.py, `public`).
+solutions (benchmarks/decoder_steps.py, `public`). Networks found in --runs are scored again, not trained.
 """
 
 import argparse
+import re
 import sys
-import tempfile
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from configs.efficientnet_lite0 import config as lite0
 from configs.page import FLAT_TYPES
 from configs.stage2 import INPUT_HEIGHT
 from training.loop import Options, train
-from training.stages import STAGES
+from training.stages import STAGES, ValidationPage
 from utils.checkpoint import load_network
 from utils.command import count, run
 from utils.device import limit_threads
@@ -31,18 +32,21 @@ from utils.kaggle_metric import image_snr, to_db
 from utils.leads import leads_from_rows
 from utils.upright import to_tensor
 
+CROP = 320  # columns of a sample, fewer than shipped: more steps in the time
+LITE0 = asdict(lite0) | {"crop_columns": CROP, "image_types": compact.image_types}
 VARIANTS: dict[str, dict] = {
     "as shipped": {},
-    "pixels judged one by one (BCE)": {"loss": "bce"},
+    "pixels judged one by one (BCE), a mask of one bin": {"loss": "bce", "target_sigma": 0.3},
     "without the metric's term": {"noise_weight": 0.0},
     "cross-entropy alone": {"noise_weight": 0.0, "argmax_weight": 0.0, "steep_weight": 0.0},
-    "steep columns weigh no more": {"steep_weight": 0.0},
-    "features at every 4th column": {"stem_stride": (4, 4), "crop_columns": 576},
-    "no fine blocks": {"fine_blocks": 0},
+    "features at every 4th column": {"stem_stride": (4, 4)},
+    "features at every column": {"stem_stride": (4, 1)},
+    "without context blocks": {"context_blocks": ()},
     "drawn pages only (0001)": {"image_types": ("0001",)},
     "flat types only": {"image_types": FLAT_TYPES},
     "no new colours": {"colours": False},
-    "efficientnet_lite0": asdict(lite0),
+    "efficientnet_lite0": LITE0,
+    "efficientnet_lite0, ImageNet weights": LITE0 | {"pretrained": True},
 }
 
 
@@ -61,6 +65,17 @@ def score(net: torch.nn.Module, pages: list) -> dict[str, float]:
     return {name: float(to_db(np.mean(values))) for name, values in sorted(ratios.items())}
 
 
+@torch.inference_mode()
+def seconds(net: torch.nn.Module, page: ValidationPage) -> float:
+    """What the network takes for a page, the quickest of three."""
+    image, taken = to_tensor(page.page["image"]), []
+    for _ in range(3):
+        begun = time.perf_counter()
+        net(image)
+        taken.append(time.perf_counter() - begun)
+    return min(taken)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -69,6 +84,7 @@ def main() -> None:
     parser.add_argument("--steps", type=count, default=300)
     parser.add_argument("--pages", type=count, default=18, help="to score on (default: %(default)s)")
     parser.add_argument("--only", nargs="+", default=[""], help="variants whose name holds one of these")
+    parser.add_argument("--runs", type=Path, required=True, help="folder for the networks")
     parser.add_argument("--output", type=Path, help="CSV, written after each variant")
     parser.add_argument("--threads", type=count)
     parser.add_argument("--device")
@@ -78,21 +94,26 @@ def main() -> None:
     for name, change in VARIANTS.items():
         if not any(part in name for part in args.only):
             continue
-        with tempfile.TemporaryDirectory() as folder:
-            options = Options(
-                records=args.records,
-                runs=Path(folder),
-                device=args.device,
-                steps=args.steps,
-                max_minutes=6000.0,
-                validate_minutes=6000.0,
-                validation_pages=1,
-                log_every=50,
-            )
-            net = load_network(train(stage, replace(compact, **change), "variant", options), 2)
+        change = {"crop_columns": CROP} | change
+        options = Options(
+            records=args.records,
+            runs=args.runs,
+            device=args.device,
+            steps=args.steps,
+            max_minutes=6000.0,
+            validate_minutes=6000.0,
+            validation_pages=1,
+            log_every=50,
+            pretrained=change.pop("pretrained", False),
+        )
+        run_name = re.sub(r"\W+", "_", name)
+        best = args.runs / run_name / f"stage{stage.number}.pt"
+        if not best.exists():
+            train(stage, replace(compact, **change), run_name, options)
+        net = load_network(best, 2)
         pages = pages or stage.validation(args.records, args.pages)
         parameters = sum(p.numel() for p in net.parameters()) / 1e6
-        rows[name] = {"M parameters": parameters} | score(net, pages)
+        rows[name] = {"M parameters": parameters, "s a page": seconds(net, pages[0])} | score(net, pages)
         print(name, rows[name], file=sys.stderr, flush=True)
         table = pd.DataFrame(rows).T
         if args.output:

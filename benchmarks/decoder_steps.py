@@ -44,9 +44,10 @@ class Maps:
             return self.log_probability.argmax(axis=1)
         return decode.track(np.minimum(-self.log_probability, decode.FLOOR), self.starts)
 
-    def refined(self, path: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def refined(self, path: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Bins, which of them are no gaps, and their confidence, all (4, W)."""
         bins, mass, variance = decode.refine(np.exp(self.log_probability), path)
-        return bins, decode.rate_columns(bins, mass, variance, self.row_stride)
+        return bins, mass > decode.UNSURE, decode.rate_columns(bins, mass, variance, self.row_stride)
 
     def parabola(self, path: np.ndarray) -> np.ndarray:
         """The vertex of the parabola through a column's highest bin and its neighbours."""
@@ -59,9 +60,6 @@ class Maps:
         vertex = np.divide(0.5 * (a - c), curvature, out=np.zeros_like(b), where=curvature < -1e-9)
         return inner + vertex.clip(-0.5, 0.5)
 
-    def bridged(self, bins: np.ndarray, confidence: np.ndarray) -> np.ndarray:
-        return decode.bridge(bins, confidence > decode.UNSURE, self.starts)
-
     def heights(self, bins: np.ndarray) -> np.ndarray:
         return (bins + 0.5) * self.row_stride - 0.5 + CROP_TOP
 
@@ -70,15 +68,18 @@ class Maps:
         tracked: bool = True,
         centroid: bool = True,
         bridge: bool = True,
+        beats: bool = True,
         start: bool = True,
         limbs: bool = True,
         by_time: Callable | None = None,
     ) -> np.ndarray:
         """Rows (4, length) mV by all steps or some; `by_time` resamples heights in another way."""
         path = self.path(tracked)
-        bins, confidence = self.refined(path)
+        bins, seen, confidence = self.refined(path)
         bins = bins if centroid else self.parabola(path)
-        bins = self.bridged(bins, confidence) if bridge else bins
+        bins = decode.bridge(bins, seen, self.starts) if bridge else bins
+        if beats:
+            bins = decode.complete(self.log_probability, path, bins, confidence, self.starts, self.row_stride)
         if start:
             bins[:, : decode.START_COLUMNS] = bins[:, decode.START_COLUMNS, None]
         y = np.pad(self.heights(bins), ((0, 0), (FIRST, 0)), constant_values=np.nan)
@@ -106,8 +107,9 @@ def resample_rows_at_once(y: np.ndarray, length: int) -> np.ndarray:
 VARIANTS: dict[str, dict] = {
     "all steps": {},
     "no tracking": {"tracked": False},
-    "parabola, no centroid": {"centroid": False},
+    "parabola, no centroid": {"centroid": False, "beats": False},
     "gaps as they are": {"bridge": False},
+    "without other beats": {"beats": False},
     "start not held": {"start": False},
     "resampled linearly": {"by_time": resample_linearly},
     "rows resampled at once": {"by_time": resample_rows_at_once},
@@ -115,6 +117,7 @@ VARIANTS: dict[str, dict] = {
     "public": {
         "tracked": False,
         "centroid": False,
+        "beats": False,
         "start": False,
         "limbs": False,
         "by_time": resample_rows_at_once,

@@ -17,6 +17,7 @@ class NetworkConfig:
     stem_stride: tuple[int, int] = (2, 2)  # (rows, columns) folded into channels by the compact encoder
     skip_stem_pool: bool = False  # ResNets without max-pool keep features at strides 2, 4, 8, 16
     fine_blocks: int = 0  # residual blocks of the compact encoder's finest features, and of the decoder's
+    context_blocks: tuple[int, ...] = ()  # and of its coarsest stages', the coarsest last: what lies far
     decoder_channels: tuple[int, ...] = (64, 48, 24, 16)  # coarse to fine
 
     learning_rate: float = 2e-3

@@ -74,18 +74,28 @@ class CompactEncoder(nn.Module):
     Input (B, 3, H, W); output a list of maps at strides stem, 2 stem, 4 stem, ...
     """
 
-    def __init__(self, channels: tuple[int, ...], stem_stride: Stride, fine_blocks: int = 0):
+    def __init__(
+        self,
+        channels: tuple[int, ...],
+        stem_stride: Stride,
+        fine_blocks: int = 0,
+        context_blocks: tuple[int, ...] = (),
+    ):
         super().__init__()
         self.stem_stride = stem_stride
         self.stem = conv_norm(3 * stem_stride[0] * stem_stride[1], channels[0])
         self.fine = still_blocks(channels[0], fine_blocks)
         self.downs = nn.ModuleList(conv_norm(a, b, stride=2) for a, b in pairwise(channels))
         self.blocks = nn.ModuleList(ResidualBlock(c) for c in channels[1:])
+        if len(context_blocks) > len(self.blocks):
+            raise ValueError(f"{len(context_blocks)} context blocks for {len(self.blocks)} stages")
+        counts = (0,) * (len(self.blocks) - len(context_blocks)) + context_blocks
+        self.context = nn.ModuleList(map(still_blocks, channels[1:], counts))
 
     def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
         features = [self.fine(F.relu_(self.stem(fold_pixels(image, self.stem_stride))))]
-        for down, block in zip(self.downs, self.blocks, strict=True):
-            features.append(block(F.relu_(down(features[-1]))))
+        for down, block, context in zip(self.downs, self.blocks, self.context, strict=True):
+            features.append(context(block(F.relu_(down(features[-1])))))
         return features
 
 
@@ -99,7 +109,9 @@ def build_encoder(config: NetworkConfig, pretrained: bool) -> tuple[nn.Module, l
             raise PretrainedUnavailable("the compact encoder has no ImageNet weights; train it from scratch")
         rows, columns = config.stem_stride
         return (
-            CompactEncoder(config.encoder_channels, config.stem_stride, config.fine_blocks),
+            CompactEncoder(
+                config.encoder_channels, config.stem_stride, config.fine_blocks, config.context_blocks
+            ),
             list(config.encoder_channels),
             [(rows << i, columns << i) for i in range(len(config.encoder_channels))],
         )

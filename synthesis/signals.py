@@ -138,18 +138,22 @@ def vary(record: Record, rng: np.random.Generator) -> Record:
     if rng.random() < 0.35:
         return record
     leads, fs = record.leads.astype(np.float64), record.fs
+    if rng.random() < 0.5:
+        leads = begin_elsewhere(leads, rng)
     if rng.random() < 0.6:
         leads = leads * rng.uniform(0.6, 1.8)
     disturbance = np.zeros((len(INDEPENDENT_LEADS), leads.shape[1]))
     seconds = np.arange(leads.shape[1]) / fs
     if rng.random() < 0.3:
         disturbance += _wander(seconds, rng)
+    if rng.random() < 0.08:
+        disturbance += _lurch(seconds, rng)
     if rng.random() < 0.15:
         phase = rng.uniform(0, 2 * np.pi, len(disturbance))[:, None]
         size = rng.uniform(0.003, 0.04) * rng.uniform(0.2, 1, len(disturbance))[:, None]
         disturbance += size * np.sin(2 * np.pi * rng.choice([50, 60]) * seconds + phase)
     if rng.random() < 0.2:
-        muscle = rng.normal(0, rng.uniform(0.003, 0.03), disturbance.shape)
+        muscle = rng.normal(0, rng.uniform(0.003, 0.05), disturbance.shape)
         burst = np.clip(np.sin(2 * np.pi * rng.uniform(0.02, 0.4) * seconds + rng.uniform(0, 6)), 0.1, 1)
         disturbance += muscle * burst
     leads = leads + EXPANSION @ disturbance
@@ -159,6 +163,12 @@ def vary(record: Record, rng: np.random.Generator) -> Record:
         high_pass = signal.butter(1, rng.uniform(0.05, 0.5), "high", fs=fs, output="sos")
         leads = signal.sosfiltfilt(high_pass, leads, axis=1)
     return replace(record, leads=leads.astype(np.float32))
+
+
+def begin_elsewhere(leads: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(12, T) mV turned in a circle, so that other moments meet the ends of the leads; both ends meet."""
+    drift = np.linspace(-0.5, 0.5, leads.shape[1]) * (leads[:, -1:] - leads[:, :1])
+    return np.roll(leads - drift, rng.integers(leads.shape[1]), axis=1)
 
 
 def _low_pass(cutoff: float, fs: int) -> np.ndarray:
@@ -172,3 +182,13 @@ def _wander(seconds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     drift = np.sin(2 * np.pi * rng.uniform(0.02, 0.12, count) * seconds + rng.uniform(0, 2 * np.pi, count))
     size = rng.uniform(0.02, 0.3)
     return size * (rng.normal(0, 0.5, count) * breath + rng.normal(0, 0.7, count) * drift)
+
+
+def _lurch(seconds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A patient who moves: for some seconds all leads leave their zero line, by up to 2.5 mV: (8, T) mV."""
+    start, rise = rng.uniform(-1, DURATION_S), rng.uniform(0.2, 3)
+    course = np.clip((seconds - start) / rise, 0, 1) ** rng.uniform(1, 3)
+    back = start + rise + rng.uniform(0, 3)
+    course *= np.clip(1 - (seconds - back) / rng.uniform(0.2, 3), 0, 1)
+    common, own = rng.uniform(-2.5, 2.5), rng.normal(0, 0.4, (len(INDEPENDENT_LEADS), 1))
+    return (common * rng.uniform(0.3, 1, (len(INDEPENDENT_LEADS), 1)) + own) * course

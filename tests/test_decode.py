@@ -7,6 +7,7 @@ import torch
 from configs.page import LEADS, RECTIFIED
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT, INPUT_WIDTH
 from synthesis.signals import EXPANSION
+from utils.beats import expected_heights, find_beats
 from utils.decode import bridge, decode_rows, find_gaps, merge_heights, rate_leads, track
 from utils.leads import rows_from_leads
 from utils.trace import columns_from_rows
@@ -67,6 +68,49 @@ def test_gaps_are_bridged_between_their_shores():
     sure[0, 20:30] = False
     damaged = np.where(sure, y, 99.0)
     np.testing.assert_allclose(bridge(damaged, sure), y, atol=1e-9)
+
+
+def hide(maps: torch.Tensor, row: int, start_s: float, stop_s: float) -> None:
+    """Take away what the maps know of a row's height between two times, in place."""
+    first, last = (round(RECTIFIED.signal_start + t * RECTIFIED.px_per_second) for t in (start_s, stop_s))
+    maps[row, :, first:last] = 0.0
+
+
+def test_beats_are_found_in_all_rows_together():
+    y = columns_from_rows(rows_from_leads(beats(500)))
+    y = y[:, np.isfinite(y).all(axis=0)]
+    expected = (np.arange(10) + 0.3) * RECTIFIED.px_per_second
+    np.testing.assert_allclose(find_beats(y), expected, atol=4)
+
+
+def test_a_hidden_qrs_is_taken_from_the_other_beats():
+    rows = rows_from_leads(beats(500))
+    maps = perfect_maps(rows)
+    hide(maps, 3, 4.22, 4.38)  # a QRS of the rhythm strip
+    hide(maps, 0, 6.22, 6.38)  # and one of V1
+    found, confidence = decode_rows(maps, ROW_STRIDE, 5000)
+    assert rows[3, 2110:2190].max() > 0.5
+    np.testing.assert_allclose(found[3], rows[3], atol=0.1 * rows[3].max())
+    np.testing.assert_allclose(found[0, 2500:3750], rows[0, 2500:3750], atol=0.1 * np.abs(rows[0]).max())
+    hidden = round(RECTIFIED.signal_start + 4.3 * RECTIFIED.px_per_second)
+    assert confidence[3, hidden] < 0.1  # what was not seen is still called so
+
+
+def test_a_beat_of_its_own_kind_stays_as_it_was_seen():
+    leads = beats(500)
+    leads[:, 2000:2500] = -1.5 * leads[:, 2000:2500]
+    rows = rows_from_leads(leads)
+    found, _ = decode_rows(perfect_maps(rows), ROW_STRIDE, 5000)
+    assert snr(rows[:, 2000:2500], found[:, 2000:2500]) > 30
+
+
+def test_a_single_beat_tells_nothing():
+    leads = beats(500)
+    leads[:, 500:] = 0
+    y = columns_from_rows(rows_from_leads(leads))
+    y = y[:, np.isfinite(y).all(axis=0)]
+    _, variance = expected_heights(y, np.ones_like(y), np.zeros(y.shape, bool))
+    assert np.isinf(variance).all()
 
 
 def test_leads_of_a_row_are_read_apart_at_any_jump_between_them():

@@ -9,6 +9,7 @@ from scipy.interpolate import PchipInterpolator
 
 from configs.page import DURATION_S, LEADS, RECTIFIED, RHYTHM_LEAD, ROWS
 from configs.stage2 import CROP_TOP, Stage2Config
+from utils.beats import expected_heights, lean_on_beats
 from utils.leads import lead_place, lead_slice
 from utils.limbs import reconcile_limbs
 from utils.trace import rows_from_columns, segment_columns, segments
@@ -102,10 +103,25 @@ def bridge(y: np.ndarray, sure: np.ndarray, starts: np.ndarray | None = None) ->
     return bridged
 
 
+def complete(
+    log_probability: np.ndarray,
+    path: np.ndarray,
+    bins: np.ndarray,
+    confidence: np.ndarray,
+    starts: np.ndarray,
+    row_stride: int,
+) -> np.ndarray:
+    """The rows' heights (R, W) in bins, read about the path again where other beats have a say."""
+    expected, variance = expected_heights(bins * row_stride, confidence, starts)
+    leaning = lean_on_beats(log_probability, confidence, expected / row_stride, variance / row_stride**2)
+    return np.where(np.isfinite(variance), refine(np.exp(leaning), path)[0], bins)
+
+
 def read_heights(logits: torch.Tensor, row_stride: int) -> tuple[np.ndarray, np.ndarray]:
     """Logits (4, H, W) of one page to the height of each row's trace and how sure it is, both (4, W).
 
-    Heights in px of the rectified page, gaps bridged, NaN beyond the signal; confidence in 0..1, 0 there.
+    Heights in px of the rectified page, gaps bridged and completed from other beats, NaN beyond the signal;
+    confidence in 0..1 is what the page alone gives, 0 beyond.
     """
     first = int(RECTIFIED.signal_start)
     last = int(np.ceil(RECTIFIED.signal_stop)) + 1
@@ -115,6 +131,7 @@ def read_heights(logits: torch.Tensor, row_stride: int) -> tuple[np.ndarray, np.
     bins, mass, variance = refine(np.exp(log_probability), path)
     confidence = rate_columns(bins, mass, variance, row_stride)
     bins = bridge(bins, mass > UNSURE, starts)
+    bins = complete(log_probability, path, bins, confidence, starts, row_stride)
     bins[:, :START_COLUMNS] = bins[:, START_COLUMNS, None]
     y = (bins + 0.5) * row_stride - 0.5 + CROP_TOP
     margins = ((0, 0), (first, logits.shape[2] - last))
