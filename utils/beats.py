@@ -47,13 +47,24 @@ def find_beats(y: np.ndarray) -> np.ndarray:
     steepest = np.maximum(np.percentile(rise, 98, axis=1, keepdims=True), 1e-3)
     activity = gaussian_filter1d(np.minimum(rise / steepest, 1).sum(axis=0), QRS_S * RECTIFIED.px_per_second)
     top = np.percentile(activity, 97)
-    return find_peaks(
+    activity = np.pad(activity, 1)  # a beat may be cut off by either end
+    found = find_peaks(
         activity, height=LEAST_PEAK * top, distance=columns(REFRACTORY_S), prominence=LEAST_PEAK / 2 * top
     )[0]
+    return found - 1
 
 
 def columns(seconds: float) -> int:
     return max(round(seconds * RECTIFIED.px_per_second), 1)
+
+
+def cycle_bounds(beats: np.ndarray, width: int) -> np.ndarray:
+    """Columns between N beats, (N + 1,): halfway, and as far beyond the first and the last."""
+    if len(beats) < 2:
+        return np.array([0, width])
+    middles = (beats[1:] + beats[:-1]) // 2
+    ends = 2 * beats[0] - middles[0], 2 * beats[-1] - middles[-1]
+    return np.concatenate([ends[:1], middles, ends[1:]]).clip(0, width)
 
 
 class Patches:
@@ -110,8 +121,7 @@ def expected_heights(
     beats = find_beats(y)
     lead = np.cumsum(starts, axis=1)
     patches = Patches(y, confidence, lead, beats)
-    middles = (beats[1:] + beats[:-1]) // 2
-    bounds = np.concatenate([[0], middles, [y.shape[1]]])
+    bounds = cycle_bounds(beats, y.shape[1])
     sums = np.zeros((4, *y.shape))  # of the weights, and by these of heights, their squares and variances
     for beat in range(len(beats)):
         for other in range(max(beat - NEIGHBOURS, 0), min(beat + NEIGHBOURS + 1, len(beats))):
