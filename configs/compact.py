@@ -1,8 +1,6 @@
 """The shipped stage 2: small enough to train and run on a CPU."""
 
-from configs.page import IMAGE_TYPES
+from configs.page import HARDEST_TYPES, IMAGE_TYPES
 from configs.stage2 import Stage2Config
 
-HARDEST = ("0006", "0009", "0010")  # drawn twice as often as the others
-
-config = Stage2Config(fine_blocks=1, context_blocks=(1, 2, 4), image_types=(*IMAGE_TYPES, *HARDEST))
+config = Stage2Config(fine_blocks=1, context_blocks=(1, 2, 4), image_types=(*IMAGE_TYPES, *HARDEST_TYPES))

@@ -19,6 +19,7 @@ RHYTHM_LEAD = "II"
 SAMPLING_RATES = (250, 256, 500, 512, 1000, 1025)  # Hz, those of the competition
 IMAGE_TYPES = ("0001", "0003", "0004", "0005", "0006", "0009", "0010", "0011", "0012")
 FLAT_TYPES = ("0001", "0003", "0004", "0011", "0012")
+HARDEST_TYPES = ("0006", "0009", "0010")  # the shipped networks see them twice as often as the others
 PHOTO_TYPES = ("0005", "0006", "0009", "0010")
 
 PAGE_WIDTH_MM = 279.4

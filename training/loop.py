@@ -24,6 +24,7 @@ from utils.checkpoint import CheckpointError, read_checkpoint, save_network, wri
 from utils.device import choose_device
 
 SAVE_EVERY = 120.0  # seconds
+FRESH_LISTED = 6  # layers that --init leaves as they are, named at most
 RESUMED = {
     "average",
     "optimizer",
@@ -90,8 +91,9 @@ def copy_weights(net: nn.Module, path: Path) -> None:
     if not fitting:
         raise CheckpointError(f"{path}: none of its weights fit this network")
     net.load_state_dict(own | fitting)
-    fresh = sorted(set(own) - set(fitting))
-    print(f"{path}: {len(fitting)} of {len(own)} tensors taken, fresh: {', '.join(fresh) or 'none'}")
+    fresh = sorted({name.rpartition(".")[0] for name in set(own) - set(fitting)})
+    listed = ", ".join(fresh[:FRESH_LISTED]) + (" …" if len(fresh) > FRESH_LISTED else "")
+    print(f"{path}: {len(fitting)} of {len(own)} tensors taken, fresh: {listed or 'none'}")
 
 
 def learning_rate_at(progress: float, config: NetworkConfig) -> float:

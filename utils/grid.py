@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -20,8 +21,10 @@ GROWTH_TOLERANCE = 0.35  # squares from the expected place, beyond which a peak 
 GROWTH_RADIUS = 2  # squares, over which the labelled points say where the next ones are
 GRADIENT_RIDGE = 1.0  # squares^2 of labelled points' spread, below which gradients are not believed
 JUDGE_STIFFNESS = 10.0  # of the surface against which outliers are judged; it smooths over its 4th root
-FINAL_STIFFNESSES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # of the result, the one that predicts best
-FREEDOM_CHARGE = 1.8  # in that cross-validation; chosen on held-out synthetic pages
+SHEET = {0.1: np.inf, 0.3: 1.50, 1.0: 1.45}  # stiffness of the result, and by how much the points' distance
+SCREEN = {1.0: np.inf, 10.0: 1.65, 30.0: 1.17, 100.0: 1.10}  # may grow with it; chosen on drawn pages (2027)
+PATCHES = (4, 5)  # of the page, rows and columns, that are judged one by one
+PATCH_POINTS = 30  # those with fewer do not count
 WHOLE_SHARE = 0.95  # of the grid points in one patch: then no other is looked for
 MIN_ISLAND = 6  # points, of a patch of neighbours worth placing
 ISLAND_REACH = 3  # squares about some point of such a patch in which as many are
@@ -353,25 +356,51 @@ def smooth_offsets(offsets: np.ndarray, weight: np.ndarray, stiffness: float) ->
 
 
 def smooth_best(offsets: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """The thin plate of smooth_offsets with the stiffness that generalised cross-validation likes best.
+    """The thin plate of smooth_offsets, as stiff as the points allow.
 
-    A curled sheet affords a stiff one, which averages the errors of many points; a crumpled one does not.
-    Neighbours err alike, so freedom is charged FREEDOM_CHARGE times (Kim and Gu 2004 charge 1.4); errors
-    have long tails, so distances are not squared and far points are weighed down.
+    A screen or a curled sheet affords a stiff one, which averages the errors of many points; a crumpled one
+    does not. Stiffer is right as long as no patch's mean distance grows by more than noise makes it grow.
+    Cross-validation would not tell: under moire neighbours err alike over many squares. Errors have long
+    tails, so distances are not squared and far points are weighed down.
     """
     known = weight > 0
-    probe = np.random.default_rng(0).choice([-1.0, 1.0], weight.shape)
 
-    def judge(stiffness: float) -> tuple[float, float, np.ndarray]:
-        surface, _ = smooth_offsets(np.dstack([offsets, probe]), weight, stiffness)
-        freedom = (probe * surface[..., 2])[known].mean()  # share of the points: Hutchinson's trace
-        distance = np.linalg.norm(offsets - surface[..., :2], axis=-1)
-        error = distance[known].mean() / max(1 - FREEDOM_CHARGE * freedom, 1e-3)
-        return error, stiffness, distance
+    @cache
+    def distances(stiffness: float) -> np.ndarray:
+        return np.linalg.norm(offsets - smooth_offsets(offsets, weight, stiffness)[0], axis=-1)
 
-    _, stiffness, distance = min(map(judge, FINAL_STIFFNESSES), key=lambda judged: judged[0])
+    def climb(limits: dict[float, float]) -> float:
+        chosen = next(iter(limits))
+        for stiffness, limit in limits.items():
+            means = (patch_means(distances(s), known) for s in (stiffness, chosen))
+            if np.divide(*means).max() > limit:
+                break
+            chosen = stiffness
+        return chosen
+
+    stiffness = climb(SCREEN)
+    if stiffness == next(iter(SCREEN)):
+        stiffness = climb(SHEET)
+    distance = distances(stiffness)
     spread = 1.5 * np.median(distance[known]) + 1e-6
     return smooth_offsets(offsets, weight / (1 + (distance / spread) ** 2), stiffness)[0]
+
+
+def patch_means(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """The means of known values (44, 57) in each of PATCHES with enough of them; of all where none has."""
+    means = [
+        values[rows, columns][known[rows, columns]].mean()
+        for rows in cuts(GRID_ROWS, PATCHES[0])
+        for columns in cuts(GRID_COLUMNS, PATCHES[1])
+        if known[rows, columns].sum() >= PATCH_POINTS
+    ]
+    return np.array(means or [values[known].mean()]) + 1e-9
+
+
+def cuts(length: int, count: int) -> list[slice]:
+    """So many even slices of a length."""
+    edges = np.linspace(0, length, count + 1).astype(int)
+    return [slice(*pair) for pair in pairwise(edges)]
 
 
 def reject_outliers(offsets: np.ndarray, labelled: np.ndarray) -> tuple[np.ndarray, float]:
