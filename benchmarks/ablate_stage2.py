@@ -104,6 +104,7 @@ def main() -> None:
             validate_minutes=6000.0,
             validation_pages=1,
             log_every=50,
+            resume=True,
             pretrained=change.pop("pretrained", False),
         )
         run_name = re.sub(r"\W+", "_", name)

@@ -104,6 +104,26 @@ def test_a_beat_of_its_own_kind_stays_as_it_was_seen():
     assert snr(rows[:, 2000:2500], found[:, 2000:2500]) > 30
 
 
+def test_a_pause_gets_no_beat_of_others():
+    t = np.arange(5000) / 500
+    times = np.concatenate([0.3 + 0.6 * np.arange(12), [8.5, 9.1, 9.7]])  # none is at 7.5
+    leads = np.ones((12, 1)) * np.exp(-(((t - times[:, None]) / 0.012) ** 2)).sum(axis=0)
+    rows = rows_from_leads(leads.astype(np.float32))
+    maps = perfect_maps(rows)
+    hide(maps, 2, 7.42, 7.58)
+    found, _ = decode_rows(maps, ROW_STRIDE, 5000)
+    assert np.abs(found[2, 3700:3800]).max() < 0.1
+
+
+@pytest.mark.parametrize("amplitude", [1.0, 3.5])
+def test_a_hidden_qrs_may_be_taller_than_the_centroid_reaches(amplitude):
+    rows = rows_from_leads(beats(500, amplitude))
+    maps = perfect_maps(rows)
+    hide(maps, 1, 8.22, 8.38)
+    found, _ = decode_rows(maps, ROW_STRIDE, 5000)
+    np.testing.assert_allclose(found[1, 3800:4950], rows[1, 3800:4950], atol=0.1 * np.abs(rows[1]).max())
+
+
 def test_a_single_beat_tells_nothing():
     leads = beats(500)
     leads[:, 500:] = 0

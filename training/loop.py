@@ -91,7 +91,7 @@ def copy_weights(net: nn.Module, path: Path) -> None:
     if not fitting:
         raise CheckpointError(f"{path}: none of its weights fit this network")
     net.load_state_dict(own | fitting)
-    fresh = sorted({name.rpartition(".")[0] for name in set(own) - set(fitting)})
+    fresh = sorted({name.rpartition(".")[0] or name for name in set(own) - set(fitting)})
     listed = ", ".join(fresh[:FRESH_LISTED]) + (" …" if len(fresh) > FRESH_LISTED else "")
     print(f"{path}: {len(fitting)} of {len(own)} tensors taken, fresh: {listed or 'none'}")
 

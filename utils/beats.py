@@ -127,9 +127,10 @@ def expected_heights(
         for other in range(max(beat - NEIGHBOURS, 0), min(beat + NEIGHBOURS + 1, len(beats))):
             match = None if other == beat else patches.compare(beat, other)
             if match:
-                left = max(bounds[beat], int(np.ceil(-match.shift)))
-                right = min(bounds[beat + 1], y.shape[1] - 1 - int(np.ceil(match.shift)))
-                if right > left:
+                reach = np.ceil(np.clip(bounds[[other, other + 1]], 0, y.shape[1] - 1) - match.shift)
+                left = max(bounds[beat], int(reach[0]))
+                right = min(bounds[beat + 1], int(reach[1]) - 1)  # neither speaks beyond its own cycle
+                if right > left + 1:
                     inside = slice(left, right)
                     sums[:, :, inside] += transfer(y, confidence, lead, inside, match)
     weight, heights, squares, variances = sums

@@ -21,6 +21,7 @@ HALF_SURE_MV = 0.05  # half a small square: confidence is 0.5 where a trace's he
 START_COLUMNS = 8  # 20 ms: the calibration pulse falls where the signal starts, and hides it; held flat
 TIMELINE = 10_000  # samples of ten seconds, fine enough to say which column belongs to which lead
 GAP_S = 0.02  # shorter ones are not worth a word
+UNCLEAR = 0.5  # confidence below which other beats may move the path itself
 UNSURE = 0.05  # confidence up to which a column counts as a gap
 
 
@@ -114,7 +115,9 @@ def complete(
     """The rows' heights (R, W) in bins, read about the path again where other beats have a say."""
     expected, variance = expected_heights(bins * row_stride, confidence, starts)
     leaning = lean_on_beats(log_probability, confidence, expected / row_stride, variance / row_stride**2)
-    return np.where(np.isfinite(variance), refine(np.exp(leaning), path)[0], bins)
+    known = np.isfinite(variance)
+    path = np.where(known & (confidence < UNCLEAR), leaning.argmax(axis=1), path)
+    return np.where(known, refine(np.exp(leaning), path)[0], bins)
 
 
 def read_heights(logits: torch.Tensor, row_stride: int) -> tuple[np.ndarray, np.ndarray]:
