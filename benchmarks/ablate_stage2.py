@@ -112,6 +112,7 @@ def main() -> None:
         if not best.exists():
             train(stage, replace(compact, **change), run_name, options)
         net = load_network(best, 2)
+        stage.samples(net)  # which are the validation's too
         pages = pages or stage.validation(args.records, args.pages)
         parameters = sum(p.numel() for p in net.parameters()) / 1e6
         rows[name] = {"M parameters": parameters, "s a page": seconds(net, pages[0])} | score(net, pages)
