@@ -79,7 +79,9 @@ def lay_out_six_by_two(page: np.ndarray) -> np.ndarray:
 
 
 def hide_ink(page: np.ndarray) -> np.ndarray:
-    return np.where(page.min(axis=-1, keepdims=True) < 60, 255, page).astype(np.uint8)
+    dark = (page.min(axis=-1) < 60).astype(np.uint8)
+    around = cv2.dilate(dark, np.ones((5, 5), np.uint8))  # the grey of their edges is ink too
+    return np.where(around[..., None] > 0, 255, page).astype(np.uint8)
 
 
 OTHERS = {
