@@ -64,6 +64,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--log-every", type=int, default=20, help="steps")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch-size", type=int, help="of one process (default: the configuration's)")
+    parser.add_argument(
+        "--learning-rate", type=float, help="at its peak (default: the configuration's); less after --init"
+    )
     parser.add_argument("--accumulate", type=int, default=1, help="batches whose gradients make one step")
     parser.add_argument(
         "--checkpointing",
@@ -82,6 +85,7 @@ def parse_arguments() -> argparse.Namespace:
         "validation_pages",
         "log_every",
         "batch_size",
+        "learning_rate",
         "steps",
         "accumulate",
     ):
@@ -116,8 +120,9 @@ def main() -> None:
         config = getattr(importlib.import_module(f"configs.{name}"), "config", None)
         if not isinstance(config, NETWORKS[number][1]):
             raise ValueError(f"--config {name}: not a configuration of stage {number}")
-        if args.batch_size:
-            config = replace(config, batch_size=args.batch_size)
+        for option in ("batch_size", "learning_rate"):
+            if getattr(args, option):
+                config = replace(config, **{option: getattr(args, option)})
         if args.debug:
             config = replace(config, steps=3, pool=2, batch_size=2)
             given |= {"validation_pages": 1, "workers": 0, "log_every": 1}

@@ -13,8 +13,9 @@ from torch.utils.data import IterableDataset, get_worker_info
 from configs.network import NetworkConfig
 from configs.page import IMAGE_TYPES
 from synthesis import Capture, synthesize
-from synthesis.signals import Record, find_records, is_heldout, read_record, vary
+from synthesis.signals import Record, crowd, find_records, is_heldout, read_record, vary
 
+CROWDED = 0.15  # of the pages have rows that run into one another
 PageSource = Callable[[np.random.Generator], dict]  # a random page, as a stage's samples keep it
 
 
@@ -47,6 +48,8 @@ class SyntheticPages:
 
     def __call__(self, rng: np.random.Generator) -> dict:
         record = vary(self.records[rng.integers(len(self.records))], rng)
+        if rng.random() < CROWDED:
+            record = crowd(record, rng)
         capture = synthesize(record, str(rng.choice(self.types)), rng, turn=0)
         return self.samples.prepare(capture, record, rng)
 

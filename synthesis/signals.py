@@ -16,6 +16,8 @@ INDEPENDENT_LEADS = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
 HELDOUT_TENTH = 10  # one record in ten is never trained on
 DEEPFAKE_LENGTH = 5000  # samples, what the network makes
 DEEPFAKE_MV = 6.0  # its full scale
+CROWDED_MV = (2.5, 6.0)  # heights that meet neighbouring rows, which are 3 to 4 mV away
+MOST_GAIN = 4.0  # more would be noise
 
 
 def _expansion() -> np.ndarray:
@@ -163,6 +165,22 @@ def vary(record: Record, rng: np.random.Generator) -> Record:
         high_pass = signal.butter(1, rng.uniform(0.05, 0.5), "high", fs=fs, output="sos")
         leads = signal.sosfiltfilt(high_pass, leads, axis=1)
     return replace(record, leads=leads.astype(np.float32))
+
+
+def crowd(record: Record, rng: np.random.Generator) -> Record:
+    """The record with some leads so tall that they run into the rows above and below.
+
+    Rare in records and hard to tell apart, so that training shows it more often. The limb leads' relations
+    hold as before.
+    """
+    independent = record.leads[[LEADS.index(lead) for lead in INDEPENDENT_LEADS]]
+    chosen = rng.random(len(independent)) < rng.uniform(0.1, 0.9)
+    if not chosen.any():
+        return record
+    peak = np.abs(independent[chosen] - np.median(independent[chosen], axis=1, keepdims=True)).max()
+    gain = np.clip(rng.uniform(*CROWDED_MV) / max(peak, 1e-3), 1, MOST_GAIN)
+    taller = EXPANSION @ ((gain - 1) * chosen[:, None] * independent)
+    return replace(record, leads=(record.leads + taller).astype(np.float32))
 
 
 def begin_elsewhere(leads: np.ndarray, rng: np.random.Generator) -> np.ndarray:

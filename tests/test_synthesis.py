@@ -24,8 +24,10 @@ from synthesis.page import (
     lattice,
 )
 from synthesis.signals import (
+    CROWDED_MV,
     EXPANSION,
     Record,
+    crowd,
     find_records,
     is_heldout,
     read_record,
@@ -178,6 +180,18 @@ def test_varied_records_keep_the_relations_of_the_limb_leads():
         one, two, three = leads[:3]
         np.testing.assert_allclose(one + three, two, atol=1e-4)
         np.testing.assert_allclose(leads[3:6].sum(axis=0), 0, atol=1e-4)
+
+
+def test_crowded_records_are_taller_and_keep_the_relations_of_the_limb_leads():
+    record, taller = made_up_record(), 0
+    for seed in range(20):
+        leads = crowd(record, np.random.default_rng(seed)).leads
+        one, two, three = leads[:3]
+        np.testing.assert_allclose(one + three, two, atol=1e-4)
+        np.testing.assert_allclose(leads[3:6].sum(axis=0), 0, atol=1e-4)
+        assert np.abs(leads).max() < 2 * CROWDED_MV[1]
+        taller += np.abs(leads).max() > 1.5 * np.abs(record.leads).max()
+    assert taller > 5
 
 
 @pytest.mark.parametrize("fs", [250, 256, 512, 1000, 1025])
