@@ -62,8 +62,8 @@ class Digitized:
 class Digitizer:
     """Pages to millivolts, with networks from three checkpoints; of stage 2 there may be several.
 
-    The default are those in checkpoints/. `tta` also reads the mirrored page. Raises CheckpointError when a
-    file is missing or does not fit.
+    The default are those in checkpoints/. `tta` names more views to read and average,
+    "moved" and "mirrored". Raises CheckpointError when a file is missing or does not fit.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Digitizer:
         stage1: Path | None = None,
         stage2: Path | Sequence[Path] | None = None,
         device: str | None = None,
-        tta: bool = False,
+        tta: Sequence[str] = (),
     ):
         nets = load_networks(
             stage0 or checkpoint_path(0), stage1 or checkpoint_path(1), stage2 or checkpoint_path(2)
@@ -80,13 +80,15 @@ class Digitizer:
         self.set_up(nets, str(choose_device(device)), tta)
 
     @classmethod
-    def of_networks(cls, nets: Sequence[nn.Module], device: str = "cpu", tta: bool = False) -> "Digitizer":
+    def of_networks(
+        cls, nets: Sequence[nn.Module], device: str = "cpu", tta: Sequence[str] = ()
+    ) -> "Digitizer":
         """With networks that are there already: stage 0, stage 1, and one or more of stage 2."""
         digitizer = cls.__new__(cls)
         digitizer.set_up(nets, device, tta)
         return digitizer
 
-    def set_up(self, nets: Sequence[nn.Module], device: str, tta: bool) -> None:
+    def set_up(self, nets: Sequence[nn.Module], device: str, tta: Sequence[str]) -> None:
         stage0, stage1, *several = (net.eval().to(device) for net in nets)
         self.straightener = Straightener(stage0, stage1, device)
         self.tracer = Tracer(several, device, tta)

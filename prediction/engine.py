@@ -1,5 +1,6 @@
 """One digitizer for many pages: in this process, or in many that share its networks."""
 
+import argparse
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -36,11 +37,29 @@ class Setup:
     stage0: Path = field(default_factory=lambda: checkpoint_path(0))
     stage1: Path = field(default_factory=lambda: checkpoint_path(1))
     stage2: tuple[Path, ...] = field(default_factory=lambda: (checkpoint_path(2),))
-    tta: bool = False
+    tta: tuple[str, ...] = ()
     device: str | None = None
     workers: int | None = None
     threads: int | None = None
     batch_size: int = BATCH_SIZE
+
+
+def add_tta_arguments(parser: argparse.ArgumentParser) -> None:
+    """--tta and --tta-mirrored: args.tta becomes a list of names of utils.tracing.VIEWS."""
+    parser.add_argument(
+        "--tta",
+        action="append_const",
+        const="moved",
+        default=[],
+        help="read the page moved by a fraction of a square too, and average",
+    )
+    parser.add_argument(
+        "--tta-mirrored",
+        action="append_const",
+        const="mirrored",
+        dest="tta",
+        help="read the mirrored page too, for networks trained to",
+    )
 
 
 class Engine:
@@ -87,7 +106,7 @@ def available_cores() -> int:
 in_worker: dict = {}  # what start_worker leaves in its process for call
 
 
-def start_worker(function: Callable, nets: list[nn.Module], tta: bool) -> None:
+def start_worker(function: Callable, nets: list[nn.Module], tta: tuple[str, ...]) -> None:
     use_one_thread()
     return_memory()
     in_worker.update(function=function, digitizer=Digitizer.of_networks(nets, tta=tta))

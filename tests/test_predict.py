@@ -154,15 +154,21 @@ def test_hidden_files_are_no_pages_and_suffixes_may_be_capital(tmp_path):
     assert find_image(tmp_path, "7").name == "7.PNG"
 
 
-def test_several_networks_and_the_mirrored_page_read_alike(sample):
+@pytest.mark.parametrize("view", ["moved", "mirrored"])
+def test_several_networks_and_another_view_read_alike(sample, view):
     image = read_rgb(sample)
     plain = predict.Digitizer()(image)
     path = CHECKPOINTS / "stage2.pt"
-    several = predict.Digitizer(stage2=[path, path], tta=True)(image)
+    several = predict.Digitizer(stage2=[path, path], tta=[view])(image)
     assert several.confidence.shape == (12,)
     difference = np.nan_to_num(several.leads - plain.leads)
     assert 0 < np.sqrt(np.mean(difference**2)) < 0.02  # mV
     assert several.traced.limb_residuals.max() < 0.1
+
+
+def test_an_unknown_view_is_refused():
+    with pytest.raises(ValueError, match="upside_down"):
+        predict.Digitizer(tta=["upside_down"])
 
 
 def test_files_folders_and_patterns_are_inputs_each_image_once(tmp_path, monkeypatch):

@@ -13,6 +13,21 @@ from utils.decode import finish_rows, merge_heights, read_heights
 from utils.upright import to_tensor
 
 
+@dataclass(frozen=True)
+class View:
+    """How a network is shown a page: some px further down and to the right, or mirrored in time."""
+
+    rows: int = 0
+    columns: int = 0
+    mirrored: bool = False
+
+
+PLAIN = View()
+# What test-time augmentation adds, by name. "moved" puts the traces elsewhere between the network's bins and
+# columns; "mirrored" shows what the shipped network never learnt from, and makes it worse (model card).
+VIEWS = {"moved": View(rows=2, columns=1), "mirrored": View(mirrored=True)}
+
+
 @dataclass
 class Traced:
     """What stage 2 read of a page."""
@@ -26,36 +41,45 @@ class Traced:
 class Tracer:
     """Stage 2's networks with the decoder. Their readings are merged as heights, column by column.
 
-    `tta` lets each network also read the page mirrored in time; `merge` is "mean" or "median".
+    `tta` names the VIEWS in which each network also reads the page; `merge` is "mean" or "median".
     """
 
     def __init__(
         self,
         nets: Sequence[nn.Module],
         device: torch.device | str = "cpu",
-        tta: bool = False,
+        tta: Sequence[str] = (),
         merge: str = "mean",
     ):
-        self.nets, self.device, self.tta, self.merge = nets, torch.device(device), tta, merge
+        if unknown := set(tta) - set(VIEWS):
+            raise ValueError(f"tta {', '.join(sorted(unknown))}: not among {', '.join(VIEWS)}")
+        self.nets, self.device, self.merge = nets, torch.device(device), merge
+        self.views = [PLAIN, *(VIEWS[name] for name in dict.fromkeys(tta))]
 
     def trace(self, rect: np.ndarray, length: int) -> Traced:
         """A rectified page (1700, 4400, 3) uint8 to rows of `length` samples.
 
         Raises ValueError when a network's values are not finite.
         """
-        mirrors = (False, True) if self.tta else (False,)
-        maps = (self.maps(net, rect, mirrored) for net in self.nets for mirrored in mirrors)
-        readings = [read_heights(logits, INPUT_HEIGHT // logits.shape[1]) for logits in maps]
+        readings = [self.read(net, rect, view) for net in self.nets for view in self.views]
         y, confidence = (np.stack(parts) for parts in zip(*readings, strict=True))
         y, confidence = merge_heights(y, confidence, self.merge), confidence.mean(axis=0)
         rows, residuals = finish_rows(y, confidence, length)
         return Traced(rows, y, confidence, residuals)
 
+    def read(self, net: nn.Module, rect: np.ndarray, view: View) -> tuple[np.ndarray, np.ndarray]:
+        """One network's reading of a view: heights (4, MASK_WIDTH) px of `rect`, and confidence in 0..1."""
+        logits = self.maps(net, rect, view)
+        y, confidence = read_heights(logits, INPUT_HEIGHT // logits.shape[1])
+        return y + view.rows, confidence
+
     @torch.inference_mode()
-    def maps(self, net: nn.Module, rect: np.ndarray, mirrored: bool = False) -> torch.Tensor:
-        """One network's logits (4, H, MASK_WIDTH) of a rectified page, read as it is or mirrored in time."""
-        page = to_tensor(rect[CROP_TOP : CROP_TOP + INPUT_HEIGHT, :MASK_WIDTH]).to(self.device)
-        logits = net(page.flip(-1)).flip(-1)[0] if mirrored else net(page)[0]
+    def maps(self, net: nn.Module, rect: np.ndarray, view: View = PLAIN) -> torch.Tensor:
+        """One network's logits (4, H, MASK_WIDTH) of a rectified page, their columns those of `rect`."""
+        top = CROP_TOP + view.rows
+        shown = rect[top : top + INPUT_HEIGHT, view.columns : view.columns + MASK_WIDTH]
+        page = to_tensor(shown).to(self.device)
+        logits = net(page.flip(-1)).flip(-1)[0] if view.mirrored else net(page)[0]
         if not torch.isfinite(logits).all():
             raise ValueError("stage 2 gives values that are not finite; are its weights damaged?")
-        return logits
+        return logits.roll(view.columns, dims=-1)  # what comes in at the left lies before the signal
