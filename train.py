@@ -7,18 +7,19 @@ is scored; with both, from a mixture. Several GPUs: torchrun --nproc-per-node N 
 
 import argparse
 import importlib
+import math
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
 
 from datasets.competition import read_folds
-from models.imagenet import PretrainedUnavailable
 from training.loop import Options, train
 from training.processes import leave_processes
 from training.stages import STAGES
 from utils.checkpoint import NETWORKS, CheckpointError
 from utils.device import limit_threads
 
+INTERRUPTED = 130  # exit code, as a shell gives it for Ctrl-C
 DEFAULT_CONFIGS = {0: "stage0_compact", 1: "stage1_compact", 2: "compact"}
 
 
@@ -57,7 +58,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, help="torch threads of the training process")
     parser.add_argument("--max-minutes", type=float, default=60.0, help="per stage, resumed time counted in")
     parser.add_argument(
-        "--steps", type=int, help="the schedule is theirs, whatever the minutes (default: what ends sooner)"
+        "--steps",
+        type=int,
+        help="of the schedule, which then does not depend on --max-minutes; these still end the run",
     )
     parser.add_argument("--validate-minutes", type=float, default=8.0)
     parser.add_argument("--validation-pages", type=int, default=9)
@@ -90,8 +93,8 @@ def parse_arguments() -> argparse.Namespace:
         "accumulate",
     ):
         value = getattr(args, option)
-        if value is not None and not value > 0:
-            parser.error(f"--{option.replace('_', '-')} {value}: must be above 0")
+        if value is not None and not 0 < value < math.inf:
+            parser.error(f"--{option.replace('_', '-')} {value}: must be above 0, and finite")
     if not (args.records or args.data):
         parser.error("what to learn from? --records DIR, --data DIR or both")
     if not 0 <= args.synthetic_share <= 1:
@@ -100,8 +103,10 @@ def parse_arguments() -> argparse.Namespace:
         parser.error(f"--fold {args.fold}: a number, or all")
     if args.fold == "all" and not args.data:
         parser.error("--fold all: of --data")
-    if args.workers < 0 or args.seed < 0:
-        parser.error("--workers and --seed must not be negative")
+    if args.workers < 0 or not 0 <= args.seed < 2**63:
+        parser.error("--workers and --seed must not be negative, nor --seed above 2^63")
+    if args.config and not args.config.isidentifier():
+        parser.error(f"--config {args.config}: the name of a module of configs/")
     if args.config and args.stage == "all":
         parser.error("--config names one network: give its --stage")
     if args.data and args.stage != "2":
@@ -109,7 +114,8 @@ def parse_arguments() -> argparse.Namespace:
     return args
 
 
-def main() -> None:
+def main() -> int:
+    """Returns the exit code."""
     args = parse_arguments()
     limit_threads(args.threads)
     given = {field.name: getattr(args, field.name) for field in fields(Options)}
@@ -128,13 +134,15 @@ def main() -> None:
             given |= {"validation_pages": 1, "workers": 0, "log_every": 1}
         for fold in folds:
             run = f"{name}_fold{fold}" if args.fold == "all" else name
-            train(STAGES[number], config, run, Options(**(given | {"fold": fold})))
+            if train(STAGES[number], config, run, Options(**(given | {"fold": fold}))) is None:
+                return INTERRUPTED
+    return 0
 
 
 if __name__ == "__main__":
     try:
-        main()
-    except (ValueError, OSError, PretrainedUnavailable, CheckpointError, ModuleNotFoundError) as error:
+        sys.exit(main())
+    except (ValueError, OSError, CheckpointError, ModuleNotFoundError) as error:
         sys.exit(f"train.py: {error}")
     finally:
         leave_processes()

@@ -55,6 +55,8 @@ def train_variant(number: int, change: dict, checkpoints: Path, args: Namespace)
         log_every=50,
     )
     best = train(STAGES[number], config, "variant", options)
+    if best is None:
+        raise KeyboardInterrupt
     shutil.copy(best, checkpoints)
 
 

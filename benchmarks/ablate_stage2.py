@@ -23,10 +23,11 @@ from configs.compact import config as compact
 from configs.efficientnet_lite0 import config as lite0
 from configs.page import FLAT_TYPES
 from configs.stage2 import INPUT_HEIGHT
+from models.imagenet import PretrainedUnavailable
 from training.loop import Options, train
 from training.stages import STAGES, ValidationPage
 from utils.checkpoint import load_network
-from utils.command import count, run
+from utils.command import count, run, say
 from utils.device import limit_threads
 from utils.kaggle_metric import image_snr, to_db
 from utils.leads import leads_from_rows
@@ -110,7 +111,12 @@ def main() -> None:
         run_name = re.sub(r"\W+", "_", name)
         best = args.runs / run_name / f"stage{stage.number}.pt"
         if not best.exists():
-            train(stage, replace(compact, **change), run_name, options)
+            try:
+                if train(stage, replace(compact, **change), run_name, options) is None:
+                    raise KeyboardInterrupt
+            except PretrainedUnavailable as error:
+                say(f"{name}: left out, {error}")
+                continue
         net = load_network(best, 2)
         stage.samples(net)  # which are the validation's too
         pages = pages or stage.validation(args.records, args.pages)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from zipfile import BadZipFile
+from zlib import error as ZlibError
 
 import numpy as np
 import pandas as pd
@@ -47,12 +48,15 @@ def read_prepared(rect: Path, mask: Path) -> dict:
     try:
         with np.load(mask) as contents:
             drawn = contents["mask"]
-    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
+    except (OSError, KeyError, ValueError, EOFError, BadZipFile, ZlibError) as error:
         raise ValueError(f"{mask}: not a mask ({error})") from error
     if drawn.shape != (MASK_HEIGHT, MASK_WIDTH, ROW_CHANNELS):
         raise ValueError(f"{mask}: a mask of shape {drawn.shape}")
     image = np.ascontiguousarray(image[CROP_TOP : CROP_TOP + INPUT_HEIGHT, :MASK_WIDTH])
-    return {"image": image, "y": (columns_from_mask(drawn) - CROP_TOP).astype(np.float32)}
+    y = (columns_from_mask(drawn) - CROP_TOP).astype(np.float32)
+    if not np.isfinite(y).any():
+        raise ValueError(f"{mask}: a mask without a trace")
+    return {"image": image, "y": y}
 
 
 class PreparedPages:

@@ -44,7 +44,7 @@ class Stage2Samples:
         width = self.config.crop_columns
         known = np.flatnonzero(np.isfinite(page["y"]).any(axis=0))
         first, last = max(known[0] - SIDE, 0), min(known[-1] + 1 + SIDE, MASK_WIDTH)
-        left = rng.integers(first, last - width + 1)
+        left = rng.integers(first, max(last - width, first) + 1)
         image = page["image"][:, left : left + width]
         y = page["y"][:, left : left + width]
         if rng.random() < self.config.horizontal_flip:

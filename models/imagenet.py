@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 
-class PretrainedUnavailable(RuntimeError):
+class PretrainedUnavailable(OSError):
     """ImageNet weights were asked for and cannot be had."""
 
 

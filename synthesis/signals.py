@@ -1,5 +1,6 @@
 """Records of twelve leads: where they come from, and how they vary."""
 
+import re
 import zlib
 from dataclasses import dataclass, replace
 from functools import cache
@@ -53,8 +54,11 @@ def find_records(folder: Path) -> list[Path]:
 
 
 def is_heldout(record_id: str) -> bool:
-    """Whether a record is kept from training: one in ten, by its id alone."""
-    return zlib.crc32(record_id.encode()) % HELDOUT_TENTH == 0
+    """Whether a record is kept from training: one in ten, by its id alone.
+
+    PTB-XL's two copies of a record, <id>_hr and <id>_lr at 500 and 100 Hz, stay together.
+    """
+    return zlib.crc32(re.sub("_lr$", "_hr", record_id).encode()) % HELDOUT_TENTH == 0
 
 
 def read_record(path: Path) -> Record:
@@ -177,9 +181,9 @@ def crowd(record: Record, rng: np.random.Generator) -> Record:
     chosen = rng.random(len(independent)) < rng.uniform(0.1, 0.9)
     if not chosen.any():
         return record
-    peak = np.abs(independent[chosen] - np.median(independent[chosen], axis=1, keepdims=True)).max()
-    gain = np.clip(rng.uniform(*CROWDED_MV) / max(peak, 1e-3), 1, MOST_GAIN)
-    taller = EXPANSION @ ((gain - 1) * chosen[:, None] * independent)
+    heights = chosen[:, None] * (independent - np.median(independent, axis=1, keepdims=True))
+    gain = np.clip(rng.uniform(*CROWDED_MV) / max(np.abs(heights).max(), 1e-3), 1, MOST_GAIN)
+    taller = EXPANSION @ ((gain - 1) * heights)
     return replace(record, leads=(record.leads + taller).astype(np.float32))
 
 

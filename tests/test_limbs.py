@@ -92,3 +92,13 @@ def test_a_zero_line_of_its_own_is_kept():
 def test_rows_of_another_shape_are_refused():
     with pytest.raises(ValueError, match="expected"):
         reconcile_limbs(np.zeros((3, 100)))
+
+
+@pytest.mark.parametrize("row", [0, 1, 2])
+def test_a_dead_lead_stays_dead(row):
+    rows = related_rows()
+    quarter = slice(2 * FS + FS // 2, 5 * FS)
+    rows[row, quarter] = np.random.default_rng(0).normal(0, 0.002, 2 * FS + FS // 2)
+    mended, residuals = reconcile_limbs(rows)
+    np.testing.assert_array_equal(mended[:, quarter], rows[:, quarter])
+    assert residuals[:, 1].max() > 0.05  # which is told

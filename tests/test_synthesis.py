@@ -251,6 +251,7 @@ def test_a_bad_record_does_not_stop_the_others(tmp_path):
 
 
 def test_a_tenth_of_the_records_is_held_out():
+    assert all(is_heldout(f"{number:05}_lr") == is_heldout(f"{number:05}_hr") for number in range(200))
     share = np.mean([is_heldout(f"{number:05}_hr") for number in range(2000)])
     assert 0.08 < share < 0.12
 

@@ -317,6 +317,62 @@ def test_a_run_that_was_stopped_and_resumed_ends_bit_for_bit_as_one_that_was_not
     assert read_log(whole) == read_log(stopped)
 
 
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_what_was_saved(small_run, tmp_path, monkeypatch):
+    whole = small_run(tmp_path / "runs", steps=2)
+    saved = (whole / "last.pt").read_bytes()
+    monkeypatch.setattr(STAGES[2], "loss", lambda output, *_: torch.nan * output.sum())
+    with pytest.raises(ValueError, match=r"small: the loss is no longer finite at step 3"):
+        small_run(tmp_path / "runs", steps=5, resume=True)
+    assert (whole / "last.pt").read_bytes() == saved
+
+
+def test_a_run_goes_on_with_its_own_recipe_only(small_run, tmp_path):
+    run = small_run(tmp_path, steps=1)
+    with pytest.raises(CheckpointError, match=r"last.pt: begun with another fold, seed"):
+        small_run(tmp_path, steps=2, resume=True, fold=1, seed=5)
+    state = torch.load(run / "last.pt")
+    torch.save(state | {"optimizer": {}}, run / "last.pt")
+    with pytest.raises(CheckpointError, match=r"last.pt: damaged"):
+        small_run(tmp_path, steps=2, resume=True)
+
+
+def test_a_run_that_is_stopped_says_so_and_its_loss_is_a_mean_of_what_followed(
+    small_run, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(STAGES[2], "loss", lambda output, *_: 0 * output.sum() + 2)
+    learn = loop.Training.learn
+
+    def learn_and_stop(training, *arguments):
+        loss = learn(training, *arguments)
+        training.stopped = training.step == 3
+        return loss
+
+    monkeypatch.setattr(loop.Training, "learn", learn_and_stop)
+    run = small_run(tmp_path, steps=6, log_every=2)
+    assert torch.load(run / "last.pt")["step"] == 3
+    small_run(tmp_path, steps=6, log_every=2, resume=True)
+    assert read_log(run) == [2, 2, 2]
+
+
+def test_a_loader_that_is_killed_is_told_in_a_line(small_run, tmp_path, monkeypatch):
+    def learn(*_):  # torch's handler of SIGCHLD raises wherever the trainer is
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+
+    monkeypatch.setattr(loop.Training, "learn", learn)
+    with pytest.raises(ValueError, match=r"killed by signal.*--resume goes on from .*last.pt"):
+        small_run(tmp_path)
+    assert (tmp_path / "small" / "last.pt").exists()
+
+
+def test_what_is_wrong_with_a_page_is_told_in_a_line(small_run, tmp_path, monkeypatch):
+    def page(rng: np.random.Generator) -> dict:
+        raise ValueError("7.npz: not a mask")
+
+    monkeypatch.setattr(loop, "SyntheticPages", lambda *_: page)
+    with pytest.raises(ValueError, match=r"^7.npz: not a mask$"):
+        small_run(tmp_path, workers=1)
+
+
 def test_accumulated_batches_step_as_one_large_batch(small_run, tmp_path):
     halves = small_run(tmp_path / "a", steps=2, accumulate=2)
     assert read_log(halves, "images_per_s")

@@ -4,8 +4,9 @@ import copy
 import math
 import signal
 import time
+from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -22,6 +23,7 @@ from training.processes import join_processes
 from training.stages import Stage, ValidationPage
 from utils.checkpoint import CheckpointError, read_checkpoint, save_network, write_torch
 from utils.device import choose_device
+from utils.files import alone_in
 
 SAVE_EVERY = 120.0  # seconds
 FRESH_LISTED = 6  # layers that --init leaves as they are, named at most
@@ -32,6 +34,7 @@ RESUMED = {
     "spent",
     "best_score",
     "rng",
+    "recipe",
 }  # what last.pt holds beside the weights
 
 
@@ -153,14 +156,28 @@ class Training:
             raise CheckpointError(
                 f"{self.last}: not the state of a training run, without {', '.join(sorted(missing))}"
             )
-        self.net.load_state_dict(state["state_dict"])
-        self.average.net.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.spent, self.best_score = state["step"], state["spent"], state["best_score"]
-        self.average.updates = self.step
-        if self.processes.leads:
-            torch.set_rng_state(state["rng"])
+        try:
+            recipe = self.recipe()
+            if changed := sorted(name for name in recipe if state["recipe"].get(name) != recipe[name]):
+                raise CheckpointError(f"begun with another {', '.join(changed)}; choose another --runs")
+            self.net.load_state_dict(state["state_dict"])
+            self.average.net.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step, self.spent, self.best_score = state["step"], state["spent"], state["best_score"]
+            self.average.updates = self.step
+            if self.processes.leads:
+                torch.set_rng_state(state["rng"])
+        except CheckpointError as error:
+            raise CheckpointError(f"{self.last}: {error}") from None
+        except Exception as error:  # torch raises many kinds on what is damaged
+            raise CheckpointError(f"{self.last}: damaged ({type(error).__name__})") from error
         print(f"resumed {self.last} at step {self.step}, {self.spent / 60:.1f} min")
+
+    def recipe(self) -> dict:
+        """What a run must not change on its way: a resumed one would be neither the one nor the other."""
+        options = self.options
+        pages = {name: getattr(options, name) for name in ("fold", "seed", "accumulate")}
+        return {"stage": self.stage.number, "processes": self.processes.count} | pages | asdict(self.config)
 
     def save(self) -> None:
         if not self.processes.leads:
@@ -170,6 +187,7 @@ class Training:
             "average": self.average.net.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "rng": torch.get_rng_state(),
+            "recipe": self.recipe(),
         }
         progress = {"step": self.step, "spent": self.spent, "best_score": self.best_score}
         write_torch(self.last, {**contents, **progress})
@@ -246,16 +264,18 @@ class Training:
         self.step += 1
         return total
 
-    def run(self) -> Path:
+    def run(self) -> Path | None:
         """Train until steps or minutes are over, or a signal comes; returns the checkpoint of the best."""
         options, processes = self.options, self.processes
         samples = self.stage.samples(self.net)
         source, validation = find_pages(self.stage, samples, options)
         batches = iter(self.loader(source, samples))
         model = processes.wrap(self.net, self.device)
+        if not self.step:
+            self.save()
         begun = time.monotonic() - self.spent
         saved = validated = logged = time.monotonic()
-        running, waited = torch.zeros((), device=self.device), 0.0
+        running, waited, summed = torch.zeros((), device=self.device), 0.0, 0
         while True:
             self.spent = time.monotonic() - begun
             over = self.stopped or self.progress() >= 1 or self.spent >= 60 * options.max_minutes
@@ -263,34 +283,60 @@ class Training:
                 break
             self.spent = processes.agree(self.spent)
             mark = time.monotonic()
-            taken = [next(batches) for _ in range(options.accumulate)]
+            taken = self.draw(batches)
             waited += time.monotonic() - mark
             running += self.learn(model, taken)
+            summed += 1
             now = time.monotonic()
-            if self.step % options.log_every == 0:
+            validates = now - validated > 60 * options.validate_minutes
+            saves = validates or now - saved > SAVE_EVERY
+            logs = self.step % options.log_every == 0
+            if logs or saves:
+                self.check_loss(running)
+            if logs:
                 if self.log:
-                    self.report(self.log, float(running) / options.log_every, now - logged, waited)
-                running, waited, logged = torch.zeros_like(running), 0.0, now
-            if now - validated > 60 * options.validate_minutes:
+                    self.report(self.log, float(running) / summed, summed, now - logged, waited)
+                running, waited, summed, logged = torch.zeros_like(running), 0.0, 0, now
+            if validates:
                 self.validate(validation)
                 validated = time.monotonic()
-            if now - saved > SAVE_EVERY:
+            if saves:
                 self.save()
                 saved = time.monotonic()
+        self.check_loss(running)
         if not self.stopped:
             self.validate(validation)
         self.save()
         if self.log:
             self.log.close()
-            print(
-                f"stopped by a signal after {self.step} steps; --resume goes on"
-                if self.stopped
-                else f"{self.best}: best score {self.best_score:.4f} after {self.step} steps"
-            )
-        return self.best
+            print(self.outcome())
+        return None if self.stopped else self.best
 
-    def report(self, log: RunLog, loss: float, seconds: float, waited: float) -> None:
-        rate = self.options.log_every * self.batch / seconds
+    def outcome(self) -> str:
+        """How the run ended, in a line."""
+        if self.stopped:
+            return f"stopped by a signal after {self.step} steps; --resume goes on"
+        ended = f"{self.best}: best score {self.best_score:.4f} after {self.step} steps"
+        if self.step < (self.options.steps or 0):
+            return f"{ended} of {self.options.steps}; --resume with more --max-minutes goes on"
+        return ended
+
+    def draw(self, batches: Iterator[list[torch.Tensor]]) -> list[list[torch.Tensor]]:
+        """The next step's batches; what went wrong in a loader's process is told in a line."""
+        try:
+            return [next(batches) for _ in range(self.options.accumulate)]
+        except ValueError as error:  # torch puts the worker's traceback before what it says
+            raise ValueError(str(error).strip().splitlines()[-1].removeprefix("ValueError: ")) from error
+
+    def check_loss(self, running: torch.Tensor) -> None:
+        if not torch.isfinite(running):
+            raise ValueError(
+                f"{self.last.parent}: the loss is no longer finite at step {self.step}; what was saved "
+                "before is kept, a lower --learning-rate may help"
+            )
+
+    def report(self, log: RunLog, loss: float, steps: int, seconds: float, waited: float) -> None:
+        rate = steps * self.batch / seconds
         pace = self.optimizer.param_groups[0]["lr"]
         print(
             f"{self.last.parent.name} step {self.step} {self.spent / 60:.1f} min loss {loss:.4f} "
@@ -305,16 +351,26 @@ class Training:
 
 
 def ignore_interrupts(worker: int) -> None:
-    """Ctrl-C goes to every process; the trainer alone says when its loaders end."""
+    """Ctrl-C and `timeout` reach every process; the trainer alone says when its loaders end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def train(stage: Stage, config: NetworkConfig, name: str, options: Options) -> Path:
-    """Train one stage in options.runs / name; returns the checkpoint of the best weights."""
+def train(stage: Stage, config: NetworkConfig, name: str, options: Options) -> Path | None:
+    """Train one stage in options.runs / name; returns the checkpoint of the best weights.
+
+    None when a signal stopped it. Raises ValueError when the loss is no longer finite, CheckpointError when
+    what is to be resumed or started from does not fit.
+    """
     training = Training(stage, config, options.runs / name, options)
     handlers = {number: signal.signal(number, training.stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        return training.run()
+        with alone_in(options.runs / name) if training.processes.leads else nullcontext():
+            return training.run()
+    except RuntimeError as error:  # torch raises it wherever the trainer is just then
+        if "DataLoader worker" not in str(error):
+            raise
+        raise ValueError(f"{error} --resume goes on from {training.last}") from error
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)

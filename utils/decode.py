@@ -144,6 +144,8 @@ def read_heights(logits: torch.Tensor, row_stride: int) -> tuple[np.ndarray, np.
 def rows_from_heights(y: np.ndarray, length: int) -> np.ndarray:
     """Heights (4, W) px, NaN beyond the signal, to rows (4, length) mV over ten seconds."""
     known = np.flatnonzero(np.isfinite(y).all(axis=0))
+    if not len(known):
+        raise ValueError("no column of the rows has a height")
     y = y[:, known[0] : known[-1] + 1]
     return rows_from_columns(
         np.pad(y, ((0, 0), (known[0], RECTIFIED.width - known[0] - y.shape[1])), mode="edge"), length

@@ -20,6 +20,7 @@ TOLERANCE = 0.05  # mV: a reading that is off by this weighs half
 WINDOW_S = 0.06  # over which a reading's error is taken: about a QRS
 AMBIGUOUS = 0.95  # of what the worst reading explains: one that explains as much is no less suspect
 OFFSET_ROUNDS = 3
+DEAD_MV = 0.03  # a reading that rises and falls by less is a dead lead, which relations would bring to life
 
 
 def reconcile_limbs(rows: np.ndarray, confidence: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -29,7 +30,7 @@ def reconcile_limbs(rows: np.ndarray, confidence: np.ndarray | None = None) -> t
     Also returns the residuals (4, 2) mV rms, of each row in both quarters: how far the readings were off, a
     measure of quality that needs no truth. Each reading keeps its own zero line, which the relations do not
     fix. Readings that contradict each other stay as they are: when the other three do not agree without the
-    worst, and when nothing says which is the worst (of I and III, say).
+    worst, when nothing says which is the worst (of I and III, say), and when one of them is surely flat.
     """
     check_shape(rows, 4)
     mended = np.array(rows, np.float64)
@@ -45,9 +46,16 @@ def reconcile_limbs(rows: np.ndarray, confidence: np.ndarray | None = None) -> t
         offset = zero_lines(relation, readings)
         doubt, trust = suspect(relation, readings - offset, window / window.sum())
         fitted = solve(relation, weight * doubt, readings - offset) + offset
-        mended[:, start:stop] += trust * (fitted - readings)
+        if not dead(readings, weight).any():
+            mended[:, start:stop] += trust * (fitted - readings)
         residuals[:, quarter] = np.sqrt(np.mean((readings - fitted) ** 2, axis=1))
     return mended.astype(rows.dtype), residuals
+
+
+def dead(readings: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Which readings (4, n) mV are flat where they are sure, by weights (4, n) in 0..1: (4,) bool."""
+    low, high = np.percentile(readings, [1, 99], axis=1)
+    return (high - low < DEAD_MV) & (weight.mean(axis=1) > 0.5)
 
 
 def zero_lines(relation: np.ndarray, readings: np.ndarray) -> np.ndarray:

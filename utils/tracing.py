@@ -24,7 +24,7 @@ class View:
 
 PLAIN = View()
 # What test-time augmentation adds, by name. "moved" puts the traces elsewhere between the network's bins and
-# columns; "mirrored" shows what the shipped network never learnt from, and makes it worse (model card).
+# columns; "mirrored" shows what the shipped network seldom learnt from, and makes it worse (model card).
 VIEWS = {"moved": View(rows=2, columns=1), "mirrored": View(mirrored=True)}
 
 
