@@ -4,6 +4,7 @@
   true grid  stage 2 and the decoder on the page straightened by its labels
   geometry   the true traces, displaced as the found grid displaces them: stage 2 could read no better
   mask       the true traces drawn as masks and read again: what the rectified page can hold
+  200 dpi    the true leads without what is faster than two columns of a 200 dpi page, as flat pages are
 
 Then the worst pages; --overlays draws them with what was read.
 """
@@ -14,11 +15,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
+from scipy import signal
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.labelled import chosen_pages, open_digitizer, page_arguments
-from configs.page import DURATION_S, RECTIFIED
+from configs.page import DURATION_S, MM_PER_SECOND, PAGE_PX_PER_MM, RECTIFIED
 from prediction.digitizer import Digitizer
 from prediction.truth import read_labels
 from utils.command import count, run
@@ -38,7 +40,18 @@ from utils.trace import (
 from utils.upright import unturn, unturn_points
 from utils.visualization import draw_heights
 
-KINDS = ("whole", "true grid", "geometry", "mask")
+KINDS = ("whole", "true grid", "geometry", "mask", "200 dpi")
+PAGE_LIMIT_HZ = PAGE_PX_PER_MM * MM_PER_SECOND / 2  # 98 Hz
+
+
+def limit_band(leads: np.ndarray, fs: int) -> np.ndarray:
+    """Leads (12, L) mV, NaN where not shown, without what is above PAGE_LIMIT_HZ (zero-phase Butterworth)."""
+    low_pass = signal.butter(8, PAGE_LIMIT_HZ, fs=fs, output="sos")
+    limited = leads.copy()
+    for lead in limited:
+        known = np.isfinite(lead)
+        lead[known] = signal.sosfiltfilt(low_pass, lead[known])
+    return limited
 
 
 def displace_rows(rows: np.ndarray, grid: np.ndarray, found: np.ndarray) -> np.ndarray:
@@ -78,7 +91,11 @@ def measure(digitizer: Digitizer, image: np.ndarray, truth: np.ndarray, grid: np
 
     rows = rows_from_leads(truth)
     best = digitizer.tracer.trace(rectify(upright, grid), truth.shape[1])
-    facts = {"true grid": ratio(best.rows), "mask": ratio(read_traces(draw_traces(rows), fs))}
+    facts = {
+        "true grid": ratio(best.rows),
+        "mask": ratio(read_traces(draw_traces(rows), fs)),
+        "200 dpi": image_snr(truth, limit_band(truth, fs), fs),
+    }
     try:
         page = digitizer(image, fs)
     except ValueError:
