@@ -28,6 +28,7 @@ class NetworkConfig:
     gradient_clip: float = 1.0
     ema_decay: float = 0.995
     image_types: tuple[str, ...] = IMAGE_TYPES  # of the pages that are drawn to learn from
+    crowded: float = 0.0  # of the drawn pages have rows that run into one another, synthesis.signals.crowd
     colours: bool = True  # whether samples are coloured anew, datasets/augmentation.py
     echo: int = 8  # samples drawn from each synthetic page
     pool: int = 24  # synthetic pages held at once by a loader

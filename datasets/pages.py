@@ -15,7 +15,6 @@ from configs.page import IMAGE_TYPES
 from synthesis import Capture, synthesize
 from synthesis.signals import Record, crowd, find_records, is_heldout, read_record, vary
 
-CROWDED = 0.15  # of the pages have rows that run into one another
 PageSource = Callable[[np.random.Generator], dict]  # a random page, as a stage's samples keep it
 
 
@@ -48,8 +47,8 @@ class SyntheticPages:
 
     def __call__(self, rng: np.random.Generator) -> dict:
         record = vary(self.records[rng.integers(len(self.records))], rng)
-        if rng.random() < CROWDED:
-            record = crowd(record, rng)
+        if crowded := self.samples.config.crowded:
+            record = crowd(record, rng) if rng.random() < crowded else record
         capture = synthesize(record, str(rng.choice(self.types)), rng, turn=0)
         return self.samples.prepare(capture, record, rng)
 
