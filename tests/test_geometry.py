@@ -14,6 +14,7 @@ from configs.page import (
 from configs.stage0 import Stage0Config
 from configs.stage1 import FRAME_HEIGHT, FRAME_PX_PER_SQUARE, FRAME_WIDTH, Stage1Config, reference_points
 from synthesis import Pose
+from utils import upright
 from utils.grid import CELLS, REFERENCE, calibrate, decode_grid, find_peaks
 from utils.rectify import lattice_at, rectify, rectify_region, spline_weights
 from utils.straighten import Straightener
@@ -188,6 +189,20 @@ def test_names_that_lie_turned_or_mirrored_are_no_upright_page(markers, orientat
     shape = PAGE_SHAPE if orientation % 2 == 0 else PAGE_SHAPE[::-1]
     with pytest.raises(PageNotFound, match=r"turned|mirrored"):
         locate_page(turned, np.ones(13), shape)
+
+
+@pytest.mark.parametrize(("mirrored", "chosen"), [(9.5, [0]), (13.5, [6, 0])])
+def test_a_mirrored_page_must_fit_clearly_better_than_a_plain_one(markers, monkeypatch, mirrored, chosen):
+    page = locate_page(markers, np.ones(13), PAGE_SHAPE)
+    evidence = iter([9.0, 0.0, 0.0, 0.0, 0.0, 0.0, mirrored, 0.0])
+
+    def read_names(*_):
+        found = next(evidence)
+        return found, page if found else PageNotFound("nothing"), np.eye(8)[0]
+
+    monkeypatch.setattr(upright, "read_names", read_names)
+    found, _ = upright.try_turns(np.zeros((8, 8, 3), np.uint8), torch.nn.Identity(), "cpu", every=True)
+    assert [page.orientation for _, page in found] == chosen
 
 
 def test_swapped_lead_names_are_left_out_and_do_not_move_the_page(markers):

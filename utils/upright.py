@@ -21,6 +21,7 @@ SURE_EVIDENCE = 14.0  # sum of the names' confidences and HEAD_EVIDENCE, 16 at m
 # a mirrored page read as if it were not comes to 12.5
 HEAD_EVIDENCE = 3.0  # what the orientation head, when sure, weighs against them
 TURNS_TRIED = 3  # of a doubtful image
+MIRRORED_LEAD = 2.5  # evidence by which a mirrored page, which hardly anybody takes, must be ahead of others
 WINDOW_SHARE = 0.55  # of the image's sides; a page of a third of them lies in one of nine such windows whole
 WINDOWS_TRIED = 2
 MIN_WINDOW = 200  # px, of a window's shorter side
@@ -380,6 +381,8 @@ def try_turns(
     """The image read as it is, then turned as the head says, then in `every` other way, until one is sure.
 
     Returns the pages found with their evidence, the likeliest first, and why there is none as the image is.
+    Without mirrored ones that hardly fit better than a page that is not mirrored: names that lie in mirrored
+    places are found where these are expected, however they are written.
     """
     found, reason, claimed = [], PageNotFound("no lead names found"), 0
     tried: set[int] = set()
@@ -397,7 +400,9 @@ def try_turns(
                 break
         if not every and {0, claimed} <= tried:
             break
-    return sorted(found, key=lambda each: -each[0]), reason
+    plain = max((evidence for evidence, page in found if page.orientation < MIRRORED), default=-np.inf)
+    likely = [each for each in found if each[1].orientation < MIRRORED or each[0] > plain + MIRRORED_LEAD]
+    return sorted(likely, key=lambda each: -each[0]), reason
 
 
 def find_pages(
