@@ -8,7 +8,7 @@ from configs.page import LEADS, RECTIFIED
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT, INPUT_WIDTH
 from synthesis.signals import EXPANSION
 from utils.beats import expected_heights, find_beats
-from utils.decode import bridge, decode_rows, find_gaps, merge_heights, rate_leads, track
+from utils.decode import START_COLUMNS, bridge, decode_rows, find_gaps, merge_heights, rate_leads, track
 from utils.leads import rows_from_leads
 from utils.trace import columns_from_rows
 
@@ -158,7 +158,8 @@ def test_a_calibration_pulse_at_the_start_leaves_no_spike():
     maps = perfect_maps(rows)
     first = int(RECTIFIED.signal_start)
     pulse = perfect_maps(rows - 1.0)  # of the other polarity: what matters is that it is off
-    maps[:, :, first : first + 6] = pulse[:, :, first : first + 6]
+    held = slice(first, first + START_COLUMNS)
+    maps[:, :, held] = pulse[:, :, held]
     found, _ = decode_rows(maps, ROW_STRIDE, 5000)
     assert np.abs(found - rows)[:, :20].max() < 0.05
 
