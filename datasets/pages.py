@@ -47,8 +47,9 @@ class SyntheticPages:
 
     def __call__(self, rng: np.random.Generator) -> dict:
         record = vary(self.records[rng.integers(len(self.records))], rng)
-        if crowded := self.samples.config.crowded:
-            record = crowd(record, rng) if rng.random() < crowded else record
+        crowded = self.samples.config.crowded
+        if crowded and rng.random() < crowded:
+            record = crowd(record, rng)
         capture = synthesize(record, str(rng.choice(self.types)), rng, turn=0)
         return self.samples.prepare(capture, record, rng)
 

@@ -303,6 +303,7 @@ class Training:
             if saves:
                 self.save()
                 saved = time.monotonic()
+        self.stopped = bool(processes.agree(float(self.stopped)))  # none goes on to another run alone
         self.check_loss(running)
         if not self.stopped:
             self.validate(validation)

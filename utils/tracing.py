@@ -24,7 +24,7 @@ class View:
 
 PLAIN = View()
 # What test-time augmentation adds, by name. "moved" puts the traces elsewhere between the network's bins and
-# columns; "mirrored" shows what the shipped network seldom learnt from, and makes it worse (model card).
+# columns; "mirrored" shows what the shipped network seldom learnt from, and reads worse.
 VIEWS = {"moved": View(rows=2, columns=1), "mirrored": View(mirrored=True)}
 
 
@@ -82,4 +82,6 @@ class Tracer:
         logits = net(page.flip(-1)).flip(-1)[0] if view.mirrored else net(page)[0]
         if not torch.isfinite(logits).all():
             raise ValueError("stage 2 gives values that are not finite; are its weights damaged?")
-        return logits.roll(view.columns, dims=-1)  # what comes in at the left lies before the signal
+        if view.columns:
+            logits = logits.roll(view.columns, dims=-1)  # what comes in at the left lies before the signal
+        return logits
