@@ -1,9 +1,11 @@
 """The trainer end to end on records that the test writes itself."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from itertools import count, islice
 from pathlib import Path
@@ -362,6 +364,44 @@ def test_a_loader_that_is_killed_is_told_in_a_line(small_run, tmp_path, monkeypa
     with pytest.raises(ValueError, match=r"killed by signal.*--resume goes on from .*last.pt"):
         small_run(tmp_path)
     assert (tmp_path / "small" / "last.pt").exists()
+
+
+def test_loaders_that_hang_end_with_the_run(small_run, tmp_path, monkeypatch):
+    """One that lives on would keep the trainer's process from ending, for ever."""
+
+    hangs, pages = tmp_path / "hangs", count()
+
+    def page(rng: np.random.Generator) -> dict:
+        if next(pages) == 1:  # drawn ahead: the first serves for both steps
+            hangs.touch()
+            time.sleep(3600)
+        return cheap_page(rng)
+
+    def validate(*_) -> tuple[float, dict]:
+        while not hangs.exists():
+            time.sleep(0.01)
+        return 0.0, {"score": 0.0}
+
+    monkeypatch.setattr(loop, "SyntheticPages", lambda *_: page)
+    monkeypatch.setattr(STAGES[2], "validate", validate)
+    small_run(tmp_path, steps=2, workers=1)
+    assert not multiprocessing.active_children()
+
+
+def test_a_signal_to_the_whole_group_stops_the_run_and_not_its_loaders(tmp_path):
+    write_records(tmp_path / "records")
+    where = ["--records", tmp_path / "records", "--runs", tmp_path / "runs", "--device", "cpu"]
+    command = [sys.executable, "train.py", *map(str, where), "--threads", "1", "--log-every", "1"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        assert any("step 1 " in line for line in process.stdout)
+        os.killpg(process.pid, signal.SIGTERM)
+        rest = process.stdout.read()
+    assert "stopped by a signal" in rest
+    assert process.returncode == train.INTERRUPTED, rest
+    assert (tmp_path / "runs" / "compact" / "last.pt").exists()
 
 
 def test_what_is_wrong_with_a_page_is_told_in_a_line(small_run, tmp_path, monkeypatch):

@@ -2,7 +2,9 @@
 
 import copy
 import math
+import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -235,7 +237,7 @@ class Training:
         )  # fmt: skip
         return DataLoader(
             pages, self.config.batch_size, num_workers=options.workers, drop_last=True,
-            worker_init_fn=ignore_interrupts, prefetch_factor=4 if options.workers else None,
+            worker_init_fn=leave_group, prefetch_factor=4 if options.workers else None,
             persistent_workers=options.workers > 0,
         )  # fmt: skip
 
@@ -351,10 +353,13 @@ class Training:
         self.stopped = True
 
 
-def ignore_interrupts(worker: int) -> None:
-    """Ctrl-C and `timeout` reach every process; the trainer alone says when its loaders end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def leave_group(worker: int) -> None:
+    """Ctrl-C and `timeout` signal a whole group of processes; the trainer alone says when its loaders end.
+
+    They heed SIGTERM all the same: it is how one that hangs is ended.
+    """
+    if sys.platform != "win32":
+        os.setsid()
 
 
 def train(stage: Stage, config: NetworkConfig, name: str, options: Options) -> Path | None:
