@@ -124,15 +124,15 @@ def tabulate(results: list[PageResult]) -> pd.DataFrame:
 def summarize(results: pd.DataFrame) -> pd.DataFrame:
     """By type, by kind and in all: pages, share found, grid error, score and the median page in dB, seconds.
 
-    `right %`: found, with a median grid error of at most GROSS_ERROR px. The score is the competition's, the
-    mean of the pages' linear ratios in dB, which the best pages weigh on most.
+    `within 3 px %`: found, with a median grid error of at most GROSS_ERROR. The score is the competition's:
+    the mean of the pages' linear ratios in dB, which the best pages weigh on most.
     """
 
     def summary(group: pd.DataFrame) -> pd.Series:
         values = {"pages": len(group), "found %": 100 * group["found"].mean()}
         if "grid_median" in group:
             right = group["grid_median"] <= GROSS_ERROR
-            values["right %"] = 100 * right.mean()
+            values[f"within {GROSS_ERROR:g} px %"] = 100 * right.mean()
             values["grid px"] = group["grid_median"].median()
             values["grid p95"] = group["grid_p95"].median()
         values |= {"score dB": to_db(group["ratio"].mean()), "median dB": to_db(group["ratio"]).median()}

@@ -41,6 +41,7 @@ from training import loop
 from training.loop import Average, copy_weights, learning_rate_at
 from training.stages import STAGES
 from utils.checkpoint import CheckpointError, load_network
+from utils.files import alone_in
 from utils.images import write_png
 from utils.leads import rows_from_leads
 from utils.losses import local_range, stage2_loss
@@ -336,6 +337,17 @@ def test_a_run_goes_on_with_its_own_recipe_only(small_run, tmp_path):
     torch.save(state | {"optimizer": {}}, run / "last.pt")
     with pytest.raises(CheckpointError, match=r"last.pt: damaged"):
         small_run(tmp_path, steps=2, resume=True)
+
+
+def test_a_second_run_in_a_folder_is_refused_before_it_writes_there(small_run, tmp_path):
+    with alone_in(tmp_path / "small"), pytest.raises(ValueError, match=r"small: another run is writing"):
+        small_run(tmp_path)
+    assert not (tmp_path / "small").exists()
+    run = small_run(tmp_path, steps=1)
+    killed = run / ".last.7.partial.pt"
+    killed.touch()
+    small_run(tmp_path, steps=2, resume=True)
+    assert not killed.exists()
 
 
 def test_a_run_that_is_stopped_says_so_and_its_loss_is_a_mean_of_what_followed(

@@ -25,7 +25,7 @@ from training.processes import join_processes
 from training.stages import Stage, ValidationPage
 from utils.checkpoint import CheckpointError, read_checkpoint, save_network, write_torch
 from utils.device import choose_device
-from utils.files import alone_in
+from utils.files import alone_in, remove_partials
 
 SAVE_EVERY = 120.0  # seconds
 FRESH_LISTED = 6  # layers that --init leaves as they are, named at most
@@ -148,8 +148,7 @@ class Training:
         torch.manual_seed(options.seed + self.processes.rank)
         if options.resume and self.last.exists():
             self.load()
-        run.mkdir(parents=True, exist_ok=True)
-        self.log = RunLog(run, options.wandb) if self.processes.leads else None
+        self.log: RunLog | None = None
         self.stopped = False
 
     def load(self) -> None:
@@ -269,6 +268,11 @@ class Training:
     def run(self) -> Path | None:
         """Train until steps or minutes are over, or a signal comes; returns the checkpoint of the best."""
         options, processes = self.options, self.processes
+        if processes.leads:
+            run = self.last.parent
+            run.mkdir(parents=True, exist_ok=True)
+            remove_partials(run)
+            self.log = RunLog(run, options.wandb)
         samples = self.stage.samples(self.net)
         source, validation = find_pages(self.stage, samples, options)
         batches = iter(self.loader(source, samples))
