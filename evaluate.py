@@ -18,7 +18,7 @@ import pandas as pd
 
 from configs.page import FLAT_TYPES, LEADS, PHOTO_TYPES
 from datasets.competition import list_images, read_folds, record_path
-from prediction.engine import Engine, Setup, add_tta_arguments
+from prediction.engine import Engine, Setup, add_ensemble_arguments
 from prediction.inputs import find_images, name_outputs
 from prediction.pages import Page, PageResult, PageTable, Step, Wanted, read_page_rows
 from prediction.plots import plot_by_lead, plot_by_type
@@ -192,7 +192,7 @@ def main() -> int:
     parser.add_argument(
         "--stage2", "--weights", type=Path, nargs="+", help="several are averaged (default: the folder's)"
     )
-    add_tta_arguments(parser)
+    add_ensemble_arguments(parser)
     parser.add_argument(
         "--device", help="cpu, cuda:0, cuda:0,cuda:1 ... (default: all CUDA devices, else the CPU)"
     )
@@ -210,7 +210,8 @@ def main() -> int:
         raise ValueError(f"{args.data}: no pages of type {', '.join(args.types)}")
     stage0, stage1, stage2 = (checkpoint_path(n, args.checkpoints) for n in range(3))
     weights = tuple(args.stage2 or [stage2])
-    engine = Engine(Setup(stage0, stage1, weights, tuple(args.tta), args.device, args.workers, args.threads))
+    ensemble = (tuple(args.tta), args.merge)
+    engine = Engine(Setup(stage0, stage1, weights, *ensemble, args.device, args.workers, args.threads))
     with ExitStack() as stack:
         report = table = None
         if args.output:

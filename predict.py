@@ -21,7 +21,7 @@ import pandas as pd
 from configs.page import DURATION_S, LEADS, RHYTHM_LEAD
 from datasets.competition import LIMITS, read_test_table
 from prediction.digitizer import Digitized, Digitizer
-from prediction.engine import BATCH_SIZE, Engine, Setup, add_tta_arguments
+from prediction.engine import BATCH_SIZE, Engine, Setup, add_ensemble_arguments
 from prediction.inputs import find_image, find_images, find_inputs, name_outputs
 from prediction.pages import (
     DONE,
@@ -163,7 +163,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--strict", action="store_true", help="exit code 1 for doubtful pages too")
     parser.add_argument("--images", type=Path, help="folder of test.csv's images (default: test/ beside it)")
-    add_tta_arguments(parser)
+    add_ensemble_arguments(parser)
     parser.add_argument("--stage0", type=Path, default=checkpoint_path(0))
     parser.add_argument("--stage1", type=Path, default=checkpoint_path(1))
     parser.add_argument(
@@ -219,6 +219,7 @@ def main() -> int:
         args.stage1,
         tuple(args.stage2),
         tuple(args.tta),
+        args.merge,
         args.device,
         args.workers,
         args.threads,

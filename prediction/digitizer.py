@@ -62,8 +62,9 @@ class Digitized:
 class Digitizer:
     """Pages to millivolts, with networks from three checkpoints; of stage 2 there may be several.
 
-    The default are those in checkpoints/. `tta` names more views to read and average,
-    "moved" and "mirrored". Raises CheckpointError when a file is missing or does not fit.
+    The default are those in checkpoints/. `tta` names more views to read, "moved" and "mirrored"; `merge`
+    says how several readings become one, "mean" or "median". Raises CheckpointError when a file is missing or
+    does not fit, ValueError for names unknown.
     """
 
     def __init__(
@@ -73,25 +74,26 @@ class Digitizer:
         stage2: Path | Sequence[Path] | None = None,
         device: str | None = None,
         tta: Sequence[str] = (),
+        merge: str = "mean",
     ):
         nets = load_networks(
             stage0 or checkpoint_path(0), stage1 or checkpoint_path(1), stage2 or checkpoint_path(2)
         )
-        self.set_up(nets, str(choose_device(device)), tta)
+        self.set_up(nets, str(choose_device(device)), tta, merge)
 
     @classmethod
     def of_networks(
-        cls, nets: Sequence[nn.Module], device: str = "cpu", tta: Sequence[str] = ()
+        cls, nets: Sequence[nn.Module], device: str = "cpu", tta: Sequence[str] = (), merge: str = "mean"
     ) -> "Digitizer":
         """With networks that are there already: stage 0, stage 1, and one or more of stage 2."""
         digitizer = cls.__new__(cls)
-        digitizer.set_up(nets, device, tta)
+        digitizer.set_up(nets, device, tta, merge)
         return digitizer
 
-    def set_up(self, nets: Sequence[nn.Module], device: str, tta: Sequence[str]) -> None:
+    def set_up(self, nets: Sequence[nn.Module], device: str, tta: Sequence[str], merge: str) -> None:
         stage0, stage1, *several = (net.eval().to(device) for net in nets)
         self.straightener = Straightener(stage0, stage1, device)
-        self.tracer = Tracer(several, device, tta)
+        self.tracer = Tracer(several, device, tta, merge)
 
     def __call__(self, image: np.ndarray, fs: int = 500) -> Digitized:
         """Digitize a photo or scan (H, W, 3) uint8 RGB; raises ValueError, PageNotFound among them."""

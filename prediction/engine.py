@@ -13,6 +13,7 @@ from torch import nn
 
 from prediction.digitizer import Digitizer, load_networks
 from utils.checkpoint import checkpoint_path
+from utils.decode import MERGES
 from utils.device import choose_devices, limit_threads, return_memory, use_one_thread
 from utils.serving import NetServer
 from utils.workers import WorkerDied, map_unordered
@@ -38,14 +39,15 @@ class Setup:
     stage1: Path = field(default_factory=lambda: checkpoint_path(1))
     stage2: tuple[Path, ...] = field(default_factory=lambda: (checkpoint_path(2),))
     tta: tuple[str, ...] = ()
+    merge: str = "mean"
     device: str | None = None
     workers: int | None = None
     threads: int | None = None
     batch_size: int = BATCH_SIZE
 
 
-def add_tta_arguments(parser: argparse.ArgumentParser) -> None:
-    """--tta and --tta-mirrored: args.tta becomes a list of names of utils.tracing.VIEWS."""
+def add_ensemble_arguments(parser: argparse.ArgumentParser) -> None:
+    """--tta and --tta-mirrored, whose names of utils.tracing.VIEWS become the list args.tta, and --merge."""
     parser.add_argument(
         "--tta",
         action="append_const",
@@ -59,6 +61,12 @@ def add_tta_arguments(parser: argparse.ArgumentParser) -> None:
         const="mirrored",
         dest="tta",
         help="read the mirrored page too, for networks trained to",
+    )
+    parser.add_argument(
+        "--merge",
+        choices=MERGES,
+        default="mean",
+        help="of several networks' and views' readings, weighted by confidence (default mean)",
     )
 
 
@@ -80,7 +88,9 @@ class Engine:
         """(task, function(digitizer, task)) as they are done. More than one worker: it must pickle."""
         workers = self.setup.workers or default_workers(len(tasks))
         if workers == 1 and len(self.devices) == 1:
-            digitizer = Digitizer.of_networks(self.nets, str(self.devices[0]), self.setup.tta)
+            digitizer = Digitizer.of_networks(
+                self.nets, str(self.devices[0]), self.setup.tta, self.setup.merge
+            )
             yield from ((task, function(digitizer, task)) for task in tasks)
             return
         with ExitStack() as stack:
@@ -89,7 +99,7 @@ class Engine:
             else:
                 server = NetServer(self.nets, self.devices, self.setup.batch_size)
                 nets = stack.enter_context(server).remotes()
-            start = (function, list(nets), self.setup.tta)
+            start = (function, list(nets), self.setup.tta, self.setup.merge)
             yield from map_unordered(call, tasks, max(workers, 2), start_worker, start)
 
 
@@ -106,10 +116,10 @@ def available_cores() -> int:
 in_worker: dict = {}  # what start_worker leaves in its process for call
 
 
-def start_worker(function: Callable, nets: list[nn.Module], tta: tuple[str, ...]) -> None:
+def start_worker(function: Callable, nets: list[nn.Module], tta: tuple[str, ...], merge: str) -> None:
     use_one_thread()
     return_memory()
-    in_worker.update(function=function, digitizer=Digitizer.of_networks(nets, tta=tta))
+    in_worker.update(function=function, digitizer=Digitizer.of_networks(nets, tta=tta, merge=merge))
 
 
 def call(task):

@@ -13,7 +13,7 @@ import predict
 from configs.page import LEADS
 from datasets.competition import read_record
 from prediction.inputs import find_image, find_images, find_inputs, name_outputs
-from utils.checkpoint import CHECKPOINTS
+from utils.checkpoint import CHECKPOINTS, read_checkpoint
 from utils.files import alone_in
 from utils.images import read_rgb, write_png
 from utils.kaggle_metric import image_snr, to_db
@@ -166,9 +166,32 @@ def test_several_networks_and_another_view_read_alike(sample, view):
     assert several.traced.limb_residuals.max() < 0.1
 
 
-def test_an_unknown_view_is_refused():
+def test_unknown_views_and_ways_to_merge_are_refused():
     with pytest.raises(ValueError, match="upside_down"):
         predict.Digitizer(tta=["upside_down"])
+    with pytest.raises(ValueError, match="'mode': not among mean, median"):
+        predict.Digitizer(merge="mode")
+
+
+def test_the_median_of_several_networks_is_asked_for_by_name(sample, tmp_path, monkeypatch):
+    """Of three networks, one of them astray, it is read as by one of the two that agree."""
+    sound = read_checkpoint(CHECKPOINTS / "stage2.pt")
+    head = next(name for name in reversed(sound["state_dict"]) if name.endswith("weight"))
+    astray = tmp_path / "astray.pt"
+    weights = sound["state_dict"] | {head: -sound["state_dict"][head]}
+    torch.save(sound | {"state_dict": weights}, astray)
+    tables = []
+    for networks, merge in ((1, "mean"), (3, "median"), (3, "mean")):
+        out = tmp_path / f"{networks}{merge}"
+        shutil.copy(sample, tmp_path / "a.png")
+        given = [CHECKPOINTS / "stage2.pt"] * (networks - 1 or 1) + [astray] * (networks > 1)
+        assert (
+            run(monkeypatch, tmp_path / "a.png", "--output", out, "--weights", *given, "--merge", merge) == 0
+        )
+        tables.append(pd.read_csv(out / "a.csv"))
+    alone, median, mean = tables
+    pd.testing.assert_frame_equal(alone, median, atol=0.02)
+    assert np.abs(np.nan_to_num(alone - mean)).max() > 0.05
 
 
 def test_files_folders_and_patterns_are_inputs_each_image_once(tmp_path, monkeypatch):

@@ -22,6 +22,7 @@ START_COLUMNS = 3  # 8 ms: the calibration pulse falls where the signal starts, 
 TIMELINE = 10_000  # samples of ten seconds, fine enough to say which column belongs to which lead
 GAP_S = 0.02  # shorter ones are not worth a word
 UNCLEAR = 0.5  # confidence below which other beats may move the path itself
+MERGES = ("mean", "median")  # how several readings become one
 UNSURE = 0.05  # confidence up to which a column counts as a gap
 
 
@@ -155,13 +156,13 @@ def rows_from_heights(y: np.ndarray, length: int) -> np.ndarray:
 def merge_heights(y: np.ndarray, confidence: np.ndarray, method: str = "mean") -> np.ndarray:
     """Several readings (N, 4, W) of the same rows to one (4, W), by confidence (N, 4, W).
 
-    "mean" or "median", both weighted; where no reading is sure at all, they count alike. NaN stays NaN.
+    `method` is one of MERGES, weighted; where no reading is sure at all, they count alike. NaN stays NaN.
     """
     weight = np.maximum(confidence, 1e-6)
     if method == "mean":
         return (weight * y).sum(axis=0) / weight.sum(axis=0)
-    if method != "median":
-        raise ValueError(f"method {method!r}: mean or median")
+    if method not in MERGES:
+        raise ValueError(f"method {method!r}: {' or '.join(MERGES)}")
     order = np.argsort(y, axis=0)
     share = np.cumsum(np.take_along_axis(weight, order, axis=0), axis=0)
     middle = (share < share[-1] / 2).sum(axis=0)

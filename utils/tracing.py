@@ -9,7 +9,7 @@ from torch import nn
 
 from configs.page import MASK_WIDTH
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT
-from utils.decode import finish_rows, merge_heights, read_heights
+from utils.decode import MERGES, finish_rows, merge_heights, read_heights
 from utils.upright import to_tensor
 
 
@@ -41,7 +41,7 @@ class Traced:
 class Tracer:
     """Stage 2's networks with the decoder. Their readings are merged as heights, column by column.
 
-    `tta` names the VIEWS in which each network also reads the page; `merge` is "mean" or "median".
+    `tta` names the VIEWS in which each network also reads the page; `merge` is one of MERGES.
     """
 
     def __init__(
@@ -53,6 +53,8 @@ class Tracer:
     ):
         if unknown := set(tta) - set(VIEWS):
             raise ValueError(f"tta {', '.join(sorted(unknown))}: not among {', '.join(VIEWS)}")
+        if merge not in MERGES:
+            raise ValueError(f"merge {merge!r}: not among {', '.join(MERGES)}")
         self.nets, self.device, self.merge = nets, torch.device(device), merge
         self.views = [PLAIN, *(VIEWS[name] for name in dict.fromkeys(tta))]
 
