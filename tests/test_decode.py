@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from configs.page import LEADS, RECTIFIED
-from configs.stage2 import CROP_TOP, INPUT_HEIGHT, INPUT_WIDTH
+from configs.stage2 import CROP_TOP, INPUT_HEIGHT, INPUT_WIDTH, Stage2Config
 from synthesis.signals import EXPANSION
 from utils.beats import expected_heights, find_beats
 from utils.decode import START_COLUMNS, bridge, decode_rows, find_gaps, merge_heights, rate_leads, track
 from utils.leads import rows_from_leads
+from utils.losses import STEEP_REACH, local_range
 from utils.trace import columns_from_rows
 
 ROW_STRIDE = 4
@@ -24,8 +25,8 @@ def beats(fs: int, amplitude: float = 1.0) -> np.ndarray:
     return (scale[:, None] * amplitude * beat).astype(np.float32)
 
 
-def perfect_maps(rows: np.ndarray, sharpness: float = 0.8) -> torch.Tensor:
-    """(4, L) mV to the logits (4, H, W) of a network that knows the answer."""
+def perfect_maps(rows: np.ndarray, sharpness: float | np.ndarray = 0.8) -> torch.Tensor:
+    """(4, L) mV to the logits (4, H, W) of a network that knows the answer; sharpness in bins, (4, 1, W)."""
     y = columns_from_rows(rows)[:, :INPUT_WIDTH] - CROP_TOP
     centre = (np.nan_to_num(y, nan=INPUT_HEIGHT / 2) + 0.5) / ROW_STRIDE - 0.5
     bins = np.arange(INPUT_HEIGHT // ROW_STRIDE)[:, None]
@@ -44,6 +45,16 @@ def test_perfect_maps_decode_to_the_signal(fs):
     assert snr(rows, found) > 30
     assert confidence.min() >= 0
     assert confidence.max() <= 1
+
+
+@pytest.mark.parametrize("amplitude", [1.0, 3.4])
+def test_tall_peaks_read_as_they_are_learnt_are_sure(amplitude):
+    rows = rows_from_leads(beats(500, amplitude))
+    y = torch.from_numpy(columns_from_rows(rows)[:, :INPUT_WIDTH]) / ROW_STRIDE
+    slope = local_range(y[None], STEEP_REACH)[0] / (2 * STEEP_REACH)
+    sigma = (Stage2Config.target_sigma**2 + (Stage2Config.slope_sigma * slope) ** 2).sqrt()
+    _, confidence = decode_rows(perfect_maps(rows, sigma[:, None].numpy()), ROW_STRIDE, 5000)
+    assert confidence[confidence > 0].min() > 0.97
 
 
 def test_a_blot_beside_the_trace_does_not_pull_it_away():
@@ -184,6 +195,10 @@ def test_readings_are_merged_by_how_sure_they_are():
     sure = np.array([1.0, 1.0, 0.1])[:, None, None] * np.ones((3, 4, 6))
     np.testing.assert_allclose(merge_heights(y, sure), (10 + 11 + 5) / 2.1)
     np.testing.assert_allclose(merge_heights(y, sure, "median"), 11.0)
+    np.testing.assert_allclose(merge_heights(y[:2], sure[:2], "median"), 10.5)
+    np.testing.assert_allclose(merge_heights(y[:2], np.array([1.0, 0.5])[:, None, None], "median"), 31 / 3)
+    four = np.array([10.0, 50.0, 11.0, -20.0])[:, None, None] * np.ones((4, 4, 6))
+    np.testing.assert_allclose(merge_heights(four, np.ones_like(four), "median"), 10.5)
     y[:, :, 0] = np.nan
     for method in ("mean", "median"):
         assert np.isnan(merge_heights(y, sure, method)[:, 0]).all()

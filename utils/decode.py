@@ -12,12 +12,14 @@ from configs.stage2 import CROP_TOP, Stage2Config
 from utils.beats import expected_heights, lean_on_beats
 from utils.leads import lead_place, lead_slice
 from utils.limbs import reconcile_limbs
+from utils.losses import STEEP_REACH, local_range
 from utils.trace import rows_from_columns, segment_columns, segments
 
 STEP_COST = 0.15  # per bin and column: the price of a jump, in nats
 FLOOR = 6.0  # nats: no column is worse than this, so that a hole does not bend the path
 CENTROID_REACH = 48  # bins on either side of the path
 HALF_SURE_MV = 0.05  # half a small square: confidence is 0.5 where a trace's height is left open by so much
+EARLY_OR_LATE = 0.9  # columns, 2 ms: a stroke's place in time is not that sure even where it is well seen
 START_COLUMNS = 3  # 8 ms: the calibration pulse falls where the signal starts, and hides it; held flat
 TIMELINE = 10_000  # samples of ten seconds, fine enough to say which column belongs to which lead
 GAP_S = 0.02  # shorter ones are not worth a word
@@ -79,11 +81,11 @@ def refine(probability: np.ndarray, path: np.ndarray) -> tuple[np.ndarray, np.nd
 def rate_columns(bins: np.ndarray, mass: np.ndarray, variance: np.ndarray, row_stride: int) -> np.ndarray:
     """Confidence (R, W) in 0..1: the mass about the path, less where it leaves the height open.
 
-    `variance` (R, W) bins^2 counts as far as it exceeds that of the training's target, which is wider where
-    the trace is steep (configs.stage2). 0.5 at HALF_SURE_MV.
+    `variance` (R, W) bins^2 counts as far as it exceeds that of the training's target and what EARLY_OR_LATE
+    makes of a stroke: where the trace is steep its height is open, but not the trace. 0.5 at HALF_SURE_MV.
     """
-    slope = np.gradient(bins, axis=1)
-    meant = Stage2Config.target_sigma**2 + (Stage2Config.slope_sigma * slope) ** 2
+    slope = local_range(torch.from_numpy(bins)[None], STEEP_REACH)[0].numpy() / (2 * STEEP_REACH)
+    meant = Stage2Config.target_sigma**2 + (EARLY_OR_LATE * slope) ** 2
     half = HALF_SURE_MV * RECTIFIED.px_per_mv / row_stride  # bins
     return mass.clip(0, 1) / (1 + (variance - meant).clip(0) / half**2)
 
@@ -156,17 +158,19 @@ def rows_from_heights(y: np.ndarray, length: int) -> np.ndarray:
 def merge_heights(y: np.ndarray, confidence: np.ndarray, method: str = "mean") -> np.ndarray:
     """Several readings (N, 4, W) of the same rows to one (4, W), by confidence (N, 4, W).
 
-    `method` is one of MERGES, weighted; where no reading is sure at all, they count alike. NaN stays NaN.
+    `method` is one of MERGES, weighted; where no reading is sure at all, they count alike. The median of two
+    is their mean. NaN stays NaN.
     """
     weight = np.maximum(confidence, 1e-6)
-    if method == "mean":
+    if method == "mean" or (method in MERGES and len(y) < 3):
         return (weight * y).sum(axis=0) / weight.sum(axis=0)
     if method not in MERGES:
         raise ValueError(f"method {method!r}: {' or '.join(MERGES)}")
     order = np.argsort(y, axis=0)
     share = np.cumsum(np.take_along_axis(weight, order, axis=0), axis=0)
-    middle = (share < share[-1] / 2).sum(axis=0)
-    median = np.take_along_axis(np.take_along_axis(y, order, axis=0), middle[None], axis=0)[0]
+    half = share[-1] / 2
+    middle = np.stack([(share < half).sum(axis=0), (share <= half).sum(axis=0)])  # one twice, unless halves tie
+    median = np.take_along_axis(np.take_along_axis(y, order, axis=0), middle, axis=0).mean(axis=0)
     return np.where(np.isfinite(y).all(axis=0), median, np.nan)
 
 
