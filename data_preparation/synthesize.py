@@ -99,17 +99,21 @@ def new_ids(seed: int, count: int) -> list[str]:
     return list(ids)
 
 
-def find_sources(records: Path | None, part: str) -> Sequence[Path | None]:
-    """The records to draw: those of a part below a folder, or the one None that stands for made-up hearts."""
+def find_sources(records: Path | None, part: str, skip: int = 0) -> Sequence[Path | None]:
+    """The records to draw: those of a part below a folder, or the one None that stands for made-up hearts.
+
+    They are sorted by path; `skip` leaves out so many of the first.
+    """
     if records is None:
         if part != "all":
             raise ValueError(f"--part {part} needs --records: made-up hearts are not divided")
         return [None]
     wanted = {"all": (False, True), "train": (False,), "heldout": (True,)}[part]
     paths = [path for path in find_records(records) if is_heldout(path.stem) in wanted]
-    if not paths:
-        raise ValueError(f"{records}: no records (*.hea) of part {part!r}")
-    return paths
+    if not paths[skip:]:
+        beyond = f" after the first {skip}" if skip else ""
+        raise ValueError(f"{records}: no records (*.hea) of part {part!r}{beyond}")
+    return paths[skip:]
 
 
 def list_in_train_table(root: Path, tasks: list[Task]) -> None:
@@ -129,12 +133,13 @@ def synthesize_folder(
     types: tuple[str, ...] = IMAGE_TYPES,
     part: str = "all",
     workers: int = 1,
+    skip: int = 0,
 ) -> list[str]:
     """Make `count` records below `root`, cycling through the sources and the six sampling rates.
 
     Returns why records could not be made; all others are listed in train.csv.
     """
-    sources = find_sources(records, part)
+    sources = find_sources(records, part, skip)
     tasks = [
         Task(
             root,
@@ -169,16 +174,26 @@ def main() -> None:
     parser.add_argument("--count", type=count, default=100, help="records to make (default: %(default)s)")
     parser.add_argument("--types", nargs="+", choices=IMAGE_TYPES, default=IMAGE_TYPES, metavar="TYPE")
     parser.add_argument("--part", choices=("all", "train", "heldout"), default="all", help="of --records")
+    parser.add_argument("--skip", type=int, default=0, help="leave out so many first records of the part")
     parser.add_argument("--workers", type=count, default=1, help="processes (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     args = parser.parse_args()
     if args.seed < 0:
         parser.error("--seed is at least 0")
+    if args.skip < 0 or (args.skip and args.records is None):
+        parser.error("--skip is at least 0, and of --records")
     if args.records is not None and not args.records.is_dir():
         parser.error(f"{args.records}: no such folder")
     try:
         failures = synthesize_folder(
-            args.out, args.records, args.count, args.seed, tuple(args.types), args.part, args.workers
+            args.out,
+            args.records,
+            args.count,
+            args.seed,
+            tuple(args.types),
+            args.part,
+            args.workers,
+            args.skip,
         )
     except (ValueError, ImportError, OSError) as error:
         sys.exit(f"synthesize: {error}")

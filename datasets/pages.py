@@ -1,5 +1,6 @@
 """Synthetic pages drawn on the fly, and the pool from which samples of any pages are taken for training."""
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -15,6 +16,7 @@ from configs.page import IMAGE_TYPES
 from synthesis import Capture, synthesize
 from synthesis.signals import Record, crowd, find_records, is_heldout, read_record, vary
 
+TRIES = 20  # records in a row that may be unreadable
 PageSource = Callable[[np.random.Generator], dict]  # a random page, as a stage's samples keep it
 
 
@@ -31,22 +33,39 @@ class Samples(Protocol):
         """One training sample of a kept page."""
 
 
-def training_records(folder: Path) -> list[Record]:
-    """All records below `folder` that no test ever sees."""
-    records = [read_record(path) for path in find_records(folder) if not is_heldout(path.stem)]
+def training_records(folder: Path) -> list[Path]:
+    """The headers of all records below `folder` that no test ever sees; the first of them is readable."""
+    records = [path for path in find_records(folder) if not is_heldout(path.stem)]
     if not records:
         raise ValueError(f"{folder}: no records (*.hea) to train on")
+    read_record(records[0])
     return records
 
 
 class SyntheticPages:
-    """A source of pages drawn from varied records, of some image types, prepared for one stage."""
+    """A source of pages drawn from varied records, of some image types, prepared for one stage.
 
-    def __init__(self, records: list[Record], samples: Samples, types: tuple[str, ...] = IMAGE_TYPES):
+    A record that cannot be read is named once and another one taken; ValueError when there seem to be no
+    others.
+    """
+
+    def __init__(self, records: list[Path], samples: Samples, types: tuple[str, ...] = IMAGE_TYPES):
         self.records, self.samples, self.types = records, samples, types
+        self.unreadable: set[Path] = set()
+
+    def read(self, rng: np.random.Generator) -> Record:
+        for _ in range(TRIES):
+            path = self.records[rng.integers(len(self.records))]
+            try:
+                return read_record(path)
+            except ValueError as error:
+                if path not in self.unreadable:
+                    print(f"left out: {error}", file=sys.stderr, flush=True)
+                self.unreadable.add(path)
+        raise ValueError(f"{path}: {TRIES} records in a row cannot be read, this is the last")
 
     def __call__(self, rng: np.random.Generator) -> dict:
-        record = vary(self.records[rng.integers(len(self.records))], rng)
+        record = vary(self.read(rng), rng)
         crowded = self.samples.config.crowded
         if crowded and rng.random() < crowded:
             record = crowd(record, rng)

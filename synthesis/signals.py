@@ -47,10 +47,14 @@ class Record:
 
 
 def find_records(folder: Path) -> list[Path]:
-    """All WFDB headers (*.hea) below `folder`, sorted. Raises ValueError when there are none."""
+    """All WFDB headers (*.hea) below `folder`, sorted. Raises ValueError when there are none.
+
+    PTB-XL has each record twice; its copy of 100 Hz, N_lr, is left out where N_hr is there too.
+    """
     if not (paths := sorted(Path(folder).rglob("*.hea"))):
         raise ValueError(f"{folder}: no WFDB records (*.hea)")
-    return paths
+    names = {path.stem for path in paths}
+    return [path for path in paths if not (path.stem.endswith("_lr") and f"{path.stem[:-3]}_hr" in names)]
 
 
 def is_heldout(record_id: str) -> bool:

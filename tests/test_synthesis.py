@@ -6,7 +6,7 @@ import pytest
 import wfdb
 
 from configs.page import FLAT_TYPES, IMAGE_TYPES, LEADS, PAGE_PX_PER_MM, RHYTHM_LEAD, ROWS, ZERO_LINES_MM
-from data_preparation.synthesize import synthesize_folder
+from data_preparation.synthesize import find_sources, synthesize_folder
 from datasets.competition import image_path, read_train_table, record_path
 from datasets.competition import read_record as read_csv_record
 from synthesis import synthesize
@@ -215,6 +215,13 @@ def test_records_read_back(tmp_path):
     np.testing.assert_allclose(read.leads, record.leads, atol=1e-3)
 
 
+def test_of_ptb_xls_two_copies_of_a_record_the_fine_one_is_found(tmp_path):
+    for name in ("records100/1_lr", "records500/1_hr", "records100/2_lr", "3_hr"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.hea").touch()
+    assert [path.stem for path in find_records(tmp_path)] == ["3_hr", "2_lr", "1_hr"]
+
+
 def test_bad_records_are_refused_by_name(tmp_path):
     leads = made_up_record().leads
     with pytest.raises(ValueError, match=r"record\.hea.*V6"):
@@ -248,6 +255,14 @@ def test_a_bad_record_does_not_stop_the_others(tmp_path):
     assert len(reasons) == 1
     assert "short" in reasons[0]
     assert len(read_train_table(tmp_path / "a")) == 2
+
+
+def test_the_first_records_may_be_left_out(tmp_path):
+    for name in "abc":
+        (tmp_path / f"{name}.hea").touch()
+    assert [path.stem for path in find_sources(tmp_path, "all", skip=1)] == ["b", "c"]
+    with pytest.raises(ValueError, match=r"of part 'all' after the first 3$"):
+        find_sources(tmp_path, "all", skip=3)
 
 
 def test_a_tenth_of_the_records_is_held_out():

@@ -32,9 +32,9 @@ from datasets.competition import (
     write_record,
     write_train_table,
 )
-from datasets.pages import PagePool
+from datasets.pages import PagePool, SyntheticPages, training_records
 from datasets.prepared import PreparedPages, prepared_images
-from datasets.stage2 import target_columns
+from datasets.stage2 import Stage2Samples, target_columns
 from models.stage2 import Stage2Net
 from synthesis.signals import is_heldout
 from training import loop
@@ -267,6 +267,17 @@ def cheap_page(rng: np.random.Generator) -> dict:
     y = np.full((4, 400), np.nan, np.float32)
     y[:, 50:350] = rng.uniform(300, 1000, (4, 1))
     return {"image": rng.integers(0, 255, (INPUT_HEIGHT, 400, 3), np.uint8), "y": y}
+
+
+def test_a_record_that_cannot_be_read_costs_training_nothing_else(records, capsys):
+    paths = training_records(records)
+    broken = records / "broken.hea"
+    pages = SyntheticPages([broken, *paths], Stage2Samples(SMALL), ("0001",))
+    for seed in (0, 1, 1):  # 1 takes the broken one first
+        assert np.isfinite(pages(np.random.default_rng(seed))["y"]).any()
+    assert capsys.readouterr().err.count("left out: ") == 1
+    with pytest.raises(ValueError, match=r"broken.hea: 20 records in a row cannot be read"):
+        SyntheticPages([broken], Stage2Samples(SMALL))(np.random.default_rng(0))
 
 
 @pytest.fixture

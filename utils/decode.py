@@ -169,7 +169,9 @@ def merge_heights(y: np.ndarray, confidence: np.ndarray, method: str = "mean") -
     order = np.argsort(y, axis=0)
     share = np.cumsum(np.take_along_axis(weight, order, axis=0), axis=0)
     half = share[-1] / 2
-    middle = np.stack([(share < half).sum(axis=0), (share <= half).sum(axis=0)])  # one twice, unless halves tie
+    middle = np.stack(
+        [(share < half).sum(axis=0), (share <= half).sum(axis=0)]
+    )  # one twice, unless halves tie
     median = np.take_along_axis(np.take_along_axis(y, order, axis=0), middle, axis=0).mean(axis=0)
     return np.where(np.isfinite(y).all(axis=0), median, np.nan)
 
