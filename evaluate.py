@@ -190,7 +190,7 @@ def main() -> int:
         "--checkpoints", type=Path, default=CHECKPOINTS, help="folder of stage0.pt ... stage2.pt"
     )
     parser.add_argument(
-        "--stage2", "--weights", type=Path, nargs="+", help="several are averaged (default: the folder's)"
+        "--stage2", "--weights", type=Path, nargs="+", help="several to be merged (default: the folder's)"
     )
     add_ensemble_arguments(parser)
     parser.add_argument(
@@ -210,15 +210,18 @@ def main() -> int:
         raise ValueError(f"{args.data}: no pages of type {', '.join(args.types)}")
     stage0, stage1, stage2 = (checkpoint_path(n, args.checkpoints) for n in range(3))
     weights = tuple(args.stage2 or [stage2])
-    ensemble = (tuple(args.tta), args.merge)
-    engine = Engine(Setup(stage0, stage1, weights, *ensemble, args.device, args.workers, args.threads))
+    setup = Setup(
+        stage0, stage1, weights, tta=tuple(args.tta), merge=args.merge,
+        device=args.device, workers=args.workers, threads=args.threads,
+    )  # fmt: skip
+    engine = Engine(setup)
     with ExitStack() as stack:
         report = table = None
         if args.output:
             args.output.mkdir(parents=True, exist_ok=True)
             stack.enter_context(alone_in(args.output))
             read_page_rows(args.output / "pages.csv")  # whatever else is called so is not replaced
-            table = stack.enter_context(PageTable(args.output / "pages.csv", {}, ()))
+            table = stack.enter_context(PageTable(args.output / "pages.csv", {}, (), engine.networks))
         if args.report:
             facts = f"evaluate.py {args.data} – {time.strftime('%Y-%m-%d %H:%M')}"
             report = Report(args.output / "report.html", "ECG digitization, scored", facts, args.report_pages)
@@ -228,6 +231,9 @@ def main() -> int:
             report.write()
     results = tabulate(scored)
     print(f"weights: {', '.join(map(str, (stage0, stage1, *weights)))}")
+    if args.tta or len(weights) > 1:
+        views = ", ".join(["plain", *args.tta])
+        print(f"the {args.merge} of {len(weights)} networks of stage 2 on views {views}")
     types, leads = summarize(results), by_lead(results)
     print(types.astype({"pages": int}).to_string(float_format="{:.2f}".format))
     if "grid_median" in results:

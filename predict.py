@@ -80,9 +80,11 @@ def predict_images(
     rows = read_page_rows(wanted.folder / "pages.csv")
     if resume:
         known = len(pages)
-        pages = [page for page in pages if not is_done(page, rows.get(page.name), wanted)]
+        pages = [page for page in pages if not is_done(page, rows.get(page.name), wanted, engine.networks)]
         say(f"{known - len(pages)} of {known} pages are there already")
-    with PageTable(wanted.folder / "pages.csv", rows, {page.name for page in pages}) as table:
+    with PageTable(
+        wanted.folder / "pages.csv", rows, {page.name for page in pages}, engine.networks
+    ) as table:
         for result in digitize_pages(engine, pages, wanted):
             table.add(result)
             outcomes.append(result.outcome)
@@ -94,8 +96,10 @@ def predict_images(
     return Counter(outcomes)
 
 
-def is_done(page: Page, row: dict | None, wanted: Wanted) -> bool:
-    if row is None or (row["image"], row["fs"]) != (str(page.path), str(page.fs)) or row["outcome"] == FAILED:
+def is_done(page: Page, row: dict | None, wanted: Wanted, networks: str) -> bool:
+    if row is None or row["outcome"] == FAILED:
+        return False
+    if (row["image"], row["fs"], row["networks"]) != (str(page.path), str(page.fs), networks):
         return False
     return not any(is_newer(page.path, path) for path in wanted_files(page, wanted))
 
@@ -113,7 +117,9 @@ def predict_test(
     remove_partials(output)
     signals: dict[str, dict[str, np.ndarray]] = {}
     rows = read_page_rows(output / "pages.csv")
-    with PageTable(output / "pages.csv", rows, {page.name for page in pages}) as rows_written:
+    with PageTable(
+        output / "pages.csv", rows, {page.name for page in pages}, engine.networks
+    ) as rows_written:
         for result in digitize_pages(engine, pages, Wanted(output, leads=True, card=report is not None)):
             rows_written.add(result)
             outcomes.append(result.outcome)
@@ -172,7 +178,7 @@ def parse_arguments() -> argparse.Namespace:
         type=Path,
         nargs="+",
         default=[checkpoint_path(2)],
-        help="one checkpoint of stage 2, or several whose signals are averaged",
+        help="one checkpoint of stage 2, or several to be merged",
     )
     parser.add_argument(
         "--device", help="cpu, cuda:0, cuda:0,cuda:1 ... (default: all CUDA devices, else the CPU)"

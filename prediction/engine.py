@@ -1,6 +1,7 @@
 """One digitizer for many pages: in this process, or in many that share its networks."""
 
 import argparse
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -15,6 +16,7 @@ from prediction.digitizer import Digitizer, load_networks
 from utils.checkpoint import checkpoint_path
 from utils.decode import MERGES
 from utils.device import choose_devices, limit_threads, return_memory, use_one_thread
+from utils.files import hash_file
 from utils.serving import NetServer
 from utils.workers import WorkerDied, map_unordered
 
@@ -45,6 +47,11 @@ class Setup:
     threads: int | None = None
     batch_size: int = BATCH_SIZE
 
+    def name_networks(self) -> str:
+        """Eight hexadecimal digits that are the same for the same weights, views and way to merge."""
+        weights = [hash_file(path) for path in (self.stage0, self.stage1, *self.stage2)]
+        return hashlib.sha256(repr((weights, self.tta, self.merge)).encode()).hexdigest()[:8]
+
 
 def add_ensemble_arguments(parser: argparse.ArgumentParser) -> None:
     """--tta and --tta-mirrored, whose names of utils.tracing.VIEWS become the list args.tta, and --merge."""
@@ -53,7 +60,7 @@ def add_ensemble_arguments(parser: argparse.ArgumentParser) -> None:
         action="append_const",
         const="moved",
         default=[],
-        help="read the page moved by a fraction of a square too, and average",
+        help="read the page moved by a fraction of a square too",
     )
     parser.add_argument(
         "--tta-mirrored",
@@ -81,6 +88,7 @@ class Engine:
         limit_threads(setup.threads)
         self.devices = choose_devices(setup.device)
         self.nets = load_networks(setup.stage0, setup.stage1, setup.stage2)
+        self.networks = setup.name_networks()
 
     def map(
         self, function: Callable[[Digitizer, Task], Result], tasks: Sequence[Task]

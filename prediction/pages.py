@@ -82,7 +82,7 @@ COLUMNS = (
     *("unseen_s", "limb_residual_mv", "score_db", "grid_median_px", "grid_p95_px", "seconds"),
     *(f"confidence_{lead}" for lead in LEADS),
     *(f"snr_db_{lead}" for lead in LEADS),
-    "warnings",
+    *("networks", "warnings"),
 )
 
 
@@ -90,10 +90,11 @@ class PageTable:
     """pages.csv: a row for each page as it is done, so that a run which was killed can go on.
 
     `rows` are those that an earlier run left there; those of `names`, the pages of this run, are replaced.
+    `networks` tells what reads them from what others read, see prediction.engine.Setup.
     """
 
-    def __init__(self, path: Path, rows: dict[str, dict], names: Iterable[str]):
-        again = set(names)
+    def __init__(self, path: Path, rows: dict[str, dict], names: Iterable[str], networks: str):
+        again, self.networks = set(names), networks
         self.path, self.rows = path, {name: row for name, row in rows.items() if name not in again}
         self.write()
         self.file = open_text(path, "a")
@@ -113,7 +114,7 @@ class PageTable:
             writer.writerows(self.rows.values())
 
     def add(self, result: PageResult) -> None:
-        row = as_row(result)
+        row = as_row(result) | {"networks": self.networks}
         self.rows[result.page.name] = row
         self.writer.writerow(row)
         self.file.flush()
@@ -126,8 +127,9 @@ def read_page_rows(path: Path) -> dict[str, dict]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
-            if tuple(reader.fieldnames or ()) == COLUMNS:
-                return {row["name"]: row for row in reader if None not in row and None not in row.values()}
+            if {*(reader.fieldnames or ()), "networks"} == set(COLUMNS):  # 0.2.0 did not write this one
+                whole = [row for row in reader if None not in row and None not in row.values()]
+                return {row["name"]: {"networks": ""} | row for row in whole}
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: {error}") from error
     raise ValueError(f"{path}: not a pages.csv of this program; choose another --output")

@@ -181,10 +181,11 @@ def test_the_median_of_several_networks_is_asked_for_by_name(sample, tmp_path, m
     weights = sound["state_dict"] | {head: -sound["state_dict"][head]}
     torch.save(sound | {"state_dict": weights}, astray)
     tables = []
-    for networks, merge in ((1, "mean"), (3, "median"), (3, "mean")):
-        out = tmp_path / f"{networks}{merge}"
-        shutil.copy(sample, tmp_path / "a.png")
-        given = [CHECKPOINTS / "stage2.pt"] * (networks - 1 or 1) + [astray] * (networks > 1)
+    shutil.copy(sample, tmp_path / "a.png")
+    sound_path = CHECKPOINTS / "stage2.pt"
+    three = [sound_path, astray, sound_path]
+    for given, merge in (([sound_path], "mean"), (three, "median"), (three, "mean")):
+        out = tmp_path / f"{len(given)}{merge}"
         assert (
             run(monkeypatch, tmp_path / "a.png", "--output", out, "--weights", *given, "--merge", merge) == 0
         )
@@ -294,7 +295,9 @@ def test_doubtful_pages_fail_a_strict_run(sample, tmp_path, monkeypatch, capsys)
     assert "doubtful, page score" in capsys.readouterr().err
 
 
-def test_a_run_with_other_wishes_does_not_take_the_old_files_for_its_own(sample, tmp_path, monkeypatch):
+def test_a_run_with_other_wishes_does_not_take_the_old_files_for_its_own(
+    sample, tmp_path, monkeypatch, capsys
+):
     out = tmp_path / "out"
     assert run(monkeypatch, sample, "--output", out, "--fs", 100) == 0
     assert run(monkeypatch, sample, "--output", out, "--fs", 200, "--resume") == 0
@@ -302,6 +305,23 @@ def test_a_run_with_other_wishes_does_not_take_the_old_files_for_its_own(sample,
     assert run(monkeypatch, sample, "--output", out, "--fs", 200, "--resume", "--overlay", "--wfdb") == 0
     assert (out / f"{sample.stem}.overlay.jpg").exists()
     assert (out / "wfdb" / f"{sample.stem}.hea").exists()
+    before = pd.read_csv(out / f"{sample.stem}.csv")
+    again = [sample, "--output", out, "--fs", 200, "--resume", "--tta"]
+    assert run(monkeypatch, *again) == 0
+    assert not before.equals(pd.read_csv(out / f"{sample.stem}.csv"))
+    capsys.readouterr()
+    assert run(monkeypatch, *again) == 0
+    assert "1 of 1 pages are there already" in capsys.readouterr().err
+
+
+def test_a_table_of_0_2_0_is_read_and_its_pages_are_done_again(sample, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    assert run(monkeypatch, sample, "--output", out, "--fs", 100) == 0
+    table = pd.read_csv(out / "pages.csv", dtype=str).drop(columns="networks")
+    table.to_csv(out / "pages.csv", index=False)
+    assert run(monkeypatch, sample, "--output", out, "--fs", 100, "--resume") == 0
+    assert "0 of 1 pages are there already" in capsys.readouterr().err
+    assert len(pd.read_csv(out / "pages.csv")["networks"].item()) == 8
 
 
 def test_its_own_results_are_no_pages_and_a_page_may_be_called_pages(sample, tmp_path, monkeypatch):
