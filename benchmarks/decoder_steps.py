@@ -1,7 +1,8 @@
 """Print what each step of the decoder is worth: the score in dB by image type, with all and without one.
 
 `public` is what the public solutions do: the highest value of each column with a parabola through it and
-its neighbours, gaps filled linearly, and resampling by one Fourier transform of the whole row.
+its neighbours, and resampling by one Fourier transform of the whole row. Other beats are weighed bin by bin
+and need the centroid: the parabola's line is to be compared with that without other beats.
 """
 
 import sys
@@ -71,6 +72,7 @@ class Maps:
         beats: bool = True,
         start: bool = True,
         limbs: bool = True,
+        weighted: bool = True,
         by_time: Callable | None = None,
     ) -> np.ndarray:
         """Rows (4, length) mV by all steps or some; `by_time` resamples heights in another way."""
@@ -84,7 +86,7 @@ class Maps:
             bins[:, : decode.START_COLUMNS] = bins[:, decode.START_COLUMNS, None]
         y = np.pad(self.heights(bins), ((0, 0), (FIRST, 0)), constant_values=np.nan)
         rows = (by_time or decode.rows_from_heights)(y, self.length)
-        sure = np.pad(confidence, ((0, 0), (FIRST, 0)))
+        sure = np.pad(confidence if weighted else np.ones_like(confidence), ((0, 0), (FIRST, 0)))
         return reconcile_limbs(rows, decode.confidence_at(sure, self.length))[0] if limbs else rows
 
 
@@ -107,12 +109,13 @@ def resample_rows_at_once(y: np.ndarray, length: int) -> np.ndarray:
 VARIANTS: dict[str, dict] = {
     "all steps": {},
     "no tracking": {"tracked": False},
-    "parabola, no centroid": {"centroid": False, "beats": False},
+    "parabola, without other beats": {"centroid": False, "beats": False},
     "gaps as they are": {"bridge": False},
     "without other beats": {"beats": False},
     "start not held": {"start": False},
     "resampled linearly": {"by_time": resample_linearly},
     "rows resampled at once": {"by_time": resample_rows_at_once},
+    "limb leads and II's copies by no confidence": {"weighted": False},
     "limb leads as read": {"limbs": False},
     "public": {
         "tracked": False,

@@ -3,4 +3,6 @@
 from configs.page import HARDEST_TYPES, IMAGE_TYPES
 from configs.stage2 import Stage2Config
 
-config = Stage2Config(fine_blocks=1, context_blocks=(1, 2, 4), image_types=(*IMAGE_TYPES, *HARDEST_TYPES))
+config = Stage2Config(
+    fine_blocks=1, context_blocks=(1, 2, 4), crowded=0.06, image_types=(*IMAGE_TYPES, *HARDEST_TYPES)
+)
