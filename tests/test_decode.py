@@ -8,7 +8,16 @@ from configs.page import LEADS, RECTIFIED
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT, INPUT_WIDTH, Stage2Config
 from synthesis.signals import EXPANSION
 from utils.beats import expected_heights, find_beats
-from utils.decode import START_COLUMNS, bridge, decode_rows, find_gaps, merge_heights, rate_leads, track
+from utils.decode import (
+    START_COLUMNS,
+    bridge,
+    decode_rows,
+    find_gaps,
+    merge_confidence,
+    merge_heights,
+    rate_leads,
+    track,
+)
 from utils.leads import rows_from_leads
 from utils.losses import STEEP_REACH, local_range
 from utils.trace import columns_from_rows
@@ -204,6 +213,19 @@ def test_readings_are_merged_by_how_sure_they_are():
         assert np.isnan(merge_heights(y, sure, method)[:, 0]).all()
     with pytest.raises(ValueError, match="mean or median"):
         merge_heights(y, sure, "mode")
+
+
+def test_readings_that_contradict_each_other_are_unsure():
+    px = 0.05 * RECTIFIED.px_per_mv
+    y = np.array([500.0 - px, 500.0 + px])[:, None, None] * np.ones((2, 4, 9))
+    y[:, :, 0] = np.nan
+    y[1, :, 5] = y[0, :, 5]
+    confidence = np.full_like(y, 0.9)
+    merged = merge_heights(y, confidence)
+    found = merge_confidence(y, confidence, merged)
+    np.testing.assert_allclose(merge_confidence(y[:1], confidence[:1], y[0]), 0.9)  # alone: as it is
+    np.testing.assert_allclose(found[:, 1], 0.45, atol=0.01)
+    assert (found[:, 5] > 0.85).all()
 
 
 def test_traces_above_the_amplifiers_range_and_across_their_neighbours_are_read():

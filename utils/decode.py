@@ -84,10 +84,15 @@ def rate_columns(bins: np.ndarray, mass: np.ndarray, variance: np.ndarray, row_s
     `variance` (R, W) bins^2 counts as far as it exceeds that of the training's target and what EARLY_OR_LATE
     makes of a stroke: where the trace is steep its height is open, but not the trace. 0.5 at HALF_SURE_MV.
     """
-    slope = local_range(torch.from_numpy(bins)[None], STEEP_REACH)[0].numpy() / (2 * STEEP_REACH)
-    meant = Stage2Config.target_sigma**2 + (EARLY_OR_LATE * slope) ** 2
+    meant = Stage2Config.target_sigma**2 + stroke_variance(bins)
     half = HALF_SURE_MV * RECTIFIED.px_per_mv / row_stride  # bins
     return mass.clip(0, 1) / (1 + (variance - meant).clip(0) / half**2)
+
+
+def stroke_variance(heights: np.ndarray) -> np.ndarray:
+    """How far EARLY_OR_LATE leaves heights (R, W) open, in their unit squared."""
+    slope = local_range(torch.from_numpy(heights)[None], STEEP_REACH)[0].numpy() / (2 * STEEP_REACH)
+    return (EARLY_OR_LATE * slope) ** 2
 
 
 def bridge(y: np.ndarray, sure: np.ndarray, starts: np.ndarray | None = None) -> np.ndarray:
@@ -174,6 +179,17 @@ def merge_heights(y: np.ndarray, confidence: np.ndarray, method: str = "mean") -
     )  # one twice, unless halves tie
     median = np.take_along_axis(np.take_along_axis(y, order, axis=0), middle, axis=0).mean(axis=0)
     return np.where(np.isfinite(y).all(axis=0), median, np.nan)
+
+
+def merge_confidence(y: np.ndarray, confidence: np.ndarray, merged: np.ndarray) -> np.ndarray:
+    """The confidence (4, W) of heights `merged` from several: the mean of theirs, less where they lie apart.
+
+    Like `rate_columns`: 0.5 where their standard deviation is HALF_SURE_MV.
+    """
+    weight = np.maximum(confidence, 1e-6)
+    apart = np.nan_to_num((weight * (y - merged) ** 2).sum(axis=0) / weight.sum(axis=0))
+    excess = (apart - stroke_variance(merged)).clip(0)
+    return confidence.mean(axis=0) / (1 + excess / (HALF_SURE_MV * RECTIFIED.px_per_mv) ** 2)
 
 
 def finish_rows(y: np.ndarray, confidence: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ from torch import nn
 
 from configs.page import MASK_WIDTH
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT
-from utils.decode import MERGES, finish_rows, merge_heights, read_heights
+from utils.decode import MERGES, finish_rows, merge_confidence, merge_heights, read_heights
 from utils.upright import to_tensor
 
 
@@ -65,9 +65,10 @@ class Tracer:
         """
         readings = [self.read(net, rect, view) for net in self.nets for view in self.views]
         y, confidence = (np.stack(parts) for parts in zip(*readings, strict=True))
-        y, confidence = merge_heights(y, confidence, self.merge), confidence.mean(axis=0)
-        rows, residuals = finish_rows(y, confidence, length)
-        return Traced(rows, y, confidence, residuals)
+        merged = merge_heights(y, confidence, self.merge)
+        confidence = merge_confidence(y, confidence, merged)
+        rows, residuals = finish_rows(merged, confidence, length)
+        return Traced(rows, merged, confidence, residuals)
 
     def read(self, net: nn.Module, rect: np.ndarray, view: View) -> tuple[np.ndarray, np.ndarray]:
         """One network's reading of a view: heights (4, MASK_WIDTH) px of `rect`, and confidence in 0..1."""
