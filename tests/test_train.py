@@ -460,6 +460,8 @@ def test_checkpointing_changes_neither_loss_nor_gradients(backbone):
 
 
 def test_two_processes_learn_as_one(records, tmp_path):
+    """Weights other than those of the first process alone show that the second one's gradients joined."""
+    both, alone = tmp_path / "both", tmp_path / "alone"
     command = [
         sys.executable,
         "-m",
@@ -469,12 +471,17 @@ def test_two_processes_learn_as_one(records, tmp_path):
         "2",
         "train.py",
     ]
-    command += ["--records", records, "--runs", tmp_path, "--debug", "--device", "cpu", "--threads", "1"]
+    options = ["--records", records, "--debug", "--steps", 3, "--device", "cpu", "--threads", "1"]
+    command += [*options, "--runs", both]
     result = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("best score") == 1  # the first process speaks for both
-    state = torch.load(tmp_path / "compact" / "stage2.pt")
+    state = torch.load(both / "compact" / "stage2.pt")
     assert state["training"]["images"] == 3 * 2 * 2
+    single = run_train(*options, "--runs", alone)
+    assert single.returncode == 0, single.stderr
+    one, two = (torch.load(runs / "compact" / "last.pt")["state_dict"] for runs in (alone, both))
+    assert not any(torch.equal(one[name], two[name]) for name in ("encoder.stem.0.weight", "head.weight"))
 
 
 def test_all_folds_are_trained_and_prepared_pages_mix_with_drawn_ones(records, tmp_path):
