@@ -7,6 +7,7 @@ from configs.page import MASK_HEIGHT, MASK_WIDTH, RECTIFIED, ROWS
 
 ROW_CHANNELS = len(ROWS) + 1  # three rows of leads and the rhythm strip
 HEADROOM_MV = 4.4  # kept above the top row's zero line; the header is cut off
+LOSSES = ("column", "bce")  # the distribution over y, its mean, the metric; plain pixels
 MULTIPLE = 64  # px, the coarsest stride of the encoders in use
 
 
@@ -29,9 +30,14 @@ class Stage2Config(NetworkConfig):
     crop_columns: int = 544  # width of a training crop
     target_sigma: float = 0.8  # of a column's target over y, in output bins
     slope_sigma: float = 0.3  # columns: how far a stroke's place in x blurs that target
-    loss: str = "column"  # "column": the distribution over y, its mean, the metric; "bce": plain pixels
+    loss: str = "column"  # one of LOSSES
+    positive_weight: float = 10.0  # of "bce": a trace covers under 1 % of the page
     argmax_weight: float = 0.2  # of the mean's error, per output bin
     steep_weight: float = 0.8  # added to a column's weight per bin that its trace rises nearby
     noise_weight: float = 0.3  # of the metric's term
     horizontal_flip: float = 0.1
     shift: int = 6  # px up or down that a sample may lie, so that rows are not told by the grid's phase
+
+    def __post_init__(self) -> None:
+        if self.loss not in LOSSES:
+            raise ValueError(f"loss {self.loss!r}: must be one of {', '.join(LOSSES)}")

@@ -114,6 +114,19 @@ def test_a_checkpoint_of_odd_contents_is_named(contents, tmp_path):
         load_network(tmp_path / "odd.pt", 2)
 
 
+def test_a_checkpoint_older_than_a_field_of_its_config_has_the_default(tmp_path):
+    path = tmp_path / "stage2.pt"
+    save_network(path, Stage2Net(importlib.import_module("configs.compact").config), stage=2)
+    contents = torch.load(path)
+    del contents["config"]["positive_weight"]
+    torch.save(contents, path)
+    assert load_network(path, 2).config.positive_weight == 10.0
+    contents["config"]["loss"] = "dice"
+    torch.save(contents, path)
+    with pytest.raises(CheckpointError, match=r"stage2\.pt: its config's loss 'dice': must be one of column"):
+        load_network(path, 2)
+
+
 def test_weights_of_another_stage_are_refused(tmp_path):
     save_network(tmp_path / "stage1.pt", Stage1Net(Stage1Config()), stage=1)
     with pytest.raises(CheckpointError, match="stage 1, not of stage 0"):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from configs.page import LEADS, MASK_WIDTH, RECTIFIED
-from configs.stage2 import CROP_TOP, INPUT_HEIGHT, Stage2Config
+from configs.stage2 import CROP_TOP, INPUT_HEIGHT, LOSSES, Stage2Config
 from datasets.stage2 import Stage2Samples, target_columns
 from utils.losses import stage2_loss
 
@@ -58,7 +58,7 @@ def test_a_trace_lies_where_its_target_says_in_samples_cut_flipped_and_moved():
     assert reached > 0, "no sample shows the last column of the signal"
 
 
-@pytest.mark.parametrize("loss", ["column", "bce"])
+@pytest.mark.parametrize("loss", LOSSES)
 def test_heights_beside_the_crop_count_for_nothing_and_leave_the_loss_finite(loss):
     leads = np.zeros((len(LEADS), 2500), np.float32)
     leads[0, 100:200], leads[0, 300:400] = 3.3, 6.0  # mV, in the top row: the second is above the crop

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 
 import train
 from configs.page import LEADS, MASK_WIDTH, RECTIFIED
-from configs.stage2 import INPUT_HEIGHT, Stage2Config
+from configs.stage2 import INPUT_HEIGHT, LOSSES, Stage2Config
 from data_preparation.generate_masks import generate_masks
 from data_preparation.make_folds import make_folds
 from data_preparation.prepare_inputs import FOLDER, LAST_FILE
@@ -162,8 +162,9 @@ def test_a_folder_without_records_is_named(tmp_path):
     assert "Traceback" not in result.stderr
 
 
-def test_the_column_loss_is_least_at_the_truth():
-    config = Stage2Config()
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_loss_of_stage_2_is_least_at_the_truth(loss):
+    config = Stage2Config(loss=loss)
     y = torch.full((1, 4, 8), 501.3)
     bins = torch.arange(INPUT_HEIGHT // 4, dtype=torch.float32)[:, None]
 
@@ -176,6 +177,11 @@ def test_the_column_loss_is_least_at_the_truth():
     assert min(losses) == losses[2]
     assert losses[0] > losses[1]
     assert losses[4] > losses[3]
+
+
+def test_a_loss_that_there_is_none_of_is_refused_with_those_there_are():
+    with pytest.raises(ValueError, match=r"^loss 'dice': must be one of column, bce$"):
+        replace(Stage2Config(), loss="dice")
 
 
 def test_the_rise_of_a_trace_is_its_range_nearby():
@@ -346,6 +352,9 @@ def test_a_run_goes_on_with_its_own_recipe_only(small_run, tmp_path):
     with pytest.raises(CheckpointError, match=r"last.pt: begun with another fold, seed"):
         small_run(tmp_path, steps=2, resume=True, fold=1, seed=5)
     state = torch.load(run / "last.pt")
+    del state["recipe"]["positive_weight"]  # as a run was begun before there was this field
+    torch.save(state, run / "last.pt")
+    small_run(tmp_path, steps=1, resume=True)
     torch.save(state | {"optimizer": {}}, run / "last.pt")
     with pytest.raises(CheckpointError, match=r"last.pt: damaged"):
         small_run(tmp_path, steps=2, resume=True)

@@ -159,7 +159,8 @@ class Training:
             )
         try:
             recipe = self.recipe()
-            if changed := sorted(name for name in recipe if state["recipe"].get(name) != recipe[name]):
+            begun = asdict(type(self.config)()) | state["recipe"]  # fields that are newer had their defaults
+            if changed := sorted(name for name in recipe if begun.get(name) != recipe[name]):
                 raise CheckpointError(f"begun with another {', '.join(changed)}; choose another --runs")
             self.net.load_state_dict(state["state_dict"])
             self.average.net.load_state_dict(state["average"])

@@ -58,7 +58,10 @@ def restore_config(stage: int, values: dict, path: Path) -> NetworkConfig:
     if unknown := sorted(set(values) - known):
         raise CheckpointError(f"{path}: config fields unknown to stage {stage}: {', '.join(unknown)}")
     given: dict = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-    return kind(**given)
+    try:
+        return kind(**given)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: its config's {error}") from None
 
 
 def load_weights(net: nn.Module, state: dict, path: Path) -> None:

@@ -58,7 +58,8 @@ def stage2_loss(logits: torch.Tensor, y: torch.Tensor, row_stride: int, config: 
     target = torch.exp(-((bins - centre[:, :, None]) ** 2) / (2 * sigma[:, :, None] ** 2))
     if config.loss == "bce":
         target = target * known[:, :, None]
-        return F.binary_cross_entropy_with_logits(logits, target, pos_weight=torch.tensor(10.0))
+        positive = torch.tensor(config.positive_weight, device=y.device)
+        return F.binary_cross_entropy_with_logits(logits, target, pos_weight=positive)
     target = target / target.sum(dim=2, keepdim=True).clamp(min=1e-6)
     log_probability = F.log_softmax(logits, dim=2)
     entropy = -(target * log_probability).sum(dim=2)
