@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import count, islice
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -345,6 +346,41 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_what_was_saved(small_r
     with pytest.raises(ValueError, match=r"small: the loss is no longer finite at step 3"):
         small_run(tmp_path / "runs", steps=5, resume=True)
     assert (whole / "last.pt").read_bytes() == saved
+
+
+class FakeWandb(ModuleType):
+    """Weights & Biases as far as a run calls it: which runs were begun, and how they ended."""
+
+    def __init__(self):
+        super().__init__("wandb")
+        self.begun, self.ended = [], []
+
+    def init(self, id: str, resume: str, **_) -> "FakeWandb":
+        self.begun.append((id, resume))
+        return self
+
+    def log(self, values: dict, step: int) -> None:
+        pass
+
+    def finish(self, exit_code: int) -> None:
+        self.ended.append(exit_code)
+
+
+def test_a_resumed_run_is_the_same_on_weights_and_biases_and_ends_there_even_when_it_fails(
+    small_run, tmp_path, monkeypatch
+):
+    fake = FakeWandb()
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    for runs, options in (("a", {"steps": 1}), ("a", {"steps": 2, "resume": True}), ("b", {"steps": 1})):
+        small_run(tmp_path / runs, wandb=True, **options)
+    (first, how), again, other = fake.begun
+    assert again == (first, "allow")
+    assert how == "allow"
+    assert other[0] != first
+    monkeypatch.setattr(STAGES[2], "loss", lambda output, *_: torch.nan * output.sum())
+    with pytest.raises(ValueError, match="no longer finite"):
+        small_run(tmp_path / "a", wandb=True, steps=3, resume=True)
+    assert fake.ended == [0, 0, 0, 1]
 
 
 def test_a_run_goes_on_with_its_own_recipe_only(small_run, tmp_path):

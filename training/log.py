@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.files import hash_path
+
 
 class RunLog:
     """Numbers and pictures of a run by step; `wandb` asks for Weights & Biases, which has to be installed.
 
-    A run that is resumed goes on in the same files.
+    A run that is resumed goes on in the same files, and as the same run there: its folder's path names it.
     """
 
     def __init__(self, folder: Path, wandb: bool = False):
@@ -27,8 +29,9 @@ class RunLog:
             except ImportError:
                 raise ValueError("--wandb: pip install wandb") from None
             self.wandb = weights_and_biases.init(
-                project="ecg-digitization", name=folder.name, dir=str(folder), resume="allow"
-            )
+                project="ecg-digitization", name=folder.name, dir=str(folder), resume="allow",
+                id=hash_path(folder),
+            )  # fmt: skip
 
     def numbers(self, step: int, values: dict[str, float]) -> None:
         new = not self.path.exists()
@@ -52,8 +55,8 @@ class RunLog:
 
             self.wandb.log({name: Image(image)}, step=step)
 
-    def close(self) -> None:
+    def close(self, failed: bool = False) -> None:
         if self.board:
             self.board.close()
         if self.wandb:
-            self.wandb.finish()
+            self.wandb.finish(exit_code=int(failed))

@@ -238,7 +238,7 @@ class Training:
         return DataLoader(
             pages, self.config.batch_size, num_workers=options.workers, drop_last=True,
             worker_init_fn=leave_group, prefetch_factor=4 if options.workers else None,
-            persistent_workers=options.workers > 0,
+            persistent_workers=options.workers > 0, pin_memory=self.device.type == "cuda",
         )  # fmt: skip
 
     def learn(self, model: nn.Module, batches: list[list[torch.Tensor]]) -> torch.Tensor:
@@ -316,7 +316,6 @@ class Training:
             self.validate(validation)
         self.save()
         if self.log:
-            self.log.close()
             print(self.outcome())
         return None if self.stopped else self.best
 
@@ -377,7 +376,11 @@ def train(stage: Stage, config: NetworkConfig, name: str, options: Options) -> P
     handlers = {number: signal.signal(number, training.stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with alone_in(options.runs / name) if training.processes.leads else nullcontext():
-            return training.run()
+            try:
+                return training.run()
+            finally:
+                if training.log:
+                    training.log.close(failed=sys.exc_info()[0] is not None)
     except RuntimeError as error:  # torch raises it wherever the trainer is just then
         if "DataLoader worker" not in str(error):
             raise
