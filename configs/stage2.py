@@ -12,7 +12,7 @@ MULTIPLE = 64  # px, the coarsest stride of the encoders in use
 
 
 def crop_top() -> int:
-    """First row of the rectified page that stage 2 sees: what lies below it is a multiple of MULTIPLE high."""
+    """First row of the rectified page that stage 2 sees; a multiple of MULTIPLE above the last."""
     top = RECTIFIED.zero_lines[0] - HEADROOM_MV * RECTIFIED.px_per_mv
     return int(MASK_HEIGHT - -((top - MASK_HEIGHT) // MULTIPLE) * MULTIPLE)
 

@@ -2,16 +2,17 @@
 
 import csv
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 
-from utils.files import hash_path
+WANDB_ID = "wandb_id.txt"  # names the run there, so that one that is resumed goes on
 
 
 class RunLog:
     """Numbers and pictures of a run by step; `wandb` asks for Weights & Biases, which has to be installed.
 
-    A run that is resumed goes on in the same files, and as the same run there: its folder's path names it.
+    A run that is resumed goes on in the same files, and as the same run there: WANDB_ID names it.
     """
 
     def __init__(self, folder: Path, wandb: bool = False):
@@ -28,9 +29,12 @@ class RunLog:
                 import wandb as weights_and_biases
             except ImportError:
                 raise ValueError("--wandb: pip install wandb") from None
+            named = folder / WANDB_ID
+            if not named.exists():
+                named.write_text(uuid4().hex[:16])
             self.wandb = weights_and_biases.init(
                 project="ecg-digitization", name=folder.name, dir=str(folder), resume="allow",
-                id=hash_path(folder),
+                id=named.read_text(),
             )  # fmt: skip
 
     def numbers(self, step: int, values: dict[str, float]) -> None:
