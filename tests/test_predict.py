@@ -191,8 +191,9 @@ def test_the_median_of_several_networks_is_asked_for_by_name(sample, tmp_path, m
         )
         tables.append(pd.read_csv(out / "a.csv"))
     alone, median, mean = tables
-    pd.testing.assert_frame_equal(alone, median, atol=0.02)
-    assert np.abs(np.nan_to_num(alone - mean)).max() > 0.05
+    off_median, off_mean = (np.sqrt(np.nanmean((alone - merged) ** 2)) for merged in (median, mean))
+    assert off_median < 0.01  # mV: the limb leads are reconciled with other confidences
+    assert off_mean > 10 * off_median
 
 
 def test_files_folders_and_patterns_are_inputs_each_image_once(tmp_path, monkeypatch):
