@@ -2,7 +2,7 @@
 
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Protocol
@@ -33,12 +33,20 @@ class Samples(Protocol):
         """One training sample of a kept page."""
 
 
+def readable_records(paths: Iterable[Path]) -> Iterator[Record]:
+    """Of WFDB headers the records that can be read; the others are named."""
+    for path in paths:
+        try:
+            yield read_record(path)
+        except ValueError as error:
+            print(f"left out: {error}", file=sys.stderr, flush=True)
+
+
 def training_records(folder: Path) -> list[Path]:
-    """The headers of all records below `folder` that no test ever sees; the first of them is readable."""
+    """The headers of all records below `folder` that no test ever sees; ValueError when none can be read."""
     records = [path for path in find_records(folder) if not is_heldout(path.stem)]
-    if not records:
-        raise ValueError(f"{folder}: no records (*.hea) to train on")
-    read_record(records[0])
+    if next(readable_records(records), None) is None:
+        raise ValueError(f"{folder}: no records (*.hea) to train on that can be read")
     return records
 
 

@@ -50,7 +50,11 @@ class Setup:
     def name_networks(self) -> str:
         """Eight hexadecimal digits that are the same for the same weights, views and way to merge."""
         weights = [hash_file(path) for path in (self.stage0, self.stage1, *self.stage2)]
-        return hashlib.sha256(repr((weights, self.tta, self.merge)).encode()).hexdigest()[:8]
+        views = sorted(set(self.tta))
+        merge = (
+            self.merge if len(self.stage2) > 1 or views else None
+        )  # of a single reading it changes nothing
+        return hashlib.sha256(repr((weights, views, merge)).encode()).hexdigest()[:8]
 
 
 def add_ensemble_arguments(parser: argparse.ArgumentParser) -> None:

@@ -279,12 +279,16 @@ def cheap_page(rng: np.random.Generator) -> dict:
 
 def test_a_record_that_cannot_be_read_costs_training_nothing_else(records, capsys):
     paths = training_records(records)
-    broken = records / "broken.hea"
+    broken = records / "cut.hea"
     pages = SyntheticPages([broken, *paths], Stage2Samples(SMALL), ("0001",))
     for seed in (0, 1, 1):  # 1 takes the broken one first
         assert np.isfinite(pages(np.random.default_rng(seed))["y"]).any()
     assert capsys.readouterr().err.count("left out: ") == 1
-    with pytest.raises(ValueError, match=r"broken.hea: 20 records in a row cannot be read"):
+    broken.touch()
+    assert training_records(records) == [broken, *paths]  # which is sorted first
+    assert "cut.hea" in capsys.readouterr().err
+    broken.unlink()
+    with pytest.raises(ValueError, match=r"cut.hea: 20 records in a row cannot be read"):
         SyntheticPages([broken], Stage2Samples(SMALL))(np.random.default_rng(0))
 
 

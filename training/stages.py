@@ -15,7 +15,7 @@ from configs.page import DURATION_S, FLAT_TYPES, IMAGE_TYPES
 from configs.stage2 import CROP_TOP
 from datasets.competition import read_record as read_signals
 from datasets.competition import record_path
-from datasets.pages import Samples
+from datasets.pages import Samples, readable_records
 from datasets.prepared import read_prepared
 from datasets.stage0 import Stage0Samples
 from datasets.stage1 import Stage1Samples
@@ -25,7 +25,7 @@ from models.stage1 import Stage1Net
 from models.stage2 import Stage2Net
 from models.unet import UNet
 from synthesis import synthesize
-from synthesis.signals import find_records, is_heldout, read_record
+from synthesis.signals import find_records, is_heldout
 from utils.decode import decode_rows, read_heights
 from utils.kaggle_metric import image_snr, to_db
 from utils.leads import leads_from_rows
@@ -81,13 +81,13 @@ class Stage(ABC, Generic[Net, Output]):
 
     def validation(self, records: Path, count: int) -> list[ValidationPage]:
         """Pages of records that are never trained on, the image types in turn."""
-        unseen = [path for path in find_records(records) if is_heldout(path.stem)]
+        heldout = (path for path in find_records(records) if is_heldout(path.stem))
+        unseen = list(islice(readable_records(heldout), count))
         if not unseen:
-            raise ValueError(f"{records}: no held-out records to validate on")
+            raise ValueError(f"{records}: no held-out records to validate on that can be read")
         pages = []
-        for index, (path, image_type) in enumerate(islice(zip(cycle(unseen), cycle(IMAGE_TYPES)), count)):
+        for index, (record, image_type) in enumerate(islice(zip(cycle(unseen), cycle(IMAGE_TYPES)), count)):
             rng = np.random.default_rng([VALIDATION_SEED, index])
-            record = read_record(path)
             capture = synthesize(record, image_type, rng, turn=0)
             samples = self.samples_for_validation
             page = samples.prepare(capture, record, rng)
