@@ -1,6 +1,5 @@
 """Synthetic pages drawn on the fly, and the pool from which samples of any pages are taken for training."""
 
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import count
@@ -15,6 +14,7 @@ from configs.network import NetworkConfig
 from configs.page import IMAGE_TYPES
 from synthesis import Capture, synthesize
 from synthesis.signals import Record, crowd, find_records, is_heldout, read_record, vary
+from utils.command import say
 
 TRIES = 20  # records in a row that may be unreadable
 PageSource = Callable[[np.random.Generator], dict]  # a random page, as a stage's samples keep it
@@ -39,7 +39,7 @@ def readable_records(paths: Iterable[Path]) -> Iterator[Record]:
         try:
             yield read_record(path)
         except ValueError as error:
-            print(f"left out: {error}", file=sys.stderr, flush=True)
+            say(f"left out: {error}")
 
 
 def training_records(folder: Path) -> list[Path]:
@@ -64,11 +64,9 @@ class SyntheticPages:
     def read(self, rng: np.random.Generator) -> Record:
         for _ in range(TRIES):
             path = self.records[rng.integers(len(self.records))]
-            try:
-                return read_record(path)
-            except ValueError as error:
-                if path not in self.unreadable:
-                    print(f"left out: {error}", file=sys.stderr, flush=True)
+            if path not in self.unreadable:
+                if record := next(readable_records([path]), None):
+                    return record
                 self.unreadable.add(path)
         raise ValueError(f"{path}: {TRIES} records in a row cannot be read, this is the last")
 

@@ -166,17 +166,15 @@ def merge_heights(y: np.ndarray, confidence: np.ndarray, method: str = "mean") -
     `method` is one of MERGES, weighted; where no reading is sure at all, they count alike. The median of two
     is their mean. NaN stays NaN.
     """
-    weight = np.maximum(confidence, 1e-6)
-    if method == "mean" or (method in MERGES and len(y) < 3):
-        return (weight * y).sum(axis=0) / weight.sum(axis=0)
     if method not in MERGES:
         raise ValueError(f"method {method!r}: {' or '.join(MERGES)}")
+    weight = np.maximum(confidence, 1e-6)
+    if method == "mean" or len(y) < 3:
+        return (weight * y).sum(axis=0) / weight.sum(axis=0)
     order = np.argsort(y, axis=0)
     share = np.cumsum(np.take_along_axis(weight, order, axis=0), axis=0)
     half = share[-1] / 2
-    middle = np.stack(
-        [(share < half).sum(axis=0), (share <= half).sum(axis=0)]
-    )  # one twice, unless halves tie
+    middle = np.stack([(share < half).sum(axis=0), (share <= half).sum(axis=0)])  # alike unless halves tie
     median = np.take_along_axis(np.take_along_axis(y, order, axis=0), middle, axis=0).mean(axis=0)
     return np.where(np.isfinite(y).all(axis=0), median, np.nan)
 

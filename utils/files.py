@@ -38,7 +38,8 @@ def alone_in(folder: Path, lock: Path | None = None) -> Iterator[None]:
     Without a file to `lock` it is one of this machine's, so that none is left in the folder.
     """
     if lock is None:
-        lock = Path(tempfile.gettempdir()) / f"ecg-digitization-{hash_path(folder)}.lock"
+        place = hashlib.sha256(os.path.realpath(folder).encode(errors="surrogateescape")).hexdigest()[:16]
+        lock = Path(tempfile.gettempdir()) / f"ecg-digitization-{place}.lock"
     try:
         with FileLock(lock, timeout=0):
             yield
@@ -55,11 +56,6 @@ def remove_partials(folder: Path) -> None:
 def is_newer(path: Path, made: Path) -> bool:
     """Whether `made` from `path` is out of date: not there, or older."""
     return not made.exists() or (path.exists() and path.stat().st_mtime > made.stat().st_mtime)
-
-
-def hash_path(path: Path) -> str:
-    """A short name for a place on this machine, the same however its path is written."""
-    return hashlib.sha256(os.path.realpath(path).encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def hash_file(path: Path) -> str:
