@@ -22,13 +22,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.labelled import chosen_pages, open_digitizer, page_arguments
 from configs.page import DURATION_S, MM_PER_SECOND, PAGE_PX_PER_MM, RECTIFIED
 from prediction.digitizer import Digitizer
-from prediction.truth import read_labels
+from prediction.truth import read_labels, read_slip
 from utils.command import count, run
 from utils.device import limit_threads
 from utils.images import read_rgb, write_png
 from utils.kaggle_metric import image_snr, to_db
 from utils.leads import leads_from_rows, rows_from_leads
 from utils.rectify import rectify
+from utils.slip import Slip
 from utils.trace import (
     columns_from_rows,
     draw_traces,
@@ -80,7 +81,14 @@ def displace_rows(rows: np.ndarray, grid: np.ndarray, found: np.ndarray) -> np.n
     return rows_from_columns(seen, rows.shape[1])
 
 
-def measure(digitizer: Digitizer, image: np.ndarray, truth: np.ndarray, grid: np.ndarray, turn: int) -> dict:
+def measure(
+    digitizer: Digitizer,
+    image: np.ndarray,
+    truth: np.ndarray,
+    grid: np.ndarray,
+    turn: int,
+    slip: Slip | None = None,
+) -> dict:
     """The linear ratios of KINDS for a page with its labels; also what the whole pipeline saw and read."""
     fs = truth.shape[1] // int(DURATION_S)
     upright = unturn(image, turn)
@@ -90,7 +98,7 @@ def measure(digitizer: Digitizer, image: np.ndarray, truth: np.ndarray, grid: np
         return image_snr(truth, leads_from_rows(rows), fs)
 
     rows = rows_from_leads(truth)
-    best = digitizer.tracer.trace(rectify(upright, grid), truth.shape[1])
+    best = digitizer.tracer.trace(rectify(upright, grid, slip=slip), truth.shape[1])
     facts = {
         "true grid": ratio(best.rows),
         "mask": ratio(read_traces(draw_traces(rows), fs)),
@@ -116,7 +124,7 @@ def main() -> None:
     rows, traced = [], {}
     for image in chosen_pages(args):
         labels = image.path.with_name(f"{image.path.stem}.labels.npz")
-        facts = measure(digitizer, read_rgb(image.path), image.truth, *read_labels(labels))
+        facts = measure(digitizer, read_rgb(image.path), image.truth, *read_labels(labels), read_slip(labels))
         page = facts.pop("page")
         rows.append({"image_id": image.image_id, "type": image.type} | facts)
         if args.overlays and page:

@@ -34,8 +34,10 @@ from utils.device import use_one_thread
 from utils.files import replacing
 from utils.images import write_png
 from utils.leads import mask_to_quarters
+from utils.slip import Slip
 from utils.workers import map_unordered
 
+SLIP_CHOICES = {"some": None, "all": True, "none": False}
 ID_RANGE = (10**8, 2**32)  # nine or ten digits, as the competition's
 
 
@@ -49,6 +51,7 @@ class Task:
     fs: int
     types: tuple[str, ...]
     seed: tuple[int, int]
+    slips: bool | None = None
 
     def labels_path(self, image_type: str) -> Path:
         return image_path(self.root, self.id, image_type).with_suffix(".labels.npz")
@@ -69,7 +72,7 @@ def make_record(task: Task) -> None:
     for image_type in task.types:
         rng = np.random.default_rng((*task.seed, IMAGE_TYPES.index(image_type)))
         page = draw_page(record, rng, image_type)
-        taken = capture(page, image_type, rng)
+        taken = capture(page, image_type, rng, slips=task.slips)
         write_png(image_path(task.root, task.id, image_type), taken.image)
         with replacing(task.labels_path(image_type)) as partial:
             np.savez(
@@ -78,7 +81,14 @@ def make_record(task: Task) -> None:
                 leadpoint_xy=taken.leadpoint_xy,
                 orientation=taken.orientation,
                 has_pulse=page.has_pulse,
+                **slip_labels(taken.slip),
             )
+
+
+def slip_labels(slip: Slip | None) -> dict[str, np.ndarray]:
+    """A slip as arrays of a label file; one of no slices stands for none."""
+    columns, lost, slant = (slip.columns, slip.lost, slip.slant) if slip else ([], [], 0.0)
+    return {"slip_columns": np.array(columns), "slip_lost": np.array(lost), "slip_slant": np.array(slant)}
 
 
 def try_record(task: Task) -> str | None:
@@ -134,10 +144,11 @@ def synthesize_folder(
     part: str = "all",
     workers: int = 1,
     skip: int = 0,
+    slips: bool | None = None,
 ) -> list[str]:
     """Make `count` records below `root`, cycling through the sources and the six sampling rates.
 
-    Returns why records could not be made; all others are listed in train.csv.
+    `slips` says whether the scanner of scans loses its grip, None leaves it to chance. Returns why records could not be made; all others are listed in train.csv.
     """
     sources = find_sources(records, part, skip)
     tasks = [
@@ -148,6 +159,7 @@ def synthesize_folder(
             SAMPLING_RATES[index % len(SAMPLING_RATES)],
             types,
             (seed, index),
+            slips,
         )
         for index, record_id in enumerate(new_ids(seed, count))
     ]
@@ -177,6 +189,12 @@ def main() -> None:
     parser.add_argument("--skip", type=int, default=0, help="leave out so many first records of the part")
     parser.add_argument("--workers", type=count, default=1, help="processes (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    parser.add_argument(
+        "--slips",
+        choices=SLIP_CHOICES,
+        default="some",
+        help="whether the scanner loses a slice of the paper of scans; pages are otherwise the same (default: some)",
+    )
     args = parser.parse_args()
     if args.seed < 0:
         parser.error("--seed is at least 0")
@@ -194,6 +212,7 @@ def main() -> None:
             args.part,
             args.workers,
             args.skip,
+            SLIP_CHOICES[args.slips],
         )
     except (ValueError, ImportError, OSError) as error:
         sys.exit(f"synthesize: {error}")

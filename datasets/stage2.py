@@ -1,5 +1,7 @@
 """Stage 2's samples: columns of the rectified page, and the height of each row's trace in them."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 
@@ -10,10 +12,13 @@ from synthesis import Capture
 from synthesis.signals import Record
 from utils.leads import rows_from_leads
 from utils.rectify import rectify_region
+from utils.slip import Slip
 from utils.trace import columns_from_rows
 
 GRID_ERROR = 0.001  # squares, of stage 1's points: independent
 GRID_DRIFT = 0.002  # squares, of stage 1's points: smooth over the page
+SLIP_ERROR = 0.02  # squares, 0.1 mm, of a lost slice's place
+LOST_ERROR = 0.08  # of its width, as the standard deviation of the logarithm
 SIDE = 64  # px of a sample that may lie outside the traces
 
 
@@ -24,6 +29,12 @@ def shake_grid(gridpoint_xy: np.ndarray, rng: np.random.Generator) -> np.ndarray
     drift = cv2.resize(rng.normal(0, GRID_DRIFT, (5, 6, 2)), (columns, rows), interpolation=cv2.INTER_CUBIC)
     error = rng.normal(0, GRID_ERROR, gridpoint_xy.shape)
     return (gridpoint_xy + square * (drift + error)).astype(np.float32)
+
+
+def shake_slip(slip: Slip, rng: np.random.Generator) -> Slip:
+    """The slip as utils.slip would find it: its slices a little elsewhere, a little wider or narrower."""
+    columns = slip.columns + rng.normal(0, SLIP_ERROR, len(slip.columns))
+    return replace(slip, columns=columns, lost=slip.lost * np.exp(rng.normal(0, LOST_ERROR, len(slip.lost))))
 
 
 class Stage2Samples:
@@ -37,7 +48,10 @@ class Stage2Samples:
 
     def prepare(self, capture: Capture, record: Record, rng: np.random.Generator) -> dict:
         grid = shake_grid(capture.gridpoint_xy, rng)
-        image = rectify_region(capture.image, grid, 0, CROP_TOP, MASK_WIDTH, CROP_TOP + INPUT_HEIGHT)
+        slip = capture.slip and shake_slip(capture.slip, rng)
+        image = rectify_region(
+            capture.image, grid, 0, CROP_TOP, MASK_WIDTH, CROP_TOP + INPUT_HEIGHT, slip=slip
+        )
         return {"image": image, "y": target_columns(record.leads)}
 
     def sample(self, page: dict, rng: np.random.Generator) -> tuple[np.ndarray, ...]:

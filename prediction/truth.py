@@ -8,6 +8,7 @@ import numpy as np
 from configs.page import DURATION_S, GRID_COLUMNS, GRID_ROWS, PAGE_PX_PER_MM, SQUARE_MM
 from configs.stage0 import ORIENTATIONS
 from datasets.competition import read_record
+from utils.slip import Slip
 from utils.upright import unturn_points
 
 
@@ -30,6 +31,14 @@ def read_labels(path: Path) -> tuple[np.ndarray, int]:
     if grid.shape != (GRID_ROWS, GRID_COLUMNS, 2) or not 0 <= orientation < ORIENTATIONS:
         raise ValueError(f"{path}: a grid of shape {grid.shape}, orientation {orientation}")
     return grid, orientation
+
+
+def read_slip(path: Path) -> Slip | None:
+    """The slices of paper that the scanner lost, as synthesize.py writes them; None when it lost none."""
+    with np.load(path) as labels:
+        if "slip_columns" not in labels or not len(labels["slip_columns"]):
+            return None
+        return Slip(labels["slip_columns"], labels["slip_lost"], float(labels["slip_slant"]))
 
 
 def grid_errors(

@@ -16,6 +16,7 @@ def synthesize(
     turn: int | None = None,
     pose: Pose | None = None,
     second_sheet: bool | None = None,
+    slips: bool | None = None,
 ) -> Capture:
     """Print a record as it is and capture the page as one of IMAGE_TYPES; the rest as `capture` has it."""
-    return capture(draw_page(record, rng, image_type), image_type, rng, turn, pose, second_sheet)
+    return capture(draw_page(record, rng, image_type), image_type, rng, turn, pose, second_sheet, slips)

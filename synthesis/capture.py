@@ -1,6 +1,6 @@
 """A page scanned or photographed: the image of a competition type, and where the grid is in it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -19,7 +19,9 @@ from synthesis.scene import (
     table,
     through_colour_filter,
 )
+from synthesis.slip import Feed, draw_feed, feed_on_scan, lost_slices
 from synthesis.warp import Warp, project
+from utils.slip import Slip
 from utils.upright import MIRRORED, turn_points
 from utils.upright import turn as turn_image
 
@@ -42,12 +44,14 @@ class Capture:
 
     gridpoint_xy (44, 57, 2) and leadpoint_xy (13, 2) are float32; points may lie outside the image.
     orientation 0..7 says how the image is turned, see configs/stage0.py.
+    slip: the slices of paper that a slipping scanner lost, None for a steady one.
     """
 
     image: np.ndarray
     gridpoint_xy: np.ndarray
     leadpoint_xy: np.ndarray
     orientation: int
+    slip: Slip | None = None
 
 
 @dataclass(frozen=True)
@@ -90,28 +94,33 @@ def capture(
     turn: int | None = None,
     pose: Pose | None = None,
     second_sheet: bool | None = None,
+    slips: bool | None = None,
 ) -> Capture:
     """The page as one of IMAGE_TYPES; `turn` fixes the orientation, `pose` a photo's camera.
 
     second_sheet: whether another ECG lies beside that of a photo of paper; left to chance when None.
+    slips: whether the scanner of a scan loses its grip; left to chance when None. All else stays the same.
     Raises ValueError on other types, and for the pose of a type that is no photo.
     """
     if image_type not in IMAGE_TYPES:
         raise ValueError(f"image type {image_type!r}, not one of {', '.join(IMAGE_TYPES)}")
     if pose and image_type in FLAT_TYPES:
         raise ValueError(f"image type {image_type}: no photo, so no pose")
+    slip = None
     if image_type == "0001":
         image, gridpoint_xy = page.image, page.gridpoint_xy
     else:
         if image_type in FLAT_TYPES:
-            image, warp = scan(page.image, image_type, rng)
+            feed = draw_feed(rng, slips)
+            image, warp = scan(page, image_type, rng, feed)
+            slip = feed and lost_slices(feed, warp, page)
         else:
             image, warp = photograph(page.image, image_type, rng, pose, second_sheet)
         gridpoint_xy = warp.to_capture(page.gridpoint_xy)
     orientation = choose_orientation(rng) if turn is None else turn
     gridpoint_xy = turn_points(gridpoint_xy, orientation, image.shape)
     leadpoint_xy = gridpoint_xy[tuple(np.transpose(LEAD_MARKER_POINTS))]
-    return Capture(turn_image(image, orientation), gridpoint_xy, leadpoint_xy, orientation)
+    return Capture(turn_image(image, orientation), gridpoint_xy, leadpoint_xy, orientation, slip)
 
 
 def choose_orientation(rng: np.random.Generator) -> int:
@@ -122,8 +131,11 @@ def choose_orientation(rng: np.random.Generator) -> int:
     return int(rng.integers(MIRRORED))
 
 
-def scan(image: np.ndarray, image_type: str, rng: np.random.Generator) -> tuple[np.ndarray, Warp]:
-    """A print on a flatbed scanner."""
+def scan(
+    page: Page, image_type: str, rng: np.random.Generator, feed: Feed | None = None
+) -> tuple[np.ndarray, Warp]:
+    """A print on a scanner, whose feed is steady when `feed` is None."""
+    image = page.image
     if rng.random() < 0.15:
         image = image.copy()
         damage.scribble(image, rng)
@@ -134,6 +146,8 @@ def scan(image: np.ndarray, image_type: str, rng: np.random.Generator) -> tuple[
     if image_type in MOULDY_TYPES:
         image = damage.grow_mould(image, rng)
     warp = scanner_warp(rng)
+    if feed:
+        warp = replace(warp, feed=feed_on_scan(feed, warp, page))
     cubic = rng.random() < 0.5
     border = (255, 255, 255) if rng.random() < 0.7 else (int(rng.integers(120, 255)),) * 3
     scanned = warp.resample(image, cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR, border)

@@ -19,6 +19,8 @@ class Warp:
     lens: radial distortion; an undistorted point lies at centre + (p - centre) * (1 + lens * r^2), with r
         in halves of the diagonal.
     size: (width, height) of the capture.
+    feed: how the paper passed a scanner: x of a steady feed, and x at which it was scanned, both (n,) px of the
+        capture and not decreasing; where x goes on and the scanned x does not, paper was lost. None: steady.
     """
 
     homography: np.ndarray
@@ -27,9 +29,14 @@ class Warp:
     origin: float
     lens: float
     size: tuple[int, int]
+    feed: tuple[np.ndarray, np.ndarray] | None = None
 
     def to_page(self, points: np.ndarray) -> np.ndarray:
         """(..., 2) px of the capture to page px."""
+        return self.steady_to_page(self.through_feed(points, 1, 0))
+
+    def steady_to_page(self, points: np.ndarray) -> np.ndarray:
+        """(..., 2) px of a capture with a steady feed to page px."""
         flat = project(np.linalg.inv(self.homography), self.undistort(points))
         return flat + self.displace(flat)
 
@@ -43,7 +50,15 @@ class Warp:
         bent = straight
         for _ in range(FIXED_POINT_STEPS if self.lens else 0):
             bent = bent + straight - self.undistort(bent)
-        return bent
+        return self.through_feed(bent, 0, 1)
+
+    def through_feed(self, points: np.ndarray, given: int, wanted: int) -> np.ndarray:
+        """(..., 2) px from one of the two x of `feed` to the other, by their places 0 and 1."""
+        if self.feed is None:
+            return points
+        moved = np.array(points, np.float64)
+        moved[..., 0] = np.interp(moved[..., 0], self.feed[given], self.feed[wanted])
+        return moved
 
     def undistort(self, points: np.ndarray) -> np.ndarray:
         centre = (np.array(self.size) - 1) / 2
@@ -71,10 +86,14 @@ class Warp:
         columns, rows = -(-width // NODE_PX) + 2, -(-height // NODE_PX) + 2
         x = (np.arange(columns) - 0.5) * NODE_PX - 0.5
         y = (np.arange(rows) - 0.5) * NODE_PX - 0.5
-        nodes = self.to_page(np.stack(np.meshgrid(x, y), axis=-1))
+        fine_width, left = columns * NODE_PX, NODE_PX
+        if self.feed is not None:  # its steps may lie between any two nodes: a column of nodes for each px
+            x = np.interp(np.arange(width), self.feed[1], self.feed[0])
+            fine_width, left = width, 0
+        nodes = self.steady_to_page(np.stack(np.meshgrid(x, y), axis=-1))
         nodes = ((nodes + 0.5 - origin) * scale - 0.5).astype(np.float32)
-        full = cv2.resize(nodes, (columns * NODE_PX, rows * NODE_PX), interpolation=cv2.INTER_LINEAR)
-        full = full[NODE_PX : NODE_PX + height, NODE_PX : NODE_PX + width]
+        full = cv2.resize(nodes, (fine_width, rows * NODE_PX), interpolation=cv2.INTER_LINEAR)
+        full = full[NODE_PX : NODE_PX + height, left : left + width]
         return cv2.remap(  # type: ignore[call-overload]  # the stubs want a second map
             page, full, None, interpolation, borderMode=cv2.BORDER_CONSTANT, borderValue=border
         )

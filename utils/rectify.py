@@ -5,6 +5,7 @@ import numpy as np
 from scipy.interpolate import make_interp_spline
 
 from configs.page import GRID_COLUMNS, GRID_ROWS, RECTIFIED, Canvas
+from utils.slip import Slip
 
 BAND_HEIGHT = 128  # canvas rows mapped at a time; the maps of a band take under 5 MB
 WHITE = (255, 255, 255)  # beyond the image: paper without ink, where a replicated border would draw lines
@@ -13,6 +14,23 @@ WHITE = (255, 255, 255)  # beyond the image: paper without ink, where a replicat
 def spline_weights(points: int, places: np.ndarray) -> np.ndarray:
     """(len(places), points) float64: the cubic spline through values at 0..points-1 is weights @ values."""
     return make_interp_spline(np.arange(points), np.eye(points), k=3)(places)
+
+
+def dense_rows(gridpoint_xy: np.ndarray, columns: np.ndarray, slip: Slip | None) -> np.ndarray:
+    """Coordinates along the grid's rows at fractional columns (w,): (2, 44, w) float64 of x and y.
+
+    A cubic spline through each row of gridpoint_xy (44, 57, 2). Where a slip lost slices of the paper the spline
+    runs through the paper without them, and every column of a slice has the coordinates of its edge.
+    """
+    if slip is None:
+        across = spline_weights(GRID_COLUMNS, columns)  # (w, 57)
+        return np.einsum("wc,rcd->drw", across, gridpoint_xy.astype(np.float64), optimize=True)
+    points = np.arange(GRID_COLUMNS)
+    rows = [
+        make_interp_spline(slip.scanned_columns(points, row), xy, k=3)(slip.scanned_columns(columns, row))
+        for row, xy in enumerate(gridpoint_xy.astype(np.float64))
+    ]
+    return np.stack(rows).transpose(2, 0, 1)
 
 
 def lattice_at(lattice: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -42,20 +60,20 @@ def rectify_region(
     x1: int,
     y1: int,
     canvas: Canvas = RECTIFIED,
+    slip: Slip | None = None,
 ) -> np.ndarray:
     """The part x0 <= x < x1, y0 <= y < y1 of the rectified page: (y1 - y0, x1 - x0, 3) uint8.
 
     image (H, W, 3) uint8; gridpoint_xy (44, 57, 2) px of that image. Grid point (row, column) comes to
     canvas px (column * square_width, row * square_height); between the points a bicubic spline runs, and
-    the image is read once, with cubic interpolation. Raises ValueError for anything else.
+    the image is read once, with cubic interpolation. The columns of a lost slice of paper all show its edge.
+    Raises ValueError for anything else.
     """
     check_inputs(image, gridpoint_xy)
     if not (x0 < x1 and y0 < y1):
         raise ValueError(f"empty region: x {x0}..{x1}, y {y0}..{y1}")
-    across = spline_weights(GRID_COLUMNS, np.arange(x0, x1) / canvas.square_width)  # (w, 57)
     down = spline_weights(GRID_ROWS, np.arange(y0, y1) / canvas.square_height)  # (h, 44)
-    columns = np.einsum("wc,rcd->drw", across, gridpoint_xy.astype(np.float64), optimize=True)
-    columns = columns.astype(np.float32)  # (2, 44, w): the grid's rows, dense in x
+    columns = dense_rows(gridpoint_xy, np.arange(x0, x1) / canvas.square_width, slip).astype(np.float32)
     down = down.astype(np.float32)
     region = np.empty((y1 - y0, x1 - x0, 3), np.uint8)
     for top in range(0, len(region), BAND_HEIGHT):
@@ -71,16 +89,20 @@ def rectify_region(
     return region
 
 
-def rectify(image: np.ndarray, gridpoint_xy: np.ndarray, canvas: Canvas = RECTIFIED) -> np.ndarray:
+def rectify(
+    image: np.ndarray, gridpoint_xy: np.ndarray, canvas: Canvas = RECTIFIED, slip: Slip | None = None
+) -> np.ndarray:
     """The whole rectified page: (canvas.height, canvas.width, 3) uint8. See rectify_region."""
-    return rectify_region(image, gridpoint_xy, 0, 0, canvas.width, canvas.height, canvas)
+    return rectify_region(image, gridpoint_xy, 0, 0, canvas.width, canvas.height, canvas, slip)
 
 
-def unrectify_points(points: np.ndarray, gridpoint_xy: np.ndarray, canvas: Canvas = RECTIFIED) -> np.ndarray:
+def unrectify_points(
+    points: np.ndarray, gridpoint_xy: np.ndarray, canvas: Canvas = RECTIFIED, slip: Slip | None = None
+) -> np.ndarray:
     """Where points (N, 2) px of the rectified page were in the image that it was made of: (N, 2) px.
 
-    gridpoint_xy (44, 57, 2) px of that image. The same spline as rectify_region's, so exact.
+    gridpoint_xy (44, 57, 2) px of that image. The same splines as rectify_region's, so exact.
     """
-    across = spline_weights(GRID_COLUMNS, points[:, 0] / canvas.square_width)  # (N, 57)
+    columns = dense_rows(gridpoint_xy, points[:, 0] / canvas.square_width, slip)  # (2, 44, N)
     down = spline_weights(GRID_ROWS, points[:, 1] / canvas.square_height)  # (N, 44)
-    return np.einsum("nr,nrd->nd", down, np.einsum("nc,rcd->nrd", across, gridpoint_xy.astype(np.float64)))
+    return np.einsum("nr,drn->nd", down, columns)
