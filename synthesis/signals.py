@@ -152,8 +152,8 @@ def resample(leads: np.ndarray, fs: int, new_fs: int) -> np.ndarray:
     return resampled[:, new_fs : new_fs + length].astype(np.float32)
 
 
-def vary(record: Record, rng: np.random.Generator) -> Record:
-    """The record as another heart, electrode or machine might give it; a quarter stay nearly as they are.
+def vary(record: Record, rng: np.random.Generator, paced: float = PACED_SHARE) -> Record:
+    """The record as another heart, electrode or machine might give it; a share `paced` gets pacing spikes.
 
     Only linear operations common to all leads and disturbances of the independent leads, so that
     I + III = II and aVR + aVL + aVF = 0 hold as well as before.
@@ -163,9 +163,14 @@ def vary(record: Record, rng: np.random.Generator) -> Record:
         leads = begin_elsewhere(leads, fs, rng)
     if rng.random() < 0.65:
         leads = _disturb(leads, fs, rng)
-    if rng.random() < PACED_SHARE:  # after the filters, as machines print it
-        leads = leads + EXPANSION @ pacing_spikes(leads, fs, rng)
-    return replace(record, leads=leads.astype(np.float32))
+    varied = replace(record, leads=leads.astype(np.float32))
+    return pace(varied, rng) if rng.random() < paced else varied  # after the filters, as machines print it
+
+
+def pace(record: Record, rng: np.random.Generator) -> Record:
+    """The record with a pacemaker's spikes, at its own rate."""
+    spikes = pacing_spikes(record.leads, record.fs, rng)
+    return replace(record, leads=(record.leads + EXPANSION @ spikes).astype(np.float32))
 
 
 def _disturb(leads: np.ndarray, fs: int, rng: np.random.Generator) -> np.ndarray:
