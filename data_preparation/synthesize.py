@@ -28,7 +28,16 @@ from datasets.competition import (
 )
 from synthesis.capture import capture
 from synthesis.page import draw_page
-from synthesis.signals import deepfake_record, find_records, is_heldout, read_record, resample, vary
+from synthesis.signals import (
+    PACED_SHARE,
+    deepfake_record,
+    find_records,
+    is_heldout,
+    pace,
+    read_record,
+    resample,
+    vary,
+)
 from utils.command import count, progress
 from utils.device import use_one_thread
 from utils.files import replacing
@@ -51,7 +60,11 @@ class Task:
     fs: int
     types: tuple[str, ...]
     seed: tuple[int, int]
+<<<<<<< HEAD
     slips: bool | None = None
+=======
+    paced: float = PACED_SHARE  # chance of pacing spikes
+>>>>>>> ends
 
     def labels_path(self, image_type: str) -> Path:
         return image_path(self.root, self.id, image_type).with_suffix(".labels.npz")
@@ -66,8 +79,10 @@ class Task:
 def make_record(task: Task) -> None:
     """Write a record's signals, its images and their labels; every file is whole or not there."""
     rng = np.random.default_rng(task.seed)
-    record = vary(read_record(task.source) if task.source else deepfake_record(rng), rng)
+    record = vary(read_record(task.source) if task.source else deepfake_record(rng), rng, paced=0)
     record = replace(record, leads=resample(record.leads, record.fs, task.fs), fs=task.fs)
+    if rng.random() < task.paced:  # at the rate of the page, which a spike's one sample would not survive
+        record = pace(record, rng)
     write_record(record_path(task.root, task.id), mask_to_quarters(record.leads), task.fs)
     for image_type in task.types:
         rng = np.random.default_rng((*task.seed, IMAGE_TYPES.index(image_type)))
@@ -144,7 +159,11 @@ def synthesize_folder(
     part: str = "all",
     workers: int = 1,
     skip: int = 0,
+<<<<<<< HEAD
     slips: bool | None = None,
+=======
+    paced: float = PACED_SHARE,
+>>>>>>> ends
 ) -> list[str]:
     """Make `count` records below `root`, cycling through the sources and the six sampling rates.
 
@@ -159,7 +178,11 @@ def synthesize_folder(
             SAMPLING_RATES[index % len(SAMPLING_RATES)],
             types,
             (seed, index),
+<<<<<<< HEAD
             slips,
+=======
+            paced,
+>>>>>>> ends
         )
         for index, record_id in enumerate(new_ids(seed, count))
     ]
@@ -187,6 +210,9 @@ def main() -> None:
     parser.add_argument("--types", nargs="+", choices=IMAGE_TYPES, default=IMAGE_TYPES, metavar="TYPE")
     parser.add_argument("--part", choices=("all", "train", "heldout"), default="all", help="of --records")
     parser.add_argument("--skip", type=int, default=0, help="leave out so many first records of the part")
+    parser.add_argument(
+        "--paced", type=float, default=PACED_SHARE, help="share with pacing spikes (default: %(default)s)"
+    )
     parser.add_argument("--workers", type=count, default=1, help="processes (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument(
@@ -200,6 +226,8 @@ def main() -> None:
         parser.error("--seed is at least 0")
     if args.skip < 0 or (args.skip and args.records is None):
         parser.error("--skip is at least 0, and of --records")
+    if not 0 <= args.paced <= 1:
+        parser.error("--paced is from 0 to 1")
     if args.records is not None and not args.records.is_dir():
         parser.error(f"{args.records}: no such folder")
     try:
@@ -212,7 +240,11 @@ def main() -> None:
             args.part,
             args.workers,
             args.skip,
+<<<<<<< HEAD
             SLIP_CHOICES[args.slips],
+=======
+            args.paced,
+>>>>>>> ends
         )
     except (ValueError, ImportError, OSError) as error:
         sys.exit(f"synthesize: {error}")
