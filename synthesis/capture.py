@@ -1,15 +1,16 @@
 """A page scanned or photographed: the image of a competition type, and where the grid is in it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from configs.page import FLAT_TYPES, IMAGE_TYPES, LEAD_MARKER_POINTS, PAGE_WIDTH_MM
+from configs.page import FLAT_TYPES, IMAGE_TYPES, LEAD_MARKER_POINTS
 from configs.stage0 import ORIENTATIONS
 from synthesis import damage
 from synthesis.fields import multiply
 from synthesis.page import PAGE_HEIGHT, PAGE_WIDTH, Page
+from synthesis.scanner import scan
 from synthesis.scene import (
     add_glare,
     expose,
@@ -19,7 +20,7 @@ from synthesis.scene import (
     table,
     through_colour_filter,
 )
-from synthesis.slip import Feed, draw_feed, feed_on_scan, lost_slices
+from synthesis.slip import draw_feed, lost_slices
 from synthesis.warp import Warp, project
 from utils.slip import Slip
 from utils.upright import MIRRORED, turn_points
@@ -27,11 +28,8 @@ from utils.upright import turn as turn_image
 
 UPRIGHT_SHARE, MIRRORED_SHARE = 0.7, 0.01
 COLOUR_FILTER_SHARE = 0.7  # of the photos of screens: those whose camera adds coloured moire
-GREY_TYPES = ("0004", "0012")
-MOULDY_TYPES = ("0011", "0012")
 CORNERS = np.array([[0, 0], [PAGE_WIDTH, 0], [PAGE_WIDTH, PAGE_HEIGHT], [0, PAGE_HEIGHT]]) - 0.5
 PAGE_SHARE = (0.5, 1.08)  # squared share of the photo's side that the page takes; above 1 it is cut off
-CUT_PX = 15  # of a print's margins that a scan loses at most, beyond what does not fit
 SECOND_SHEET_SHARE = 0.06  # of the photos of paper: those with another ECG in the frame
 SECOND_SHEET_OFFSET = (0.4, 1.1)  # between the two, in widths and heights of the page
 PHOTO_LONG_SIDES = (1344, 2048, 2592, 3264, 4032)  # px, 4:3
@@ -129,62 +127,6 @@ def choose_orientation(rng: np.random.Generator) -> int:
     if rng.random() < MIRRORED_SHARE / (1 - UPRIGHT_SHARE):
         return int(rng.integers(MIRRORED, ORIENTATIONS))
     return int(rng.integers(MIRRORED))
-
-
-def scan(
-    page: Page, image_type: str, rng: np.random.Generator, feed: Feed | None = None
-) -> tuple[np.ndarray, Warp]:
-    """A print on a scanner, whose feed is steady when `feed` is None."""
-    image = page.image
-    if rng.random() < 0.15:
-        image = image.copy()
-        damage.scribble(image, rng)
-    if rng.random() < 0.5:
-        image = damage.fade(image, rng.uniform(0.05, 0.45), rng)
-    if rng.random() < 0.5:
-        image = damage.speckle(image, rng.uniform(0.05, 0.3), rng)
-    if image_type in MOULDY_TYPES:
-        image = damage.grow_mould(image, rng)
-    warp = scanner_warp(rng)
-    if feed:
-        warp = replace(warp, feed=feed_on_scan(feed, warp, page))
-    cubic = rng.random() < 0.5
-    border = (255, 255, 255) if rng.random() < 0.7 else (int(rng.integers(120, 255)),) * 3
-    scanned = warp.resample(image, cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR, border)
-    if image_type in GREY_TYPES:
-        scanned = cv2.cvtColor(cv2.cvtColor(scanned, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    scanned = cv2.LUT(scanned, tone_curve(rng, grey=image_type in GREY_TYPES))
-    blur = rng.uniform(0, 0.9)
-    return expose(scanned, blur, rng.uniform(0, 5), int(rng.integers(60, 97)), rng), warp
-
-
-def scanner_warp(rng: np.random.Generator) -> Warp:
-    """Skew up to 2 degrees, a print somewhat smaller than the page, cut margins, uneven paper feed."""
-    if rng.random() < 0.65:
-        width, height = int(rng.integers(2130, 2201)), 1652
-        scale = rng.uniform(7.35, 7.75) * PAGE_WIDTH_MM / PAGE_WIDTH
-    else:
-        width, height = 2038, 1554
-        scale = rng.uniform(7.22, 7.34) * PAGE_WIDTH_MM / PAGE_WIDTH
-    angle = np.deg2rad(np.clip(rng.normal(0, 0.5), -2, 2))
-    stretch = 1 + rng.normal(0, 0.002, 2)
-    matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * (scale * stretch)
-    slack = np.array([width - PAGE_WIDTH * scale, height - PAGE_HEIGHT * scale])
-    corner = rng.uniform(np.minimum(slack, 0) - CUT_PX, np.maximum(slack, 0) + CUT_PX)
-    centre = np.array([PAGE_WIDTH, PAGE_HEIGHT]) / 2
-    homography = np.eye(3)
-    homography[:2, :2] = matrix
-    homography[:2, 2] = corner + centre * scale - matrix @ centre
-    feed = damage.waves(rng.uniform(0, 1.0), 4, rng)
-    return Warp(homography, feed, damage.RELIEF_CELL, damage.RELIEF_ORIGIN, 0.0, (width, height))
-
-
-def tone_curve(rng: np.random.Generator, grey: bool) -> np.ndarray:
-    """A look-up table (256, 1, 3) uint8: contrast, brightness and a slight tint."""
-    ramp = np.linspace(0, 1, 256)[:, None] ** rng.uniform(0.75, 1.4)
-    black, white = rng.uniform(0, 45), rng.uniform(215, 262)
-    tint = np.zeros(3) if grey else rng.normal(0, 4, 3)
-    return np.clip(black + ramp * (white - black + tint), 0, 255).astype(np.uint8)[:, None, :]
 
 
 def photograph(

@@ -10,6 +10,7 @@ from synthesis.page import PAGE_HEIGHT, PAGE_WIDTH
 RELIEF_CELL = 16  # page px between the nodes of a relief
 RELIEF_MARGIN = 10  # nodes around the page
 RELIEF_SHAPE = (PAGE_HEIGHT // RELIEF_CELL + 2 * RELIEF_MARGIN, PAGE_WIDTH // RELIEF_CELL + 2 * RELIEF_MARGIN)
+TAN = np.array([0.03, 0.08, 0.11], np.float32)  # the share of red, green and blue that a wash absorbs
 RELIEF_ORIGIN = -RELIEF_MARGIN * RELIEF_CELL
 
 
@@ -65,6 +66,16 @@ def creases(count: int, size: float, reach: float, rng: np.random.Generator) -> 
 def on_page(relief: np.ndarray) -> np.ndarray:
     """The part of a relief's field that lies on the page."""
     return relief[RELIEF_MARGIN:-RELIEF_MARGIN, RELIEF_MARGIN:-RELIEF_MARGIN]
+
+
+def add_margins(image: np.ndarray, cells: tuple[int, ...]) -> tuple[np.ndarray, tuple[float, float]]:
+    """White paper around a print, as wide as `cells` of the relief at its left, top, right and bottom.
+
+    Returns the sheet and the place of its left top corner in page px.
+    """
+    left, top, right, bottom = (count * RELIEF_CELL for count in cells)
+    sheet = cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(255, 255, 255))
+    return sheet, (-left, -top)
 
 
 def fade(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
@@ -143,6 +154,23 @@ def grow_mould(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         )
     spots = cv2.GaussianBlur(spots, (0, 0), rng.uniform(0.5, 1.5)).astype(np.float32) / 255
     gain -= spots[..., None] * rng.uniform(0.3, 0.8, 3).astype(np.float32)
+    return multiply(image, np.clip(gain, 0.08, 1))
+
+
+def soil(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+    """Pale tan washes, and clusters of brown-grey specks that come with dirt and mould."""
+    height, width = image.shape[0] // 3, image.shape[1] // 3
+    wash = smooth_noise(height, width, tuple(rng.integers(3, 8, 2)), rng) + rng.normal(0, 0.4)
+    gain = 1 - (strength * rng.uniform(0.3, 1) * wash.clip(0, 1.5))[..., None] * TAN
+    cells = int(rng.integers(10, 22))
+    clusters = smooth_noise(height, width, (cells, cells), rng) + smooth_noise(height, width, (4, 5), rng)
+    clusters += 0.7 * smooth_noise(height, width, (3 * cells, 4 * cells), rng)
+    clusters = np.clip(0.6 * (clusters - rng.uniform(1.2, 2.4)), 0, 1)
+    grain = cv2.GaussianBlur(rng.normal(0, 1, NOISE_TILE).astype(np.float32), (0, 0), rng.uniform(0.4, 1.0))
+    grain = repeat_tile((grain / grain.std())[..., None], height, width)
+    specks = clusters * (0.15 + np.clip(0.6 * (grain + clusters - 0.7), 0, 0.6))
+    specks += np.clip(grain - rng.uniform(3.2, 4.2), 0, 0.6)
+    gain -= (strength * specks)[..., None] * np.array([0.8, 0.9, 1.0], np.float32)
     return multiply(image, np.clip(gain, 0.08, 1))
 
 

@@ -15,12 +15,12 @@ def smooth_noise(
 
 
 def multiply(image: np.ndarray, gain: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 times a coarse gain (h, w) or (h, w, 3) of 0..4, interpolated over the image."""
-    coarse = np.clip(gain * 64, 0, 255).astype(np.uint8)
+    """(H, W, 3) uint8 times a coarse gain (h, w) or (h, w, 3) of 0..2, interpolated over the image."""
+    coarse = np.clip(gain * 128, 0, 255).astype(np.uint8)
     if coarse.ndim == 2:
         coarse = cv2.merge([coarse] * 3)
     fine = cv2.resize(coarse, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    return cv2.multiply(image, fine, scale=1 / 64)
+    return cv2.multiply(image, fine, scale=1 / 128)
 
 
 NOISE_TILE = (509, 521)  # px, primes: the repeat is not seen

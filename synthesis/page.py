@@ -1,19 +1,17 @@
 """The printed page: grid, traces and lettering, as ECG-image-kit lays them out (configs/page.py)."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from configs.page import (
     DURATION_S,
-    FLAT_TYPES,
     GRID_COLUMNS,
     GRID_ROWS,
     GRID_TOP_MM,
     LEADS,
     MM_PER_MV,
     MM_PER_SECOND,
-    PAGE_DPI,
     PAGE_HEIGHT_MM,
     PAGE_PX_PER_MM,
     PAGE_WIDTH_MM,
@@ -21,25 +19,23 @@ from configs.page import (
     PULSE_SECONDS,
     RHYTHM_LEAD,
     ROWS,
-    SAMPLING_RATES,
     SIGNAL_START_SQUARES,
     SQUARE_MM,
     TRACE_SHIFT_MM,
     ZERO_LINES_MM,
 )
-from synthesis.ink import font_names, put_ink, put_text, stroke
+from synthesis.ink import put_ink, put_text, stroke
+from synthesis.qr_code import draw_qr_code
 from synthesis.signals import Record
+from synthesis.style import POINT_PX, Style, choose_style
 
 PAGE_WIDTH = round(PAGE_WIDTH_MM * PAGE_PX_PER_MM)  # 2200
 PAGE_HEIGHT = round(PAGE_HEIGHT_MM * PAGE_PX_PER_MM)  # 1700
 SQUARE_PX = SQUARE_MM * PAGE_PX_PER_MM
 SMALL_SQUARES = 5  # 1 mm squares in one of 5 mm, along each side
 NO_PULSE_SHARE = 0.35
-PULSE_RATES = (100, *SAMPLING_RATES)  # Hz; at 100 the pulse falls 10 to 20 ms after the leads' start
-END_DASH_SHARE = 0.12  # of the pages that are not ECG-image-kit's own: with dark dashes by the rows' ends
 END_DASH_REACH_MM = (8.0, 20.0)  # from a row's end: along the row, and up or down
 END_DASH_MM = (1.0, 10.0)  # their length
-POINT_PX = PAGE_DPI / 72
 
 TRACE_SHIFT_PX = TRACE_SHIFT_MM * PAGE_PX_PER_MM
 BAR_MV = 0.35  # half the height of the bar between two leads
@@ -50,99 +46,18 @@ SCALE_TEXTS_MM = (("25mm/s", 50.0), ("10mm/mV", 100.0))
 SCALE_BASELINE_MM = 211.0
 FRAME_PX = 1.11  # of the axes' black frame, half of which lies on the paper
 
-KIT_MAJOR, KIT_MINOR = (255.0, 0.0, 0.0), (254.0, 223.0, 219.0)
-GRID_COLOURS = (  # major, minor
-    ((255, 90, 90), (250, 205, 205)),
-    ((230, 120, 140), (250, 215, 222)),
-    ((240, 140, 60), (252, 220, 190)),
-    ((70, 110, 220), (205, 218, 248)),
-    ((40, 150, 90), (200, 232, 212)),
-    ((160, 110, 70), (228, 210, 190)),
-)
-GREY_GRIDS = (((120, 120, 120), (215, 215, 215)), ((60, 60, 60), (150, 150, 150)))
-KIT_COLOURS_SHARE = 0.55  # of the pages other than type 0001 that have the grid of ECG-image-kit
-
 
 @dataclass(frozen=True)
 class Page:
-    """A page at 200 dpi: `image` (1700, 2200, 3) uint8 RGB, `gridpoint_xy` (44, 57, 2) float32 px."""
+    """A page at 200 dpi: `image` (1700, 2200, 3) uint8 RGB, `gridpoint_xy` (44, 57, 2) float32 px.
+
+    competition: whether it is printed, and to be captured, as the competition's pages are.
+    """
 
     image: np.ndarray
     gridpoint_xy: np.ndarray
     has_pulse: bool
-
-
-@dataclass(frozen=True)
-class Style:
-    """How a page is printed; the defaults are those of ECG-image-kit. Widths in points, sizes in px."""
-
-    paper: tuple[float, float, float] = (255.0, 255.0, 255.0)
-    major: tuple[float, float, float] = KIT_MAJOR
-    minor: tuple[float, float, float] = KIT_MINOR
-    major_width: float = 0.5
-    minor_width: float = 0.5
-    snapped: bool = True  # grid lines on whole pixels
-    dashed_share: float = 0.0  # of the major lines that print dark and broken
-    ink: float = 10.0  # grey value of the traces
-    text_ink: float = 0.0
-    trace_width: float = 0.75
-    pulse_width: float = 1.125
-    pulse_step_s: float | None = None  # between the pulse's samples; None: the record's, 0: upright edges
-    end_dashes: bool = False  # dark dashes of the major lines by the rows' ends
-    bar_width: float = 2.25
-    bars: bool = True
-    frame: bool = True
-    font: str = field(default_factory=lambda: font_names()[0])
-    text_size: float = 11 * POINT_PX
-    name_shift_mm: tuple[float, float] = (0.0, 0.0)
-    name_jitter_px: float = 0.0
-    row_shift_px: float = 0.0  # standard deviation of the zero lines
-    header: bool = True
-    notes: bool = True
-
-
-def choose_style(rng: np.random.Generator, image_type: str) -> Style:
-    """A way to print a page: that of ECG-image-kit for type 0001, near it or far from it for others."""
-    ink = float(rng.choice([10.0, 46.0, rng.uniform(0, 80)]))
-    step = 1 / float(rng.choice(PULSE_RATES)) if rng.random() < 0.4 else None
-    if image_type == "0001":
-        return Style(ink=ink, pulse_step_s=step)
-    trace_width = rng.uniform(0.65, 1.0)
-    style = Style(
-        paper=tuple(rng.uniform(244, 255) - rng.uniform(0, 8, 3)),
-        ink=ink,
-        text_ink=rng.uniform(0, 50),
-        snapped=bool(rng.random() < 0.6),
-        row_shift_px=rng.uniform(0, 1.2),
-        frame=bool(rng.random() < 0.6),
-        header=bool(rng.random() < 0.9),
-        notes=bool(rng.random() < 0.9),
-        trace_width=trace_width,
-        pulse_width=trace_width if rng.random() < 0.3 else Style.pulse_width,
-        pulse_step_s=0.0 if rng.random() < 0.2 else step,
-        end_dashes=bool(rng.random() < END_DASH_SHARE),
-    )
-    if rng.random() < KIT_COLOURS_SHARE:
-        return style
-    grids = GREY_GRIDS if image_type in FLAT_TYPES and rng.random() < 0.4 else GRID_COLOURS
-    major, minor = grids[rng.integers(len(grids))]
-    strength = rng.uniform(0.2, 0.8) if rng.random() < 0.4 else rng.uniform(0, 0.25)  # of the minor grid
-    return replace(
-        style,
-        major=tuple(np.clip(np.array(major) + rng.normal(0, 14, 3), 0, 255)),
-        minor=tuple(np.array(minor) * (1 - strength) + np.array(major) * strength),
-        major_width=rng.uniform(0.35, 1.0),
-        minor_width=rng.uniform(0.25, 0.7),
-        dashed_share=rng.uniform(0, 0.5) if rng.random() < 0.25 else 0.0,
-        trace_width=rng.uniform(0.5, 1.5),
-        pulse_width=rng.uniform(0.6, 1.5),
-        bar_width=rng.uniform(0.7, 2.6),
-        bars=bool(rng.random() < 0.75),
-        font=str(rng.choice(font_names())),
-        text_size=rng.uniform(8, 14) * POINT_PX,
-        name_shift_mm=(rng.uniform(-0.5, 2.5), rng.uniform(-16, 3)),
-        name_jitter_px=rng.uniform(0, 4),
-    )
+    competition: bool = False
 
 
 def draw_page(record: Record, rng: np.random.Generator, image_type: str) -> Page:
@@ -165,7 +80,9 @@ def draw_page(record: Record, rng: np.random.Generator, image_type: str) -> Page
     if style.notes:
         for text, x in SCALE_TEXTS_MM:
             write(image, text, x, SCALE_BASELINE_MM, style)
-    return Page(image, gridpoint_xy, has_pulse)
+    if style.qr_code:
+        draw_qr_code(image, rng)
+    return Page(image, gridpoint_xy, has_pulse, style.competition)
 
 
 def lattice(has_pulse: bool) -> np.ndarray:
@@ -210,14 +127,29 @@ def draw_grid(style: Style, rng: np.random.Generator) -> np.ndarray:
     x_major, x_minor = grid_lines(0.0, PAGE_WIDTH, style)
     y_major, y_minor = grid_lines(GRID_TOP_MM * PAGE_PX_PER_MM, PAGE_HEIGHT, style)
     row = paper + (minor - paper) * x_minor[:, None]
-    row += (major - row) * x_major[:, None]
+    row += (major - row) * misregister(x_major, style.misregistration)
     kinds, kind = np.unique(np.stack([y_minor, y_major], axis=1), axis=0, return_inverse=True)
     rows = row + (minor - row) * kinds[:, 0, None, None]  # (kinds of row, 2200, 3)
     rows += (major - rows) * kinds[:, 1, None, None]
     image = np.round(rows).astype(np.uint8)[kind]
     if style.dashed_share:
         darken_lines(image, x_major, y_major, style.dashed_share, major * 0.45, rng)
+    if style.gaps:
+        break_lines(image, x_major, style.gaps, rng)
     return image
+
+
+def misregister(coverage: np.ndarray, distance: float) -> np.ndarray:
+    """(W,) coverage by lines in red, green and blue: (W, 3), magenta and yellow ink `distance` px apart."""
+    x = np.arange(len(coverage))
+    return np.stack([np.interp(x - share * distance, x, coverage) for share in (0, -0.5, 0.5)], axis=1)
+
+
+def break_lines(image: np.ndarray, x_major: np.ndarray, share: float, rng: np.random.Generator) -> None:
+    """Take up to twice a `share` of the ink from each px along the upright major lines, in place."""
+    columns = np.flatnonzero(np.convolve(x_major, np.ones(3), "same") > 0)
+    kept = 1 - share * np.abs(rng.normal(0, 1, (image.shape[0], len(columns), 1)))
+    image[:, columns] = 255 - (255 - image[:, columns]) * kept.clip(0, 1).astype(np.float32)
 
 
 def draw_frame(image: np.ndarray) -> None:

@@ -10,7 +10,16 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from configs.page import GRID_COLUMNS, GRID_ROWS, PAGE_PX_PER_MM, RECTIFIED, SQUARE_MM, Canvas
+from configs.page import (
+    GRID_COLUMNS,
+    GRID_ROWS,
+    PAGE_PX_PER_MM,
+    RECTIFIED,
+    SIGNAL_START_SQUARES,
+    SQUARE_MM,
+    SQUARES_PER_SECOND,
+    Canvas,
+)
 
 MIDDLE_ROW = (GRID_ROWS - 1) / 2
 BANDS = 6  # of the page's rows that are looked at one by one
@@ -21,10 +30,11 @@ WINDOW = 0.12  # squares, standard deviation of the bell about a line in which i
 FIRST, LAST = 2, GRID_COLUMNS - 3  # lines that are believed; those further out lie on the paper's edge
 MIN_STEP = 0.1 / SQUARE_MM  # squares: the least that is called a slip, twice what lines on whole pixels leave
 STEP_SIGMAS = 6.0  # of the differences between neighbouring lines, that a step must exceed
+NEAR_SQUARES = 0.15  # about a slice: a line that lies in it, or in it in some rows, says little
 MAX_SLICES = 3
 BAND_SHARE = 0.8  # of the bands that have to show at least half of a step
 STIFFNESS = 0.3  # of what a slip leaves of the lines' displacements; wiggles of one or two squares stay
-PATTERN_GAIN = 0.5  # of the lines' squared displacements that the pattern of whole pixels must explain
+PATTERN_GAIN = 0.3  # of the lines' unevenness that the pattern of whole pixels must explain
 UNCLEAR_SQUARES = 0.2  # 1 mm, standard deviation of a slice's place from which on it is doubted
 
 
@@ -54,6 +64,11 @@ class Slip:
         """Whether the page shows where within a square the slices were lost."""
         return bool((self.uncertainty < UNCLEAR_SQUARES).all())
 
+    def describe_places(self) -> str:
+        """When on the page the slices were lost, in seconds of the leads: "8.31 s", or several."""
+        seconds = (self.columns - SIGNAL_START_SQUARES) / SQUARES_PER_SECOND
+        return ", ".join(f"{second:.2f} s" for second in seconds)
+
     def scanned_columns(self, columns: np.ndarray, row: float = MIDDLE_ROW) -> np.ndarray:
         """Columns of the paper to those of the paper without the lost slices, in one grid row: same shape.
 
@@ -67,33 +82,52 @@ class Slip:
 
 
 def find_slip(
-    rectified: np.ndarray, slant: float, canvas: Canvas = RECTIFIED
+    rectified: np.ndarray, sheet: np.ndarray, slant: float, canvas: Canvas = RECTIFIED
 ) -> tuple[Slip, np.ndarray] | None:
     """The slip seen on a page that was straightened by a smooth sheet, and how the sheet misses the lines.
 
-    rectified (canvas height, canvas width, 3) uint8; `slant` as in Slip. Returns the slip and (57,) float64
-    squares by which the grid's columns lie further right on the sheet than the slip explains, or None where the
-    lines show no slip.
+    rectified (canvas height, canvas width, 3) uint8; sheet (57,) float64, where the sheet has the grid's columns,
+    in squares of an even page; `slant` as in Slip. Returns the slip and (57,) float64 columns of the sheet on
+    which the grid's columns lie, or None where the lines show no slip.
     """
     profiles = line_profiles(rectified, canvas)
-    template, displaced = locate_lines(profiles.mean(axis=0))
-    displaced = displaced - whole_pixel_pattern(displaced)
+    template, seen = locate_lines(profiles.mean(axis=0))
     by_band = np.stack([locate_lines(profile, template)[1] for profile in profiles])
-    steps = find_steps(displaced, by_band)
+    lines = np.arange(GRID_COLUMNS)
+
+    def places(displaced: np.ndarray) -> np.ndarray:
+        return np.interp(lines + displaced, lines, sheet)
+
+    pattern = whole_pixel_pattern(places(seen))
+    steps = find_steps(places(seen) - pattern, np.stack([places(band) - pattern for band in by_band]))
     if not len(steps):
         return None
-    usual = np.diff(displaced)
-    usual = np.median(np.delete(usual[FIRST:LAST], steps - FIRST))
-    lost = -(np.diff(displaced)[steps] - usual)
-    places = [place_slice(profiles, template, displaced, step, slant) for step in steps]
-    columns, uncertainty = np.array(places).T
-    slip = Slip(columns, lost, slant, uncertainty)
-    lines = np.arange(GRID_COLUMNS)
-    rest = displaced - (slip.scanned_columns(lines) - lines)
+    columns, uncertainty = np.array([place_slice(profiles, template, seen, step, slant) for step in steps]).T
     weight = np.where((lines >= FIRST) & (lines <= LAST), 1.0, 0.0)
-    near = (lines[:, None] > columns - 0.15) & (lines[:, None] < columns + lost + 0.15)
-    weight[near.any(axis=1)] = 0.05  # a line in the slice, or in it in some rows, says little
-    return slip, smooth_line(rest, weight, STIFFNESS)
+    begins = lines[:, None] - columns
+    weight[((begins > -NEAR_SQUARES) & (begins < REACH + NEAR_SQUARES)).any(axis=1)] = 0.05
+    lost, rest = fit_feed(places(seen) - pattern, weight, (begins > 0).astype(float))
+    kept = lost > MIN_STEP
+    if not kept.any():
+        return None
+    slip = Slip(columns[kept], lost[kept], slant, uncertainty[kept])
+    rest -= (begins > 0)[:, ~kept] @ lost[~kept]
+    return slip, np.interp(rest + slip.scanned_columns(lines) - lines, sheet, lines)
+
+
+def fit_feed(places: np.ndarray, weight: np.ndarray, behind: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lines' places (57,) with weights (57,) as steps and a smooth rest: (n,) and (57,) squares.
+
+    behind (57, n) is 1 right of the nth step and 0 left of it; a step is how far the lines right of it lie
+    further left. Least squares with STIFFNESS times the squared second differences of the rest.
+    """
+    bending = np.diff(np.eye(len(places)), n=2, axis=0)
+    basis = np.hstack([np.eye(len(places)), -behind])
+    penalty = np.zeros((basis.shape[1], basis.shape[1]))
+    penalty[: len(places), : len(places)] = STIFFNESS * bending.T @ bending
+    normal = basis.T @ (weight[:, None] * basis) + penalty
+    solved = np.linalg.solve(normal, basis.T @ (weight * places))
+    return solved[len(places) :], solved[: len(places)]
 
 
 def line_profiles(rectified: np.ndarray, canvas: Canvas = RECTIFIED) -> np.ndarray:
@@ -103,7 +137,9 @@ def line_profiles(rectified: np.ndarray, canvas: Canvas = RECTIFIED) -> np.ndarr
     """
     grey = cv2.cvtColor(rectified, cv2.COLOR_RGB2GRAY)
     edges = np.linspace(canvas.square_height, canvas.height - canvas.square_height, BANDS + 1).astype(int)
-    dark = [255 - grey[a:b].mean(axis=0, dtype=np.float32) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    dark = [
+        255 - grey[a:b].mean(axis=0, dtype=np.float32) for a, b in zip(edges[:-1], edges[1:], strict=True)
+    ]
     places = (np.arange(SAMPLES * (GRID_COLUMNS - 1)) / SAMPLES - 0.5) * canvas.square_width
     sampled = np.stack([np.interp(places, np.arange(canvas.width), profile) for profile in dark])
     squares = sampled.reshape(BANDS, GRID_COLUMNS - 1, SAMPLES)
@@ -141,38 +177,45 @@ def locate_lines(profile: np.ndarray, template: np.ndarray | None = None) -> tup
     return template, displaced
 
 
-def whole_pixel_pattern(displaced: np.ndarray) -> np.ndarray:
-    """What of the lines' displacements (57,) in squares comes of a print whose lines lie on whole pixels.
+def whole_pixel_pattern(lines: np.ndarray) -> np.ndarray:
+    """What of the lines' places (57,) in squares comes of a print whose lines lie on whole pixels.
 
     ECG-image-kit's pages at 200 dpi are such, drawn with a calibration pulse or without; zeros for others.
     """
     inner = slice(FIRST, LAST + 1)
     best, explained = np.zeros(GRID_COLUMNS), PATTERN_GAIN
-    rough = np.diff(displaced[inner], n=2)  # of a smooth displacement nothing is left
+    rough = np.diff(lines[inner], n=2)  # of smooth places nothing is left
     for first in (0, -1):
         places = (np.arange(GRID_COLUMNS) + first) * PAGE_SAMPLES
         pattern = (np.round(places) - places) / PAGE_SAMPLES
-        bent = np.diff(pattern[inner], n=2)
-        usual = np.abs(rough) < 4 * np.median(np.abs(rough)) + 1e-9  # a step is no part of the pattern
-        gain = 1 - ((rough - bent)[usual] ** 2).sum() / (rough[usual] ** 2).sum()
+        left = rough - np.diff(pattern[inner], n=2)
+        gain = 1 - np.median(np.abs(left)) / (
+            np.median(np.abs(rough)) + 1e-9
+        )  # medians: a step is no part of it
         if gain > explained:
             best, explained = pattern, gain
     return best
 
 
-def find_steps(displaced: np.ndarray, by_band: np.ndarray) -> np.ndarray:
-    """Squares, by the line at their left, in which lines (57,) come closer all down the page: (n,) int.
+def find_steps(places: np.ndarray, by_band: np.ndarray) -> np.ndarray:
+    """Squares, by the line at their left, in which the lines come closer all down the page: (n,) int.
 
-    displaced (57,) and by_band (BANDS, 57) in squares; the MAX_SLICES largest steps, from left to right.
+    places (57,) and by_band (BANDS, 57) of the lines in squares; the MAX_SLICES largest steps, from left to right.
     """
-    change = np.diff(displaced)[FIRST:LAST]
-    usual = np.median(change)
-    noise = 1.4826 * np.median(np.abs(change - usual))
-    step = usual - change
-    bands = usual - np.diff(by_band, axis=1)[:, FIRST:LAST]
+    step = narrowing(places)
+    noise = 1.4826 * np.median(np.abs(step[FIRST:LAST]))
+    bands = np.pad(np.stack([narrowing(lines) for lines in by_band]), ((0, 0), (1, 1)))
+    bands = np.maximum(np.maximum(bands[:, :-2], bands[:, 1:-1]), bands[:, 2:])  # a slant slice crosses lines
     agreed = (bands > step / 2).mean(axis=0) >= BAND_SHARE
     large = np.flatnonzero((step > max(MIN_STEP, STEP_SIGMAS * noise)) & agreed)
-    return np.sort(large[np.argsort(-step[large])][:MAX_SLICES]) + FIRST
+    return np.sort(large[np.argsort(-step[large])][:MAX_SLICES])
+
+
+def narrowing(places: np.ndarray) -> np.ndarray:
+    """By how much each square between lines at (57,) is narrower than the median of four about it: (56,)."""
+    change = np.pad(np.diff(places)[FIRST:LAST], 2, mode="edge")
+    around = np.stack([change[:-4], change[1:-3], change[3:-1], change[4:]])
+    return np.pad(np.median(around, axis=0) - change[2:-2], (FIRST, GRID_COLUMNS - 1 - LAST))
 
 
 def place_slice(
@@ -205,9 +248,3 @@ def place_slice(
     mean = float((likelihood * places).sum())
     deviation = float(np.sqrt((likelihood * (places - mean) ** 2).sum()))
     return mean - float(displaced[line]), deviation
-
-
-def smooth_line(values: np.ndarray, weight: np.ndarray, stiffness: float) -> np.ndarray:
-    """(n,) values smoothed by Whittaker's penalty on second differences, weights (n,) of which some are above 0."""
-    bending = np.diff(np.eye(len(values)), n=2, axis=0)
-    return np.linalg.solve(np.diag(weight) + stiffness * bending.T @ bending, weight * values)

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from configs.page import RECTIFIED, Canvas
-from utils.grid import Calibration, GridFound, calibrate, find_grid
-from utils.rectify import rectify
-from utils.upright import PageFound, PageNotFound, find_pages, unturn
+from configs.page import GRID_COLUMNS, RECTIFIED, Canvas
+from configs.stage1 import FRAME_PX_PER_SQUARE
+from utils.grid import REFERENCE, Calibration, GridFound, calibrate, find_grid
+from utils.rectify import dense_rows, rectify
+from utils.slip import Slip, find_slip
+from utils.upright import PageFound, PageNotFound, find_pages, map_points, unturn
 
 WEAKNESSES = {  # what a low part of the page score means, see utils.grid.judge_grid
     "points": "few grid points could be seen",
@@ -36,6 +38,7 @@ class Straightened:
     score_parts: what it is made of, name -> 0..1, see utils.grid.judge_grid.
     markers: (13, 2) float32 px of the unturned image, order of LEAD_MARKERS, NaN where doubtful.
     rect: (canvas height, canvas width, 3) uint8 RGB.
+    slip: the slices of paper that a slipping scanner lost, None where none is seen; gridpoint_xy and rect heed it.
     """
 
     orientation: int
@@ -47,6 +50,7 @@ class Straightened:
     score_parts: dict[str, float]
     markers: np.ndarray
     rect: np.ndarray
+    slip: Slip | None = None
 
     @property
     def doubts(self) -> list[str]:
@@ -59,6 +63,11 @@ class Straightened:
             doubts.append(
                 f"squares {self.calibration.aspect:.2f} times as tall as wide, not those of 25 mm/s and "
                 "10 mm/mV, as which the signals are scaled"
+            )
+        if self.slip and not self.slip.is_placed:
+            doubts.append(
+                f"the paper slipped by {self.slip.lost_mm:.1f} mm in the scanner at {self.slip.describe_places()}, "
+                "but where exactly cannot be seen"
             )
         return doubts
 
@@ -88,9 +97,9 @@ class Straightener:
         """Stage 1 on the unturned image."""
         return find_grid(upright, page, self.stage1_net, self.device)
 
-    def rectify(self, upright: np.ndarray, grid: GridFound) -> np.ndarray:
+    def rectify(self, upright: np.ndarray, gridpoint_xy: np.ndarray, slip: Slip | None = None) -> np.ndarray:
         """The unturned image resampled: (canvas height, canvas width, 3) uint8."""
-        return rectify(upright, grid.gridpoint_xy, self.canvas)
+        return rectify(upright, gridpoint_xy, self.canvas, slip)
 
     def straighten(self, image: np.ndarray) -> Straightened:
         """The rectified page of an (H, W, 3) uint8 RGB image in any of the 8 orientations.
@@ -113,14 +122,43 @@ class Straightener:
         if best is None:
             raise reason
         page, upright, grid = best
+        rect, gridpoint_xy, slip = self.rectify(upright, grid.gridpoint_xy), grid.gridpoint_xy, None
+        if found := self.find_slip(rect, gridpoint_xy, page):
+            slip, gridpoint_xy = found
+            rect = self.rectify(upright, gridpoint_xy, slip)
         return Straightened(
             orientation=page.orientation,
             homography=page.homography,
-            gridpoint_xy=grid.gridpoint_xy,
+            gridpoint_xy=gridpoint_xy,
             seen=grid.seen,
             calibration=calibrate(grid.gridpoint_xy, grid.seen, upright.shape),
             page_score=grid.score,
             score_parts=grid.parts,
             markers=page.points,
-            rect=self.rectify(upright, grid),
+            rect=rect,
+            slip=slip,
         )
+
+    def find_slip(
+        self, rect: np.ndarray, gridpoint_xy: np.ndarray, page: PageFound
+    ) -> tuple[Slip, np.ndarray] | None:
+        """The slip seen on a page straightened by a smooth lattice, and the lattice (44, 57, 2) that heeds it."""
+        sheet, slant = sheet_columns(gridpoint_xy, page.homography)
+        if found := find_slip(rect, sheet, slant, self.canvas):
+            slip, columns = found
+            return slip, dense_rows(gridpoint_xy, columns).transpose(1, 2, 0).astype(np.float32)
+        return None
+
+
+def sheet_columns(gridpoint_xy: np.ndarray, homography: np.ndarray) -> tuple[np.ndarray, float]:
+    """Where a lattice (44, 57, 2) has the grid's columns, (57,) in squares of the stage-1 frame, and its slant.
+
+    The slant is by how many columns an upright line of the image moves right from one grid row to the next.
+    """
+    frame_xy = map_points(gridpoint_xy.astype(np.float64), homography)
+    sheet = (frame_xy[..., 0] - REFERENCE[..., 0]).mean(axis=0) / FRAME_PX_PER_SQUARE + np.arange(
+        GRID_COLUMNS
+    )
+    down = np.diff(gridpoint_xy[..., 0], axis=0).mean(dtype=np.float64)
+    across = np.diff(gridpoint_xy[..., 0], axis=1).mean(dtype=np.float64)
+    return np.maximum.accumulate(sheet), float(-down / across)
