@@ -69,6 +69,11 @@ class Slip:
         seconds = (self.columns - SIGNAL_START_SQUARES) / SQUARES_PER_SECOND
         return ", ".join(f"{second:.2f} s" for second in seconds)
 
+    def is_near(self, columns: np.ndarray, reach: float) -> np.ndarray:
+        """Which columns (n,) of the paper lie within `reach` squares of a slice: (n,) bool."""
+        off = np.asarray(columns)[:, None] - self.columns
+        return ((off > -reach) & (off < self.lost + reach)).any(axis=1)
+
     def scanned_columns(self, columns: np.ndarray, row: float = MIDDLE_ROW) -> np.ndarray:
         """Columns of the paper to those of the paper without the lost slices, in one grid row: same shape.
 
@@ -84,11 +89,11 @@ class Slip:
 def find_slip(
     rectified: np.ndarray, sheet: np.ndarray, slant: float, canvas: Canvas = RECTIFIED
 ) -> tuple[Slip, np.ndarray] | None:
-    """The slip seen on a page that was straightened by a smooth sheet, and how the sheet misses the lines.
+    """The slip seen on a page that was straightened by a smooth sheet, and where it puts the grid's columns.
 
     rectified (canvas height, canvas width, 3) uint8; sheet (57,) float64, where the sheet has the grid's columns,
-    in squares of an even page; `slant` as in Slip. Returns the slip and (57,) float64 columns of the sheet on
-    which the grid's columns lie, or None where the lines show no slip.
+    in squares of an even page; `slant` as in Slip. Returns the slip and (57,) float64, where the columns lie in
+    squares of that even page, or None where the lines show no slip.
     """
     profiles = line_profiles(rectified, canvas)
     template, seen = locate_lines(profiles.mean(axis=0))
@@ -112,7 +117,7 @@ def find_slip(
         return None
     slip = Slip(columns[kept], lost[kept], slant, uncertainty[kept])
     rest -= (begins > 0)[:, ~kept] @ lost[~kept]
-    return slip, np.interp(rest + slip.scanned_columns(lines) - lines, sheet, lines)
+    return slip, rest + slip.scanned_columns(lines) - lines
 
 
 def fit_feed(places: np.ndarray, weight: np.ndarray, behind: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,8 +8,8 @@ import torch
 
 from configs.page import GRID_COLUMNS, RECTIFIED, Canvas
 from configs.stage1 import FRAME_PX_PER_SQUARE
-from utils.grid import REFERENCE, Calibration, GridFound, calibrate, find_grid
-from utils.rectify import dense_rows, rectify
+from utils.grid import REFERENCE, Calibration, GridFound, calibrate, find_grid, refit_grid
+from utils.rectify import rectify
 from utils.slip import Slip, find_slip
 from utils.upright import PageFound, PageNotFound, find_pages, map_points, unturn
 
@@ -22,6 +22,7 @@ WEAKNESSES = {  # what a low part of the page score means, see utils.grid.judge_
     "ends": "the leads do not begin and end where the grid has them",
 }
 DOUBTFUL = 0.75  # page score under which a page is called doubtful
+SMEARED_SQUARES = 1.5  # about a slip in which stage 1 smooths the step away
 SURE_SCORE = 0.8  # page score from which on no other turn is tried
 
 
@@ -38,7 +39,8 @@ class Straightened:
     score_parts: what it is made of, name -> 0..1, see utils.grid.judge_grid.
     markers: (13, 2) float32 px of the unturned image, order of LEAD_MARKERS, NaN where doubtful.
     rect: (canvas height, canvas width, 3) uint8 RGB.
-    slip: the slices of paper that a slipping scanner lost, None where none is seen; gridpoint_xy and rect heed it.
+    slip: the slices of paper that a slipping scanner lost, None where none is seen; gridpoint_xy and rect
+        heed it.
     """
 
     orientation: int
@@ -66,8 +68,8 @@ class Straightened:
             )
         if self.slip and not self.slip.is_placed:
             doubts.append(
-                f"the paper slipped by {self.slip.lost_mm:.1f} mm in the scanner at {self.slip.describe_places()}, "
-                "but where exactly cannot be seen"
+                f"the paper slipped by {self.slip.lost_mm:.1f} mm in the scanner at "
+                f"{self.slip.describe_places()}, but where exactly cannot be seen"
             )
         return doubts
 
@@ -123,8 +125,10 @@ class Straightener:
             raise reason
         page, upright, grid = best
         rect, gridpoint_xy, slip = self.rectify(upright, grid.gridpoint_xy), grid.gridpoint_xy, None
-        if found := self.find_slip(rect, gridpoint_xy, page):
-            slip, gridpoint_xy = found
+        sheet, slant = sheet_columns(grid)
+        if found := find_slip(rect, sheet, slant, self.canvas):
+            slip, places = found
+            gridpoint_xy = refit_grid(grid, places, slip.is_near(np.arange(GRID_COLUMNS), SMEARED_SQUARES))
             rect = self.rectify(upright, gridpoint_xy, slip)
         return Straightened(
             orientation=page.orientation,
@@ -139,26 +143,14 @@ class Straightener:
             slip=slip,
         )
 
-    def find_slip(
-        self, rect: np.ndarray, gridpoint_xy: np.ndarray, page: PageFound
-    ) -> tuple[Slip, np.ndarray] | None:
-        """The slip seen on a page straightened by a smooth lattice, and the lattice (44, 57, 2) that heeds it."""
-        sheet, slant = sheet_columns(gridpoint_xy, page.homography)
-        if found := find_slip(rect, sheet, slant, self.canvas):
-            slip, columns = found
-            return slip, dense_rows(gridpoint_xy, columns).transpose(1, 2, 0).astype(np.float32)
-        return None
 
+def sheet_columns(grid: GridFound) -> tuple[np.ndarray, float]:
+    """Where a lattice has the grid's columns, (57,) in squares of the stage-1 frame, and its slant.
 
-def sheet_columns(gridpoint_xy: np.ndarray, homography: np.ndarray) -> tuple[np.ndarray, float]:
-    """Where a lattice (44, 57, 2) has the grid's columns, (57,) in squares of the stage-1 frame, and its slant.
-
-    The slant is by how many columns an upright line of the image moves right from one grid row to the next.
+    The slant is by how many columns an upright line of the image moves right from a grid row to the next.
     """
-    frame_xy = map_points(gridpoint_xy.astype(np.float64), homography)
-    sheet = (frame_xy[..., 0] - REFERENCE[..., 0]).mean(axis=0) / FRAME_PX_PER_SQUARE + np.arange(
-        GRID_COLUMNS
-    )
-    down = np.diff(gridpoint_xy[..., 0], axis=0).mean(dtype=np.float64)
-    across = np.diff(gridpoint_xy[..., 0], axis=1).mean(dtype=np.float64)
-    return np.maximum.accumulate(sheet), float(-down / across)
+    frame_xy = map_points(grid.gridpoint_xy.astype(np.float64), grid.homography)
+    off = (frame_xy[..., 0] - REFERENCE[..., 0]).mean(axis=0) / FRAME_PX_PER_SQUARE
+    down = np.diff(grid.gridpoint_xy[..., 0], axis=0).mean(dtype=np.float64)
+    across = np.diff(grid.gridpoint_xy[..., 0], axis=1).mean(dtype=np.float64)
+    return np.maximum.accumulate(np.arange(GRID_COLUMNS) + off), float(-down / across)
