@@ -15,6 +15,7 @@ class NetworkConfig:
     backbone: str = "compact"
     encoder_channels: tuple[int, ...] = (16, 24, 48, 64, 96)  # of the compact encoder, fine to coarse
     stem_stride: tuple[int, int] = (2, 2)  # (rows, columns) folded into channels by the compact encoder
+    fine_channels: int = 0  # of features at stem_stride beside a timm encoder's, the decoder's finest skip
     skip_stem_pool: bool = False  # ResNets without max-pool keep features at strides 2, 4, 8, 16
     fine_blocks: int = 0  # residual blocks of the compact encoder's finest features, and of the decoder's
     context_blocks: tuple[int, ...] = ()  # and of its coarsest stages', the coarsest last: what lies far

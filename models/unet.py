@@ -119,6 +119,8 @@ def build_encoder(config: NetworkConfig, pretrained: bool) -> tuple[nn.Module, l
 
     create = partial(timm.create_model, config.backbone, pretrained=False, features_only=True)
     encoder = create(out_indices=(1, 2, 3, 4)) if config.skip_stem_pool else create()
+    if config.fine_channels:
+        encoder = create(out_indices=coarser_levels(encoder.feature_info.reduction(), config.stem_stride))
     if pretrained:
         load_imagenet_weights(encoder, config.backbone)
     pyramid = encoder.feature_info
@@ -128,6 +130,11 @@ def build_encoder(config: NetworkConfig, pretrained: bool) -> tuple[nn.Module, l
         encoder.maxpool = nn.Identity()
         strides = [(s // 2, s // 2) for s, _ in strides]
     return encoder, pyramid.channels(), strides
+
+
+def coarser_levels(reductions: list[int], finest: Stride) -> list[int]:
+    """Which of an encoder's features are no finer than those at stride `finest`, either way."""
+    return [level for level, stride in enumerate(reductions) if stride >= max(finest)]
 
 
 class DecoderBlock(nn.Module):
@@ -205,6 +212,10 @@ class UNet(nn.Module):
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).reshape(1, 3, 1, 1))
         self.encoder, channels, strides = build_encoder(config, pretrained)
         self.coarsest_channels, self.coarsest_stride = channels[-1], strides[-1]
+        self.fine: CompactEncoder | None = None
+        if config.fine_channels:
+            self.fine = CompactEncoder((config.fine_channels,), config.stem_stride, config.fine_blocks)
+            channels, strides = [config.fine_channels, *channels], [config.stem_stride, *strides]
         self.decoder = UNetDecoder(
             [*channels[:-1], channels[-1] + extra_channels],
             strides,
@@ -213,7 +224,9 @@ class UNet(nn.Module):
         )
 
     def encode(self, image: torch.Tensor) -> list[torch.Tensor]:
-        return list(run(self.encoder, self.rethinks, (image - self.mean).div_(self.std)))
+        image = (image - self.mean).div_(self.std)
+        fine = run(self.fine, self.rethinks, image) if self.fine else []
+        return [*fine, *run(self.encoder, self.rethinks, image)]
 
     def decode(self, features: list[torch.Tensor]) -> torch.Tensor:
         return self.decoder(features, self.rethinks)
