@@ -3,5 +3,10 @@
 from configs.stage2 import Stage2Config
 
 config = Stage2Config(
-    backbone="tf_efficientnet_lite0", decoder_channels=(128, 64, 48, 32), learning_rate=5e-4
+    backbone="tf_efficientnet_lite0",
+    fine_channels=32,
+    fine_blocks=1,
+    decoder_channels=(128, 96, 64, 48),
+    learning_rate=5e-4,
+    batch_size=8,
 )

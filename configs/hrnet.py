@@ -2,4 +2,11 @@
 
 from configs.stage2 import Stage2Config
 
-config = Stage2Config(backbone="hrnet_w18", decoder_channels=(256, 128, 64, 32), learning_rate=5e-4)
+config = Stage2Config(
+    backbone="hrnet_w18",
+    fine_channels=32,
+    fine_blocks=1,
+    decoder_channels=(256, 192, 128, 64),
+    learning_rate=5e-4,
+    batch_size=8,
+)

@@ -39,5 +39,6 @@ class Stage2Config(NetworkConfig):
     shift: int = 6  # px up or down that a sample may lie, so that rows are not told by the grid's phase
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.loss not in LOSSES:
             raise ValueError(f"loss {self.loss!r}: must be one of {', '.join(LOSSES)}")

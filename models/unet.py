@@ -119,8 +119,6 @@ def build_encoder(config: NetworkConfig, pretrained: bool) -> tuple[nn.Module, l
 
     create = partial(timm.create_model, config.backbone, pretrained=False, features_only=True)
     encoder = create(out_indices=(1, 2, 3, 4)) if config.skip_stem_pool else create()
-    if config.fine_channels:
-        encoder = create(out_indices=coarser_levels(encoder.feature_info.reduction(), config.stem_stride))
     if pretrained:
         load_imagenet_weights(encoder, config.backbone)
     pyramid = encoder.feature_info
@@ -130,11 +128,6 @@ def build_encoder(config: NetworkConfig, pretrained: bool) -> tuple[nn.Module, l
         encoder.maxpool = nn.Identity()
         strides = [(s // 2, s // 2) for s, _ in strides]
     return encoder, pyramid.channels(), strides
-
-
-def coarser_levels(reductions: list[int], finest: Stride) -> list[int]:
-    """Which of an encoder's features are no finer than those at stride `finest`, either way."""
-    return [level for level, stride in enumerate(reductions) if stride >= max(finest)]
 
 
 class DecoderBlock(nn.Module):
@@ -196,6 +189,9 @@ def run(module: nn.Module, checkpointing: bool, *inputs):
 class UNet(nn.Module):
     """A normalised RGB image through encoder and decoder; stages add their heads.
 
+    `fine`, beside a timm encoder, makes the finest features from the image alone: at 4 rows x 2 columns in
+    stage 2, as the compact encoder's are. A timm encoder's own at 4 x 4 merge the columns of a steep stroke.
+
     `mean`, `std` and `D` are buffers because the public weights carry them. `checkpointing` trades time for
     memory in training; batch norms then see each batch twice, which hastens their running averages.
     """
@@ -215,7 +211,10 @@ class UNet(nn.Module):
         self.fine: CompactEncoder | None = None
         if config.fine_channels:
             self.fine = CompactEncoder((config.fine_channels,), config.stem_stride, config.fine_blocks)
-            channels, strides = [config.fine_channels, *channels], [config.stem_stride, *strides]
+            strides = [stride for stride in strides if stride[0] >= config.stem_stride[0]]
+            channels = [config.fine_channels, *channels[-len(strides) :]]
+            strides = [config.stem_stride, *strides]
+        self.levels = len(strides)
         self.decoder = UNetDecoder(
             [*channels[:-1], channels[-1] + extra_channels],
             strides,
@@ -226,7 +225,8 @@ class UNet(nn.Module):
     def encode(self, image: torch.Tensor) -> list[torch.Tensor]:
         image = (image - self.mean).div_(self.std)
         fine = run(self.fine, self.rethinks, image) if self.fine else []
-        return [*fine, *run(self.encoder, self.rethinks, image)]
+        coarse = list(run(self.encoder, self.rethinks, image))
+        return [*fine, *coarse[len(fine) - self.levels :]]  # without those finer than the stem's
 
     def decode(self, features: list[torch.Tensor]) -> torch.Tensor:
         return self.decoder(features, self.rethinks)

@@ -12,6 +12,7 @@ import torch
 from configs import stage0, stage1
 from configs.stage0 import MARKER_CLASSES, ORIENTATIONS, Stage0Config
 from configs.stage1 import HEAD_CLASSES, Stage1Config
+from configs.stage2 import Stage2Config
 from models.imagenet import PretrainedUnavailable, load_imagenet_weights
 from models.stage0 import Stage0Net
 from models.stage1 import Stage1Net
@@ -19,7 +20,8 @@ from models.stage2 import Stage2Net
 from models.unet import fold_pixels, unfold_columns
 from utils.checkpoint import CheckpointError, load_network, save_network
 
-BACKBONES = ("compact", "convnextv2", "hrnet", "efficientnetv2", "resnet34", "efficientnet_lite0")
+TIMM_BACKBONES = ("convnextv2", "hrnet", "efficientnetv2", "resnet34", "efficientnet_lite0")
+BACKBONES = ("compact", "compact_wide", "convnextv2_atto", *TIMM_BACKBONES)
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -40,6 +42,35 @@ def test_every_backbone_runs_learns_and_comes_back_from_its_checkpoint(name, tmp
     with torch.no_grad():
         expected, given = net.eval()(image), again(image)
     torch.testing.assert_close(given, expected, atol=1e-3 * float(expected.abs().max()), rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_backbone_keeps_a_feature_for_every_second_column(name):
+    net = Stage2Net(importlib.import_module(f"configs.{name}").config).eval()
+    assert net.decoder.stride == (4, 2)
+    with torch.no_grad():
+        finest, second = net.encode(torch.rand(1, 3, 128, 192))[:2]
+    assert finest.shape[2:] == (32, 96)
+    assert second.shape[2:] == ((16, 48) if name.startswith("compact") else (32, 48))
+
+
+@pytest.mark.parametrize("name", TIMM_BACKBONES)
+def test_a_light_stem_leaves_the_backbone_its_imagenet_weights(name):
+    config = importlib.import_module(f"configs.{name}").config
+    whole = timm.create_model(config.backbone, features_only=True)
+    encoder = Stage2Net(config).encoder
+    whole.load_state_dict(encoder.state_dict())
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        expected, given = whole.eval()(image), encoder.eval()(image)
+    for kept, maps in zip(given[::-1], expected[::-1], strict=False):
+        torch.testing.assert_close(kept, maps)
+
+
+def test_a_light_stem_is_refused_where_nothing_would_use_it():
+    for change in ({"backbone": "compact"}, {"backbone": "resnet18", "skip_stem_pool": True}):
+        with pytest.raises(ValueError, match="fine_channels 16"):
+            Stage2Config(fine_channels=16, **change)
 
 
 def test_stage0_and_stage1_output_shapes():
