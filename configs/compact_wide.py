@@ -4,4 +4,4 @@ from dataclasses import replace
 
 from configs.compact import config as compact
 
-config = replace(compact, decoder_channels=(96, 64, 48, 32))
+config = replace(compact, decoder_channels=(64, 48, 32, 32))
