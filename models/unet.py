@@ -189,6 +189,9 @@ def run(module: nn.Module, checkpointing: bool, *inputs):
 class UNet(nn.Module):
     """A normalised RGB image through encoder and decoder; stages add their heads.
 
+    `fine`, beside a timm encoder, makes the finest features from the image alone: at 4 rows x 2 columns in
+    stage 2, as the compact encoder's are. A timm encoder's own at 4 x 4 merge the columns of a steep stroke.
+
     `mean`, `std` and `D` are buffers because the public weights carry them. `checkpointing` trades time for
     memory in training; batch norms then see each batch twice, which hastens their running averages.
     """
@@ -205,6 +208,13 @@ class UNet(nn.Module):
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).reshape(1, 3, 1, 1))
         self.encoder, channels, strides = build_encoder(config, pretrained)
         self.coarsest_channels, self.coarsest_stride = channels[-1], strides[-1]
+        self.fine: CompactEncoder | None = None
+        if config.fine_channels:
+            self.fine = CompactEncoder((config.fine_channels,), config.stem_stride, config.fine_blocks)
+            strides = [stride for stride in strides if stride[0] >= config.stem_stride[0]]
+            channels = [config.fine_channels, *channels[-len(strides) :]]
+            strides = [config.stem_stride, *strides]
+        self.levels = len(strides)
         self.decoder = UNetDecoder(
             [*channels[:-1], channels[-1] + extra_channels],
             strides,
@@ -213,7 +223,10 @@ class UNet(nn.Module):
         )
 
     def encode(self, image: torch.Tensor) -> list[torch.Tensor]:
-        return list(run(self.encoder, self.rethinks, (image - self.mean).div_(self.std)))
+        image = (image - self.mean).div_(self.std)
+        fine = run(self.fine, self.rethinks, image) if self.fine else []
+        coarse = list(run(self.encoder, self.rethinks, image))
+        return [*fine, *coarse[len(fine) - self.levels :]]  # without those finer than the stem's
 
     def decode(self, features: list[torch.Tensor]) -> torch.Tensor:
         return self.decoder(features, self.rethinks)
