@@ -194,9 +194,11 @@ class UNet(nn.Module):
 
     `mean`, `std` and `D` are buffers because the public weights carry them. `checkpointing` trades time for
     memory in training; batch norms then see each batch twice, which hastens their running averages.
+    `precision` is what convolutions multiply in; weights and output are float32 whatever it is.
     """
 
     checkpointing = False
+    precision = torch.float32
     mean: torch.Tensor
     std: torch.Tensor
 
@@ -221,6 +223,15 @@ class UNet(nn.Module):
             config.decoder_channels,
             config.fine_blocks,
         )
+
+    def __call__(self, image: torch.Tensor):
+        if self.precision == torch.float32:
+            return super().__call__(image)
+        with torch.autocast(image.device.type, self.precision):
+            output = super().__call__(image)
+        if isinstance(output, torch.Tensor):
+            return output.float()
+        return {name: maps.float() for name, maps in output.items()}
 
     def encode(self, image: torch.Tensor) -> list[torch.Tensor]:
         image = (image - self.mean).div_(self.std)

@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -20,7 +21,8 @@ from models.stage0 import Stage0Net
 from models.stage1 import Stage1Net
 from models.stage2 import Stage2Net
 from models.unet import fold_pixels, unfold_columns
-from utils.checkpoint import CheckpointError, load_network, save_network
+from utils.checkpoint import CHECKPOINTS, CheckpointError, load_network, save_network
+from utils.trace import draw_traces
 
 TIMM_BACKBONES = ("convnextv2", "hrnet", "efficientnetv2", "resnet34", "efficientnet_lite0")
 BACKBONES = ("compact", "compact_wide", "convnextv2_atto", *TIMM_BACKBONES)
@@ -127,6 +129,23 @@ def test_a_file_of_the_published_form_loads_with_every_key_matched(stage, networ
         torch.testing.assert_close(maps, theirs[name])
         if maps.ndim == 4:
             assert maps.shape[2:] == (64, 64)
+
+
+def test_in_bfloat16_the_shipped_stage_2_reads_the_same_heights():
+    mask = draw_traces(np.tile(0.5 * np.sin(np.arange(5000) / 20), (4, 1)))
+    ink = torch.from_numpy(mask.max(axis=2)[CROP_TOP:, 1000:1256] / np.float32(255))
+    page = (1 - ink).expand(1, 3, -1, -1)
+    heights = []
+    for precision in (torch.float32, torch.bfloat16):
+        net = load_network(CHECKPOINTS / "stage2.pt", 2, precision=precision)
+        with torch.inference_mode():
+            logits = net(page)[0]
+        assert logits.dtype == torch.float32
+        bins = torch.arange(logits.shape[1])[:, None]
+        heights.append((logits.softmax(dim=1) * bins).sum(dim=1) * net.row_stride)
+    single, half = heights
+    assert 0 < (single - half).abs().median() < 0.1  # px
+    assert (single - half).abs().max() < 1
 
 
 def test_keys_that_do_not_fit_are_named(tmp_path):
