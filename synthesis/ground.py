@@ -106,13 +106,12 @@ def brushed(rows: int, columns: int, rng: np.random.Generator) -> np.ndarray:
         + 0.12 * streaks(rows, columns, rng.uniform(15, 60), rng)
         + 0.03 * smooth_noise(rows, columns, (3, 3), rng)
     )
-    x, y = np.meshgrid(
-        np.linspace(0, 1, columns, dtype=np.float32), np.linspace(0, 1, rows, dtype=np.float32)
-    )
+    x, y = np.linspace(0, 1, columns, dtype=np.float32), np.linspace(0, 1, rows, dtype=np.float32)[:, None]
+    streaky = 1 + 0.15 * np.sign(field - 0.38)
     for _ in range(rng.integers(1, 4)):
-        (along, across), spread = rng.uniform(0, 1, 2), rng.uniform(0.1, 0.3, 2)
-        spot = ((x - along) / spread[0]) ** 2 + ((y - across) / spread[1]) ** 2
-        field += rng.uniform(0.2, 0.6) * np.exp(-spot) * (1 + 0.15 * np.sign(field - 0.38))
+        along, across, wide, high = rng.uniform((0, 0, 0.1, 0.1), (1, 1, 0.3, 0.3)).astype(np.float32)
+        spot = np.exp(-(((x - along) / wide) ** 2)) * np.exp(-(((y - across) / high) ** 2))
+        field += rng.uniform(0.2, 0.6) * spot * streaky
     return field
 
 

@@ -73,10 +73,11 @@ def build_monitor(screen: np.ndarray, rng: np.random.Generator) -> tuple[np.ndar
     foot = int(STAND_WIDTHS * PAGE_WIDTH)
     black = int(rng.integers(8, 50))
     height, width = screen.shape[:2]
-    monitor = np.zeros((top + height + bottom + foot, width + 2 * side, 4), np.uint8)
     lower = top + height + bottom
-    monitor[:lower] = (black, black, black + 2, 255)
-    monitor[top : top + height, side : side + width, :3] = screen
+    case, nothing = (black, black, black + 2, 255), (0, 0, 0, 0)
+    screen = cv2.cvtColor(screen, cv2.COLOR_RGB2RGBA)
+    monitor = cv2.copyMakeBorder(screen, top, bottom, side, side, cv2.BORDER_CONSTANT, value=case)
+    monitor = cv2.copyMakeBorder(monitor, 0, foot, 0, 0, cv2.BORDER_CONSTANT, value=nothing)
     shine = (black + 18,) * 3
     cv2.rectangle(monitor, (side - 6, top - 6), (side + width + 6, top + height + 6), (*shine, 255), 6)
     size = top * rng.uniform(0.35, 0.6)

@@ -85,7 +85,7 @@ def photograph_for_competition(
     photo = multiply(photo, soft_light(pose.size[1], pose.size[0], not on_screen, rng))
     if on_screen and rng.random() < 0.4:
         photo = add_glare(photo, rng)
-    photo = sharpen(photo, rng.uniform(0, 1.2), pitch)
+    photo = sharpen(photo, rng.uniform(0.3 if image_type == "0010" else 0.0, 1.2), pitch)
     blur = abs(rng.normal(0, 0.4)) * pitch
     return expose(photo, blur, rng.uniform(0.5, 3), int(rng.integers(70, 97)), rng), warp
 

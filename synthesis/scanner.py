@@ -75,7 +75,8 @@ def scan_for_competition(
     scanned = warp.resample(sheet, cv2.INTER_CUBIC, (255, 255, 255), origin=origin)
     if image_type in GREY_TYPES:
         scanned = cv2.cvtColor(dither(scanned, rng), cv2.COLOR_GRAY2RGB)
-        return expose(scanned, rng.uniform(0, 0.5), rng.uniform(0, 3), int(rng.integers(75, 97)), rng), warp
+        scanned = expose(scanned, rng.uniform(0, 0.5), rng.uniform(0, 3), int(rng.integers(75, 97)), rng)
+        return cv2.cvtColor(cv2.cvtColor(scanned, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB), warp
     scanned = cv2.LUT(scanned, white_curve(rng))
     return expose(scanned, rng.uniform(0, 0.7), rng.uniform(0, 2.5), int(rng.integers(75, 97)), rng), warp
 
@@ -86,7 +87,7 @@ def buckle(warp: Warp, size: float, rng: np.random.Generator) -> Warp:
     x, y = relief.relief_nodes()
     lean, twist = np.tan(np.deg2rad(rng.normal(0, (1, 0.6), (2, 2)) * size))
     along = np.stack([y * (lean[0] + twist[0] * x), x * (lean[1] + twist[1] * y)], axis=-1) * PAGE_WIDTH
-    waves = relief.waves(rng.uniform(1, 5) * size, 4, rng)
+    waves = relief.waves(rng.uniform(3, 12) * size, int(rng.integers(4, 7)), rng)
     return replace(warp, displacement=(warp.displacement + along + waves).astype(np.float32))
 
 
