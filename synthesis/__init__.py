@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from synthesis.capture import Capture, Pose, capture
+from synthesis.capture import Capture, capture
 from synthesis.page import draw_page
+from synthesis.pose import Pose
 from synthesis.signals import Record
 
 __all__ = ["Capture", "Pose", "Record", "synthesize"]

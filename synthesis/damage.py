@@ -7,75 +7,7 @@ from synthesis.fields import NOISE_TILE, mix, multiply, repeat_tile, smooth_nois
 from synthesis.ink import stroke
 from synthesis.page import PAGE_HEIGHT, PAGE_WIDTH
 
-RELIEF_CELL = 16  # page px between the nodes of a relief
-RELIEF_MARGIN = 10  # nodes around the page
-RELIEF_SHAPE = (PAGE_HEIGHT // RELIEF_CELL + 2 * RELIEF_MARGIN, PAGE_WIDTH // RELIEF_CELL + 2 * RELIEF_MARGIN)
 TAN = np.array([0.03, 0.08, 0.11], np.float32)  # the share of red, green and blue that a wash absorbs
-RELIEF_ORIGIN = -RELIEF_MARGIN * RELIEF_CELL
-
-
-def relief_nodes() -> tuple[np.ndarray, np.ndarray]:
-    """x and y of the relief's nodes in widths of the page, from its centre: two float32 arrays."""
-    rows, columns = RELIEF_SHAPE
-    x = (np.arange(columns) - columns / 2) * RELIEF_CELL / PAGE_WIDTH
-    y = (np.arange(rows) - rows / 2) * RELIEF_CELL / PAGE_WIDTH
-    return np.meshgrid(x.astype(np.float32), y.astype(np.float32))
-
-
-def curl(size: float, rng: np.random.Generator) -> np.ndarray:
-    """Displacement of a bent sheet: (h, w, 2) page px, up to about `size` px at the edges."""
-    x, y = relief_nodes()
-    angle = rng.uniform(0, np.pi)
-    across = x * np.cos(angle) + y * np.sin(angle)
-    a, b, phase = rng.normal(0, 1), rng.normal(0, 0.7), rng.uniform(0, 2 * np.pi)
-    height = a * (2 * across) ** 2 + b * (2 * across) ** 3 + 0.4 * np.sin(5 * across + phase)
-    direction = rng.uniform(0, 2 * np.pi)
-    field = np.stack([height * np.cos(direction), height * np.sin(direction)], axis=-1)
-    return (field * (size / max(np.abs(field).max(), 1e-6))).astype(np.float32)
-
-
-def waves(size: float, cells: int, rng: np.random.Generator) -> np.ndarray:
-    """Displacement of an uneven sheet: (h, w, 2) page px of standard deviation `size`."""
-    rows, columns = RELIEF_SHAPE
-    return size * smooth_noise(rows, columns, (cells * 3 // 4 + 1, cells), rng, channels=2)
-
-
-def creases(count: int, size: float, reach: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Straight creases: displacement (h, w, 2) page px up to `size`, and light (h, w), a gain about 1.
-
-    `reach` is how far from a crease the paper is pulled, in page widths.
-    """
-    x, y = relief_nodes()
-    displacement = np.zeros((*RELIEF_SHAPE, 2), np.float32)
-    light = np.ones(RELIEF_SHAPE, np.float32)
-    for _ in range(count):
-        angle = rng.uniform(0, np.pi)
-        normal = np.array([np.cos(angle), np.sin(angle)])
-        along = -x * normal[1] + y * normal[0]
-        distance = x * normal[0] + y * normal[1] - rng.uniform(-0.45, 0.45)
-        begin, length = rng.uniform(-0.6, 0.4), rng.uniform(0.2, 1.2)
-        ends = np.clip(np.minimum(along - begin, begin + length - along) * 12, 0, 1)
-        pull = np.exp(-np.abs(distance) / reach) * ends * rng.uniform(-size, size)
-        displacement += pull[..., None] * normal.astype(np.float32)
-        slope = np.exp(-np.abs(distance) / (2 * reach)) * np.sign(distance) * ends
-        light += slope * rng.uniform(-0.16, 0.16)
-        light -= np.exp(-((distance / 0.006) ** 2)) * ends * rng.uniform(-0.1, 0.2)
-    return displacement, light
-
-
-def on_page(relief: np.ndarray) -> np.ndarray:
-    """The part of a relief's field that lies on the page."""
-    return relief[RELIEF_MARGIN:-RELIEF_MARGIN, RELIEF_MARGIN:-RELIEF_MARGIN]
-
-
-def add_margins(image: np.ndarray, cells: tuple[int, ...]) -> tuple[np.ndarray, tuple[float, float]]:
-    """White paper around a print, as wide as `cells` of the relief at its left, top, right and bottom.
-
-    Returns the sheet and the place of its left top corner in page px.
-    """
-    left, top, right, bottom = (count * RELIEF_CELL for count in cells)
-    sheet = cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(255, 255, 255))
-    return sheet, (-left, -top)
 
 
 def fade(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
@@ -109,15 +41,16 @@ def blotch(rng: np.random.Generator, radius: float, roughness: float, shrink: in
     return 1 - distance + roughness * smooth_noise(height, width, tuple(np.minimum(cells, 200)), rng)
 
 
-def stain(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A spill of coffee, tea or ink with its darker rim: (H, W, 3) uint8 to the same."""
+def stain(image: np.ndarray, rng: np.random.Generator, opacity: float = 1.0) -> np.ndarray:
+    """A spill of coffee, tea or ink with its darker rim: (H, W, 3) uint8 to the same, fainter at a lower
+    opacity than 1."""
     depth = blotch(rng, rng.uniform(60, 420), rng.uniform(0.08, 0.4))
     body = np.clip(depth * 12, 0, 1)
     rim = np.exp(-((depth / rng.uniform(0.03, 0.1)) ** 2))
     colour = np.array([rng.uniform(0.1, 0.4), rng.uniform(0.3, 0.7), rng.uniform(0.6, 1.0)])  # absorbed
     if rng.random() < 0.15:
         colour = rng.uniform(0.2, 0.9, 3)
-    strength = rng.uniform(0.1, 0.6)
+    strength = rng.uniform(0.1, 0.6) * opacity
     absorbed = strength * (body * rng.uniform(0.3, 0.8) + rim * rng.uniform(0.2, 0.7))
     return multiply(image, np.clip(1 - absorbed[..., None] * colour, 0, 1).astype(np.float32))
 
@@ -158,19 +91,22 @@ def grow_mould(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def soil(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """Pale tan washes, and clusters of brown-grey specks that come with dirt and mould."""
+    """Pale tan washes, a film of dust, and clusters of brown-grey specks: dirt and mould."""
     height, width = image.shape[0] // 3, image.shape[1] // 3
     wash = smooth_noise(height, width, tuple(rng.integers(3, 8, 2)), rng) + rng.normal(0, 0.4)
-    gain = 1 - (strength * rng.uniform(0.3, 1) * wash.clip(0, 1.5))[..., None] * TAN
+    tan = (TAN * (1, rng.uniform(0.6, 1.1), 1)).astype(np.float32)
+    gain = 1 - (strength * rng.uniform(0.2, 0.8) * wash.clip(0, 1.5))[..., None] * tan
     cells = int(rng.integers(10, 22))
     clusters = smooth_noise(height, width, (cells, cells), rng) + smooth_noise(height, width, (4, 5), rng)
     clusters += 0.7 * smooth_noise(height, width, (3 * cells, 4 * cells), rng)
     clusters = np.clip(0.6 * (clusters - rng.uniform(1.2, 2.4)), 0, 1)
     grain = cv2.GaussianBlur(rng.normal(0, 1, NOISE_TILE).astype(np.float32), (0, 0), rng.uniform(0.4, 1.0))
     grain = repeat_tile((grain / grain.std())[..., None], height, width)
-    specks = clusters * (0.15 + np.clip(0.6 * (grain + clusters - 0.7), 0, 0.6))
+    specks = clusters * (0.1 + np.clip(0.6 * (grain + clusters - 0.7), 0, 0.6))
+    film = smooth_noise(height, width, (3, 4), rng) + rng.uniform(-0.8, 0.4)
+    specks += film.clip(0, 1) * np.clip(0.1 + 0.08 * grain, 0, 0.3)
     specks += np.clip(grain - rng.uniform(3.2, 4.2), 0, 0.6)
-    gain -= (strength * specks)[..., None] * np.array([0.8, 0.9, 1.0], np.float32)
+    gain -= (strength * specks)[..., None] * np.array([0.88, 0.93, 1.0], np.float32)
     return multiply(image, np.clip(gain, 0.08, 1))
 
 

@@ -148,8 +148,9 @@ def misregister(coverage: np.ndarray, distance: float) -> np.ndarray:
 def break_lines(image: np.ndarray, x_major: np.ndarray, share: float, rng: np.random.Generator) -> None:
     """Take up to twice a `share` of the ink from each px along the upright major lines, in place."""
     columns = np.flatnonzero(np.convolve(x_major, np.ones(3), "same") > 0)
-    kept = 1 - share * np.abs(rng.normal(0, 1, (image.shape[0], len(columns), 1)))
-    image[:, columns] = 255 - (255 - image[:, columns]) * kept.clip(0, 1).astype(np.float32)
+    taken = share * np.abs(rng.standard_normal((image.shape[0], len(columns), 1), np.float32))
+    lines = image[:, columns]
+    image[:, columns] = lines + (255 - lines) * taken.clip(0, 1)
 
 
 def draw_frame(image: np.ndarray) -> None:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from configs.page import PAGE_WIDTH_MM
-from synthesis import damage
+from synthesis import damage, relief
 from synthesis.fields import NOISE_TILE, repeat_tile
 from synthesis.page import PAGE_HEIGHT, PAGE_WIDTH, Page
 from synthesis.scene import expose
@@ -63,7 +63,7 @@ def scan_for_competition(
 ) -> tuple[np.ndarray, Warp]:
     """The competition's office scanner: white paper, salmon grid and greyish traces; or nearly bilevel."""
     mouldy = image_type in MOULDY_TYPES
-    sheet, origin = damage.add_margins(page.image, (MARGIN_CELLS,) * 4)
+    sheet, origin = relief.add_margins(page.image, (MARGIN_CELLS,) * 4)
     if mouldy:
         strength = rng.uniform(0.15, 0.5) if image_type in GREY_TYPES else rng.uniform(0.3, 0.9)
         sheet = damage.soil(sheet, strength, rng)
@@ -75,7 +75,8 @@ def scan_for_competition(
     scanned = warp.resample(sheet, cv2.INTER_CUBIC, (255, 255, 255), origin=origin)
     if image_type in GREY_TYPES:
         scanned = cv2.cvtColor(dither(scanned, rng), cv2.COLOR_GRAY2RGB)
-        return expose(scanned, rng.uniform(0, 0.5), rng.uniform(0, 3), int(rng.integers(75, 97)), rng), warp
+        scanned = expose(scanned, rng.uniform(0, 0.5), rng.uniform(0, 3), int(rng.integers(75, 97)), rng)
+        return cv2.cvtColor(cv2.cvtColor(scanned, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB), warp
     scanned = cv2.LUT(scanned, white_curve(rng))
     return expose(scanned, rng.uniform(0, 0.7), rng.uniform(0, 2.5), int(rng.integers(75, 97)), rng), warp
 
@@ -83,10 +84,10 @@ def scan_for_competition(
 def buckle(warp: Warp, size: float, rng: np.random.Generator) -> Warp:
     """The same scan of a sheet that dried unevenly: at a size of 1 its sides lean by 1 to 2 degrees, each by
     another angle, and its squares' width varies by some 7 %."""
-    x, y = damage.relief_nodes()
+    x, y = relief.relief_nodes()
     lean, twist = np.tan(np.deg2rad(rng.normal(0, (1, 0.6), (2, 2)) * size))
     along = np.stack([y * (lean[0] + twist[0] * x), x * (lean[1] + twist[1] * y)], axis=-1) * PAGE_WIDTH
-    waves = damage.waves(rng.uniform(1, 5) * size, 4, rng)
+    waves = relief.waves(rng.uniform(3, 12) * size, int(rng.integers(4, 7)), rng)
     return replace(warp, displacement=(warp.displacement + along + waves).astype(np.float32))
 
 
@@ -132,8 +133,8 @@ def scanner_warp(rng: np.random.Generator) -> Warp:
     homography = np.eye(3)
     homography[:2, :2] = matrix
     homography[:2, 2] = corner + centre * scale - matrix @ centre
-    feed = damage.waves(rng.uniform(0, 1.0), 4, rng)
-    return Warp(homography, feed, damage.RELIEF_CELL, damage.RELIEF_ORIGIN, 0.0, (width, height))
+    feed = relief.waves(rng.uniform(0, 1.0), 4, rng)
+    return Warp(homography, feed, relief.RELIEF_CELL, relief.RELIEF_ORIGIN, 0.0, (width, height))
 
 
 def tone_curve(rng: np.random.Generator, grey: bool) -> np.ndarray:

@@ -1,53 +1,9 @@
-"""What surrounds the page in a photo: the table it lies on, a laptop's screen, light and the camera."""
+"""Light on a scene, and what the camera makes of it."""
 
 import cv2
 import numpy as np
 
 from synthesis.fields import NOISE_TILE, repeat_tile, smooth_noise
-
-BACKGROUND_SHRINK = 4
-PAPER_SIZES = (0.3, 0.9)  # of other papers on the table, in widths of the photo
-
-
-def table(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
-    """Wood, cloth or plain stuff, sometimes with other papers on it: (height, width, 3) uint8 RGB."""
-    rows, columns = -(-height // BACKGROUND_SHRINK), -(-width // BACKGROUND_SHRINK)
-    kind = rng.choice(["wood", "cloth", "plain", "rough"])
-    colour = rng.uniform(20, 235) * rng.uniform(0.75, 1.15, 3)
-    if kind == "wood":
-        colour = np.array([1.0, rng.uniform(0.6, 0.85), rng.uniform(0.3, 0.65)]) * rng.uniform(50, 230)
-        cells = (int(rng.integers(40, 160)), int(rng.integers(2, 8)))
-        cells = cells if rng.random() < 0.5 else cells[::-1]
-        grain = smooth_noise(rows, columns, cells, rng) + 0.5 * smooth_noise(rows, columns, (8, 8), rng)
-    elif kind == "cloth":
-        pitch = rng.uniform(3, 14)
-        x, y = np.meshgrid(np.arange(columns), np.arange(rows))
-        grain = np.sin(2 * np.pi * x / pitch) * np.sin(2 * np.pi * y / pitch)
-        grain = grain + 0.5 * smooth_noise(rows, columns, (12, 16), rng)
-    elif kind == "rough":
-        grain = smooth_noise(rows, columns, (rows // 3, columns // 3), rng)
-    else:
-        grain = smooth_noise(rows, columns, (3, 3), rng)
-    gain = 1 + rng.uniform(0.03, 0.18) * grain
-    image = np.clip(gain[..., None] * colour, 0, 255).astype(np.uint8)
-    if rng.random() < 0.3:
-        for _ in range(rng.integers(1, 4)):
-            lay_paper(image, rng)
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
-
-
-def lay_paper(image: np.ndarray, rng: np.random.Generator) -> None:
-    """Another sheet with lines of print or a grid of its own, in place."""
-    height, width = image.shape[:2]
-    w, h = width * rng.uniform(*PAPER_SIZES), width * rng.uniform(*PAPER_SIZES)
-    sheet = np.full((int(h), int(w), 3), rng.uniform(200, 250), np.uint8)
-    ink = (int(rng.integers(60, 200)), int(rng.integers(60, 180)), int(rng.integers(60, 180)))
-    pitch = rng.uniform(6, 14)
-    for y in np.arange(pitch, int(h) - 1, pitch):
-        sheet[int(y), int(w * 0.08) : int(w * rng.uniform(0.4, 0.95))] = ink
-    turn = cv2.getRotationMatrix2D((w / 2, h / 2), rng.uniform(0, 360), 1.0)
-    turn[:, 2] += rng.uniform(0, 1, 2) * (width, height) - (w / 2, h / 2)
-    cv2.warpAffine(sheet, turn, (width, height), dst=image, borderMode=cv2.BORDER_TRANSPARENT)
 
 
 def light(height: int, width: int, strength: float, rng: np.random.Generator) -> np.ndarray:
@@ -68,27 +24,27 @@ def light(height: int, width: int, strength: float, rng: np.random.Generator) ->
     return (gain[..., None] * colour * rng.uniform(0.75, 1.08)).astype(np.float32)
 
 
-SCREEN_SUBPIXELS = 3
+def soft_light(height: int, width: int, dim: bool, rng: np.random.Generator) -> np.ndarray:
+    """Even indoor light that falls off smoothly, no shadows: a coarse gain (h, w, 3) float32 for `multiply`.
+
+    dim: as phones expose a sheet of white paper, to a grey of 150 to 215.
+    """
+    rows, columns = max(height // 16, 2), max(width // 16, 2)
+    x, y = np.meshgrid(np.linspace(-1, 1, columns), np.linspace(-1, 1, rows))
+    angle = rng.uniform(0, 2 * np.pi)
+    gain = 1 + rng.uniform(0, 0.12) * (x * np.cos(angle) + y * np.sin(angle))
+    gain = gain * (1 - rng.uniform(0, 0.08) * (x**2 + y**2))
+    gain = gain * (1 + 0.03 * smooth_noise(rows, columns, (3, 4), rng))
+    warmth = rng.normal(0.018, 0.018)
+    colour = np.array([1 + warmth, 1 + rng.normal(0, 0.01), 1 - warmth])
+    exposure = rng.uniform(0.62, 0.9) if dim else rng.uniform(0.85, 1.05)
+    return (gain[..., None] * colour * exposure).astype(np.float32)
 
 
-def show_on_screen(
-    image: np.ndarray, scale: float, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """The page on a liquid-crystal display: each screen pixel becomes 3 x 3 px of red, green and blue
-    stripes with dark gaps. Given (H, W, 3) uint8 and `scale` screen px per page px; returns the screen and
-    its exact px per px of the given image, (2,) of x and y."""
-    height, width = image.shape[:2]
-    size = (round(width * scale), round(height * scale))
-    pixels = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    leak = rng.uniform(0.25, 0.75)  # light of the other colours in a stripe; blurs of optics and coating
-    stripes = np.full((SCREEN_SUBPIXELS, SCREEN_SUBPIXELS, 3), leak, np.float32)
-    stripes[:, np.arange(3), np.arange(3) if rng.random() < 0.8 else np.arange(3)[::-1]] = 1
-    stripes[-1] *= rng.uniform(0.55, 0.95)
-    stripes *= 1 / stripes.mean()
-    mask = cv2.repeat(np.clip(stripes * 128, 0, 255).astype(np.uint8), size[1], size[0])
-    shown = cv2.resize(pixels, None, fx=3, fy=3, interpolation=cv2.INTER_NEAREST)
-    shown = cv2.multiply(shown, mask, scale=rng.uniform(0.75, 0.95) / 128)
-    return shown, np.array(shown.shape[1::-1]) / (width, height)
+def sharpen(image: np.ndarray, amount: float, pitch: float) -> np.ndarray:
+    """What phones do to edges: `amount` of the difference to a mean over about two page px is added."""
+    side = 2 * round(max(pitch, 0.5)) + 1
+    return cv2.addWeighted(image, 1 + amount, cv2.blur(image, (side, side)), -amount, 0)
 
 
 def add_glare(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -154,3 +110,10 @@ def motion_blur(image: np.ndarray, length: float, rng: np.random.Generator) -> n
     kernel = cv2.resize(kernel.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
     kernel = (kernel + kernel[::-1, ::-1]) / 2  # symmetric: nothing moves
     return cv2.filter2D(image, -1, kernel / kernel.sum())
+
+
+def over(picture: np.ndarray, ground: np.ndarray) -> np.ndarray:
+    """(H, W, 4) uint8 laid on (H, W, 3) where its fourth channel is above a half."""
+    colours = cv2.cvtColor(picture, cv2.COLOR_RGBA2RGB)
+    _, there = cv2.threshold(picture[..., 3], 127, 255, cv2.THRESH_BINARY)
+    return cv2.copyTo(colours, there, ground)

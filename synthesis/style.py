@@ -88,19 +88,19 @@ def competition_style(rng: np.random.Generator, image_type: str) -> Style:
     if image_type == "0006":
         return Style(ink=kit_ink(rng), qr_code=True, competition=True)
     scanned = image_type in FLAT_TYPES
-    major = np.array((235.0, 46, 54) if scanned else (120.0, 26, 34)) + rng.normal(0, (8, 10, 10))
-    minor = np.array((240.0, 226, 232) if scanned else (218.0, 204, 208)) + rng.normal(0, 6, 3)
+    major = np.array((235.0, 46, 54) if scanned else (112.0, 14, 22)) + rng.normal(0, (8, 10, 10))
+    minor = np.array((240.0, 226, 232) if scanned else (235.0, 227, 229)) + rng.normal(0, 4, 3)
     return Style(
         major=tuple(major.clip(0, 255)),
         minor=tuple(minor.clip(0, 255)),
-        major_width=rng.uniform(0.55, 0.9),
+        major_width=rng.uniform(0.55, 0.9) if scanned else rng.uniform(0.6, 0.95),
         minor_width=rng.uniform(0.35, 0.6),
         ink=rng.uniform(15, 70),
         text_ink=rng.uniform(10, 60),
         trace_width=rng.uniform(0.7, 0.95),
         qr_code=True,
-        misregistration=rng.uniform(-2, 2),
-        gaps=rng.uniform(0.05, 0.4),
+        misregistration=rng.uniform(-2, 2) if scanned else rng.uniform(-0.6, 0.6),
+        gaps=rng.uniform(0.05, 0.4) if scanned else rng.uniform(0, 0.12),
         competition=True,
     )
 
