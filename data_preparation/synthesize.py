@@ -1,9 +1,10 @@
 """Make a training folder like the competition's of synthetic pages, with exact labels beside the images.
 
 Every record becomes OUT/train/<id>/<id>.csv, one <id>-<type>.png per image type, and <id>-<type>.labels.npz
-with gridpoint_xy (44, 57, 2) and leadpoint_xy (13, 2) float32 px of that image, orientation (0..7) and
-has_pulse. OUT/train.csv lists them. Records that are complete are left alone, so an interrupted run goes on
-where it stopped; the same seed makes the same files with any number of workers.
+with gridpoint_xy (44, 57, 2) and leadpoint_xy (13, 2) float32 px of that image, orientation (0..7),
+has_pulse, and slip_columns, slip_lost (n,) and slip_slant of the slices of paper that a scanner lost
+(utils/slip.py). OUT/train.csv lists them. Records that are complete are left alone, so an interrupted run
+goes on where it stopped; the same seed makes the same files with any number of workers.
 """
 
 import argparse
@@ -60,11 +61,8 @@ class Task:
     fs: int
     types: tuple[str, ...]
     seed: tuple[int, int]
-<<<<<<< HEAD
     slips: bool | None = None
-=======
     paced: float = PACED_SHARE  # chance of pacing spikes
->>>>>>> ends
 
     def labels_path(self, image_type: str) -> Path:
         return image_path(self.root, self.id, image_type).with_suffix(".labels.npz")
@@ -159,15 +157,13 @@ def synthesize_folder(
     part: str = "all",
     workers: int = 1,
     skip: int = 0,
-<<<<<<< HEAD
     slips: bool | None = None,
-=======
     paced: float = PACED_SHARE,
->>>>>>> ends
 ) -> list[str]:
     """Make `count` records below `root`, cycling through the sources and the six sampling rates.
 
-    `slips` says whether the scanner of scans loses its grip, None leaves it to chance. Returns why records could not be made; all others are listed in train.csv.
+    `slips` says whether the scanner of scans loses its grip, None leaves it to chance; `paced` is the share
+    of records with pacing spikes. Returns why records could not be made; all others are listed in train.csv.
     """
     sources = find_sources(records, part, skip)
     tasks = [
@@ -178,11 +174,8 @@ def synthesize_folder(
             SAMPLING_RATES[index % len(SAMPLING_RATES)],
             types,
             (seed, index),
-<<<<<<< HEAD
             slips,
-=======
             paced,
->>>>>>> ends
         )
         for index, record_id in enumerate(new_ids(seed, count))
     ]
@@ -219,7 +212,7 @@ def main() -> None:
         "--slips",
         choices=SLIP_CHOICES,
         default="some",
-        help="whether the scanner loses a slice of the paper of scans; pages are otherwise the same (default: some)",
+        help="whether the scanner loses a slice of the paper of scans, all else the same (default: some)",
     )
     args = parser.parse_args()
     if args.seed < 0:
@@ -240,11 +233,8 @@ def main() -> None:
             args.part,
             args.workers,
             args.skip,
-<<<<<<< HEAD
             SLIP_CHOICES[args.slips],
-=======
             args.paced,
->>>>>>> ends
         )
     except (ValueError, ImportError, OSError) as error:
         sys.exit(f"synthesize: {error}")

@@ -18,7 +18,9 @@ LINES = np.arange(57)
 
 def quiet_page(seed: int) -> Page:
     """A page of a record without any waves, so that its lines alone are compared."""
-    return draw_page(Record("flat", np.zeros((12, 5000), np.float32), 500), np.random.default_rng(seed), "0003")
+    return draw_page(
+        Record("flat", np.zeros((12, 5000), np.float32), 500), np.random.default_rng(seed), "0003"
+    )
 
 
 def scan(seed: int, slips: bool) -> Capture:
@@ -58,7 +60,7 @@ def test_a_page_differs_by_its_slip_alone(seed):
     steady, slipped = scan(seed, slips=False), scan(seed, slips=True)
     assert steady.slip is None
     first = slipped.slip.columns[0] - abs(slipped.slip.slant) * 22
-    left = LINES < min(first, 26) - 1  # wiggles lie further right
+    left = min(first, 26) - 1 > LINES  # wiggles lie further right
     np.testing.assert_allclose(slipped.gridpoint_xy[:, left], steady.gridpoint_xy[:, left], atol=1.0)
     width = np.diff(steady.gridpoint_xy[21, :, 0]).mean()
     moved = (steady.gridpoint_xy - slipped.gridpoint_xy)[21, -1, 0] / width

@@ -1,11 +1,12 @@
 """A slip of the scanner: slices of the paper that were moved past the sensor without being scanned.
 
-On a page straightened by a smooth sheet the vertical lines right of such a slice come too early. They are seen
-on the page's darkness, averaged over all rows: how far each line lies from its place says how much was lost,
-and the 1 mm lines (or the stipple that was made of them) say where within a square.
+On a page straightened by a smooth sheet the vertical lines right of such a slice come too early. They are
+seen on the page's darkness, averaged over all rows: how far each line lies from its place says how much was
+lost, and the 1 mm lines (or the stipple that was made of them) say where within a square.
 """
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -44,8 +45,8 @@ class Slip:
 
     columns: (n,) float64, grid columns of the paper at MIDDLE_ROW where the slices begin, increasing.
     lost: (n,) float64 above 0, their widths in squares.
-    slant: columns by which the slices begin further right in each grid row than in the row above; the sensor's
-        line is not quite upright on a page that was fed at an angle.
+    slant: columns by which the slices begin further right in each grid row than in the row above; the
+        sensor's line is not quite upright on a page that was fed at an angle.
     uncertainty: (n,) float64, standard deviations of `columns` in squares; zeros where they are known.
     """
 
@@ -91,9 +92,9 @@ def find_slip(
 ) -> tuple[Slip, np.ndarray] | None:
     """The slip seen on a page that was straightened by a smooth sheet, and where it puts the grid's columns.
 
-    rectified (canvas height, canvas width, 3) uint8; sheet (57,) float64, where the sheet has the grid's columns,
-    in squares of an even page; `slant` as in Slip. Returns the slip and (57,) float64, where the columns lie in
-    squares of that even page, or None where the lines show no slip.
+    rectified (canvas height, canvas width, 3) uint8; sheet (57,) float64, where the sheet has the grid's
+    columns, in squares of an even page; `slant` as in Slip. Returns the slip and (57,) float64, where the
+    columns lie in squares of that even page, or None where the lines show no slip.
     """
     profiles = line_profiles(rectified, canvas)
     template, seen = locate_lines(profiles.mean(axis=0))
@@ -142,9 +143,7 @@ def line_profiles(rectified: np.ndarray, canvas: Canvas = RECTIFIED) -> np.ndarr
     """
     grey = cv2.cvtColor(rectified, cv2.COLOR_RGB2GRAY)
     edges = np.linspace(canvas.square_height, canvas.height - canvas.square_height, BANDS + 1).astype(int)
-    dark = [
-        255 - grey[a:b].mean(axis=0, dtype=np.float32) for a, b in zip(edges[:-1], edges[1:], strict=True)
-    ]
+    dark = [255 - grey[a:b].mean(axis=0, dtype=np.float32) for a, b in pairwise(edges)]
     places = (np.arange(SAMPLES * (GRID_COLUMNS - 1)) / SAMPLES - 0.5) * canvas.square_width
     sampled = np.stack([np.interp(places, np.arange(canvas.width), profile) for profile in dark])
     squares = sampled.reshape(BANDS, GRID_COLUMNS - 1, SAMPLES)
@@ -155,8 +154,8 @@ def line_profiles(rectified: np.ndarray, canvas: Canvas = RECTIFIED) -> np.ndarr
 def locate_lines(profile: np.ndarray, template: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """How far lines lie right of their places: the mean line (SAMPLES,) and (57,) float64 squares.
 
-    profile (GRID_COLUMNS - 1, SAMPLES) of line_profiles. Each line is compared with the median of all others, or
-    with a `template`, within REACH. Lines outside FIRST..LAST are said to lie as their neighbours.
+    profile (GRID_COLUMNS - 1, SAMPLES) of line_profiles. Each line is compared with the median of all others,
+    or with a `template`, within REACH. Lines outside FIRST..LAST are said to lie as their neighbours.
     """
     flat = profile.ravel()
     bell = np.exp(-(((np.arange(SAMPLES) / SAMPLES - 0.5) / WINDOW) ** 2) / 2)
@@ -205,7 +204,7 @@ def whole_pixel_pattern(lines: np.ndarray) -> np.ndarray:
 def find_steps(places: np.ndarray, by_band: np.ndarray) -> np.ndarray:
     """Squares, by the line at their left, in which the lines come closer all down the page: (n,) int.
 
-    places (57,) and by_band (BANDS, 57) of the lines in squares; the MAX_SLICES largest steps, from left to right.
+    places (57,) and by_band (BANDS, 57) of the lines in squares; the MAX_SLICES largest steps, left to right.
     """
     step = narrowing(places)
     noise = 1.4826 * np.median(np.abs(step[FIRST:LAST]))
@@ -226,10 +225,11 @@ def narrowing(places: np.ndarray) -> np.ndarray:
 def place_slice(
     profiles: np.ndarray, template: np.ndarray, displaced: np.ndarray, line: int, slant: float
 ) -> tuple[float, float]:
-    """Where between `line` and the next a slice was lost, and how sure that is: column and standard deviation.
+    """Where between `line` and the next a slice was lost, and the standard deviation of that: two in squares.
 
-    Left of the slice the profiles (BANDS, GRID_COLUMNS - 1, SAMPLES) go on as the left line has them, right of it
-    as the right one; of all places that with the least squared difference, each counted by its likelihood.
+    Left of the slice the profiles (BANDS, GRID_COLUMNS - 1, SAMPLES) go on as the left line has them, right
+    of it as the right one; of all places that with the least squared difference, each counted by its
+    likelihood.
     """
     places = np.arange((line - 0.5) * SAMPLES, (line + 1.5) * SAMPLES) / SAMPLES
     repeated = np.append(template, template[0])
