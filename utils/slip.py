@@ -34,7 +34,7 @@ STEP_SIGMAS = 6.0  # of the differences between neighbouring lines, that a step 
 NEAR_SQUARES = 0.15  # about a slice: a line that lies in it, or in it in some rows, says little
 MAX_SLICES = 3
 BAND_SHARE = 0.8  # of the bands that have to show at least half of a step
-STIFFNESS = 0.3  # of what a slip leaves of the lines' displacements; wiggles of one or two squares stay
+STIFFNESS = 0.03  # of what a slip leaves of the lines' places; wiggles of a square stay
 PATTERN_GAIN = 0.3  # of the lines' unevenness that the pattern of whole pixels must explain
 UNCLEAR_SQUARES = 0.2  # 1 mm, standard deviation of a slice's place from which on it is doubted
 
