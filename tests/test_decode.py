@@ -218,7 +218,7 @@ def test_a_row_that_begins_or_ends_inside_a_qrs_is_read_to_its_end(start):
 
 
 def spiky(height: float) -> tuple[np.ndarray, np.ndarray]:
-    """Leads (12, 5000) mV with a pacing spike of one sample each 0.77 s, free of the beats, and the spikes."""
+    """Leads (12, 5000) mV with a pacing spike of one sample each 0.77 s, and these alone."""
     spikes = np.zeros((12, 5000), np.float32)
     spikes[:, 175::385] = height * (EXPANSION @ [1, 0.8, -0.5, 1, 0.7, -1, 1, 1])[:, None]
     return beats(500) + spikes, spikes
@@ -236,10 +236,7 @@ def test_pacing_spikes_come_out_as_tall_as_columns_hold_them(height, stray):
     held = rows_from_columns(columns_from_rows(rows), 5000)
     tall = np.abs(rows - without) > 0.2
     assert tall.sum() > 20
-    read, possible = (
-        (found - without)[tall] / (rows - without)[tall],
-        (held - without)[tall] / (rows - without)[tall],
-    )
+    read, possible = ((part - without)[tall] / (rows - without)[tall] for part in (found, held))
     assert possible.min() > 0.7
     assert (read / possible).min() > 0.7
     assert snr(rows - without, found - without) > 0.8 * snr(rows - without, held - without)
