@@ -46,7 +46,7 @@ def test_a_lost_slice_comes_to_its_edge_and_what_follows_comes_nearer():
     columns = np.array([9.0, 10.05, 11.0, 20.6, 30.0])
     np.testing.assert_allclose(slip.scanned_columns(columns), [9.0, 10.0, 10.9, 20.4, 29.7])
     assert slip.lost_mm == pytest.approx(0.3 * SQUARE_MM)
-    assert slip.describe_places() == "1.40 s, 3.50 s"
+    assert str(slip) == "0.50 mm at 1.40 s, 1.00 mm at 3.50 s"
 
 
 def test_a_slant_slice_begins_further_right_in_lower_rows():

@@ -65,10 +65,11 @@ class Slip:
         """Whether the page shows where within a square the slices were lost."""
         return bool((self.uncertainty < UNCLEAR_SQUARES).all())
 
-    def describe_places(self) -> str:
-        """When on the page the slices were lost, in seconds of the leads: "8.31 s", or several."""
+    def __str__(self) -> str:
+        """What was lost and when on the page, in seconds of the leads: "0.49 mm at 8.31 s", or several."""
         seconds = (self.columns - SIGNAL_START_SQUARES) / SQUARES_PER_SECOND
-        return ", ".join(f"{second:.2f} s" for second in seconds)
+        pairs = zip(self.lost * SQUARE_MM, seconds, strict=True)
+        return ", ".join(f"{lost:.2f} mm at {second:.2f} s" for lost, second in pairs)
 
     def is_near(self, columns: np.ndarray, reach: float) -> np.ndarray:
         """Which columns (n,) of the paper lie within `reach` squares of a slice: (n,) bool."""

@@ -68,8 +68,7 @@ class Straightened:
             )
         if self.slip and not self.slip.is_placed:
             doubts.append(
-                f"the paper slipped by {self.slip.lost_mm:.1f} mm in the scanner at "
-                f"{self.slip.describe_places()}, but where exactly cannot be seen"
+                f"the paper slipped in the scanner by {self.slip}, but the exact place cannot be seen"
             )
         return doubts
 
