@@ -87,6 +87,7 @@ def make_record(task: Task) -> None:
         page = draw_page(record, rng, image_type)
         taken = capture(page, image_type, rng, slips=task.slips)
         write_png(image_path(task.root, task.id, image_type), taken.image)
+        slip = taken.slip or Slip(np.zeros(0), np.zeros(0))
         with replacing(task.labels_path(image_type)) as partial:
             np.savez(
                 partial,
@@ -94,14 +95,10 @@ def make_record(task: Task) -> None:
                 leadpoint_xy=taken.leadpoint_xy,
                 orientation=taken.orientation,
                 has_pulse=page.has_pulse,
-                **slip_labels(taken.slip),
+                slip_columns=slip.columns,
+                slip_lost=slip.lost,
+                slip_slant=slip.slant,
             )
-
-
-def slip_labels(slip: Slip | None) -> dict[str, np.ndarray]:
-    """A slip as arrays of a label file; one of no slices stands for none."""
-    columns, lost, slant = (slip.columns, slip.lost, slip.slant) if slip else ([], [], 0.0)
-    return {"slip_columns": np.array(columns), "slip_lost": np.array(lost), "slip_slant": np.array(slant)}
 
 
 def try_record(task: Task) -> str | None:
