@@ -58,6 +58,9 @@ class Stage2Samples:
     def sample(self, page: dict, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         width = self.config.crop_columns
         left = choose_left(np.flatnonzero(np.isfinite(page["y"]).any(axis=0)), width, rng)
+        left = int(
+            np.clip(left, 0, max(MASK_WIDTH - width, 0))
+        )  # a narrow crop about an end stays on the page
         image = page["image"][:, left : left + width]
         y = page["y"][:, left : left + width]
         if rng.random() < self.config.horizontal_flip:
