@@ -59,7 +59,7 @@ class Stage2Samples:
         width = self.config.crop_columns
         left = choose_left(np.flatnonzero(np.isfinite(page["y"]).any(axis=0)), width, rng)
         left = int(
-            np.clip(left, 0, max(MASK_WIDTH - width, 0))
+            np.clip(left, 0, max(page["y"].shape[1] - width, 0))
         )  # a narrow crop about an end stays on the page
         image = page["image"][:, left : left + width]
         y = page["y"][:, left : left + width]
