@@ -25,6 +25,7 @@ from prediction.plots import plot_by_lead, plot_by_type
 from prediction.report import Report
 from utils.checkpoint import CHECKPOINTS, checkpoint_path
 from utils.command import count, progress, run, say
+from utils.device import add_precision_argument
 from utils.files import alone_in
 from utils.kaggle_metric import to_db
 from utils.workers import WorkerDied
@@ -193,6 +194,7 @@ def main() -> int:
         "--stage2", "--weights", type=Path, nargs="+", help="several to be merged (default: the folder's)"
     )
     add_ensemble_arguments(parser)
+    add_precision_argument(parser)
     parser.add_argument(
         "--device", help="cpu, cuda:0, cuda:0,cuda:1 ... (default: all CUDA devices, else the CPU)"
     )
@@ -212,7 +214,7 @@ def main() -> int:
     weights = tuple(args.stage2 or [stage2])
     setup = Setup(
         stage0, stage1, weights, tta=tuple(args.tta), merge=args.merge,
-        device=args.device, workers=args.workers, threads=args.threads,
+        device=args.device, workers=args.workers, threads=args.threads, precision=args.precision,
     )  # fmt: skip
     engine = Engine(setup)
     with ExitStack() as stack:

@@ -39,6 +39,7 @@ from prediction.pages import (
 from prediction.report import Report
 from utils.checkpoint import checkpoint_path
 from utils.command import count, progress, run, say
+from utils.device import add_precision_argument
 from utils.files import alone_in, is_newer, remove_partials
 from utils.leads import QUARTERS
 from utils.submission import write_submission
@@ -170,6 +171,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--strict", action="store_true", help="exit code 1 for doubtful pages too")
     parser.add_argument("--images", type=Path, help="folder of test.csv's images (default: test/ beside it)")
     add_ensemble_arguments(parser)
+    add_precision_argument(parser)
     parser.add_argument("--stage0", type=Path, default=checkpoint_path(0))
     parser.add_argument("--stage1", type=Path, default=checkpoint_path(1))
     parser.add_argument(
@@ -230,6 +232,7 @@ def main() -> int:
         args.workers,
         args.threads,
         args.batch_size,
+        args.precision,
     )
     engine = Engine(setup)
     args.output.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from training.loop import Options, train
 from training.processes import leave_processes
 from training.stages import STAGES
 from utils.checkpoint import NETWORKS, CheckpointError
-from utils.device import limit_threads
+from utils.device import add_precision_argument, limit_threads
 
 INTERRUPTED = 130  # exit code, as a shell gives it for Ctrl-C
 DEFAULT_CONFIGS = {0: "stage0_compact", 1: "stage1_compact", 2: "compact"}
@@ -54,6 +54,7 @@ def parse_arguments() -> argparse.Namespace:
         "--runs", type=Path, default=Path("runs"), help="folder for <config>/last.pt, stageN.pt"
     )
     parser.add_argument("--device", help="cpu, cuda, ... (default: CUDA when there is one)")
+    add_precision_argument(parser)
     parser.add_argument("--workers", type=int, default=1, help="processes that draw pages")
     parser.add_argument("--threads", type=int, help="torch threads of the training process")
     parser.add_argument("--max-minutes", type=float, default=60.0, help="per stage, resumed time counted in")

@@ -29,21 +29,22 @@ from utils.leads import leads_from_rows
 from utils.limbs import reconcile_limbs
 from utils.upright import PageNotFound
 
-FIRST, LAST = int(RECTIFIED.signal_start), int(np.ceil(RECTIFIED.signal_stop)) + 1
+INSIDE = decode.signal_columns()
 
 
 class Maps:
     """One page's log probabilities (4, H, W) over the signal's columns, with the steps to decode them."""
 
     def __init__(self, logits: torch.Tensor, row_stride: int, length: int):
-        self.log_probability = torch.log_softmax(logits[:, :, FIRST:LAST].float(), dim=1).cpu().numpy()
-        self.starts = decode.lead_starts(FIRST, LAST)
+        self.log_probability = torch.log_softmax(logits[:, :, INSIDE].float(), dim=1).cpu().numpy()
+        self.starts = decode.lead_starts(INSIDE.start, INSIDE.stop)
         self.row_stride, self.length = row_stride, length
 
-    def path(self, tracked: bool = True) -> np.ndarray:
+    def path(self, tracked: bool = True, spikes: bool = True) -> np.ndarray:
         if not tracked:
             return self.log_probability.argmax(axis=1)
-        return decode.track(np.minimum(-self.log_probability, decode.FLOOR), self.starts)
+        path = decode.track(np.minimum(-self.log_probability, decode.FLOOR), self.starts)
+        return decode.follow_spikes(path, np.exp(self.log_probability)) if spikes else path
 
     def refined(self, path: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Bins, which of them are no gaps, and their confidence, all (4, W)."""
@@ -70,23 +71,30 @@ class Maps:
         centroid: bool = True,
         bridge: bool = True,
         beats: bool = True,
-        start: bool = True,
+        spikes: bool = True,
+        ends: bool = True,
         limbs: bool = True,
         weighted: bool = True,
         by_time: Callable | None = None,
     ) -> np.ndarray:
         """Rows (4, length) mV by all steps or some; `by_time` resamples heights in another way."""
-        path = self.path(tracked)
+        path = self.path(tracked, spikes)
         bins, seen, confidence = self.refined(path)
         bins = bins if centroid else self.parabola(path)
         bins = decode.bridge(bins, seen, self.starts) if bridge else bins
+        log_probability = self.log_probability
+        if ends:
+            hidden = decode.hidden_ends(bins, confidence, self.row_stride)
+            log_probability, confidence = (
+                decode.forget(log_probability, hidden),
+                np.where(hidden, 0, confidence),
+            )
+            bins = decode.hold_ends(bins, hidden)
         if beats:
-            bins = decode.complete(self.log_probability, path, bins, confidence, self.starts, self.row_stride)
-        if start:
-            bins[:, : decode.START_COLUMNS] = bins[:, decode.START_COLUMNS, None]
-        y = np.pad(self.heights(bins), ((0, 0), (FIRST, 0)), constant_values=np.nan)
+            bins = decode.complete(log_probability, path, bins, confidence, self.starts, self.row_stride)
+        y = np.pad(self.heights(bins), ((0, 0), (INSIDE.start, 0)), constant_values=np.nan)
         rows = (by_time or decode.rows_from_heights)(y, self.length)
-        sure = np.pad(confidence if weighted else np.ones_like(confidence), ((0, 0), (FIRST, 0)))
+        sure = np.pad(confidence if weighted else np.ones_like(confidence), ((0, 0), (INSIDE.start, 0)))
         return reconcile_limbs(rows, decode.confidence_at(sure, self.length))[0] if limbs else rows
 
 
@@ -102,8 +110,7 @@ def resample_linearly(y: np.ndarray, length: int) -> np.ndarray:
 
 def resample_rows_at_once(y: np.ndarray, length: int) -> np.ndarray:
     """One Fourier transform over a whole row, seams and edges unpadded."""
-    stop = FIRST + round(RECTIFIED.px_per_second * DURATION_S)
-    return resample(millivolts(y[:, FIRST:stop]), length, axis=1)
+    return resample(millivolts(y[:, INSIDE]), length, axis=1)
 
 
 VARIANTS: dict[str, dict] = {
@@ -112,7 +119,8 @@ VARIANTS: dict[str, dict] = {
     "parabola, without other beats": {"centroid": False, "beats": False},
     "gaps as they are": {"bridge": False},
     "without other beats": {"beats": False},
-    "start not held": {"start": False},
+    "spikes not followed": {"spikes": False},
+    "ends as they are": {"ends": False},
     "resampled linearly": {"by_time": resample_linearly},
     "rows resampled at once": {"by_time": resample_rows_at_once},
     "limb leads and II's copies by no confidence": {"weighted": False},
@@ -121,7 +129,7 @@ VARIANTS: dict[str, dict] = {
         "tracked": False,
         "centroid": False,
         "beats": False,
-        "start": False,
+        "ends": False,
         "limbs": False,
         "by_time": resample_rows_at_once,
     },

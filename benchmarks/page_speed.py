@@ -24,10 +24,10 @@ from configs.stage1 import FRAME_HEIGHT, FRAME_WIDTH
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT
 from synthesis import Pose, synthesize
 from synthesis.signals import deepfake_record, find_records, read_record
-from utils.checkpoint import CHECKPOINTS, load_network
+from utils.checkpoint import CHECKPOINTS, checkpoint_path, load_network
 from utils.command import count, run
 from utils.decode import decode_rows
-from utils.device import choose_device, limit_threads
+from utils.device import add_precision_argument, choose_device, choose_precision, limit_threads
 from utils.grid import decode_grid
 from utils.images import read_rgb, write_png
 from utils.rectify import rectify
@@ -57,21 +57,16 @@ def measure(
     """Seconds of each step for one image file, and of all in a row."""
     device = straightener.device
     nets = straightener.stage0_net, straightener.stage1_net
-
-    def run(net: torch.nn.Module, tensor: torch.Tensor):
-        with torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
-            return net(tensor)
-
     row = {}
     row["read"], image = timed(device, repeats, lambda: read_rgb(path))
     tensor = prepare_input(image, stage0_config(nets[0])).tensor.to(device).repeat(batch, 1, 1, 1)
-    row["stage 0 net"], _ = timed(device, repeats, lambda: run(nets[0], tensor))
+    row["stage 0 net"], _ = timed(device, repeats, lambda: nets[0](tensor))
     row["find page"], page = timed(device, repeats, lambda: next(straightener.find_pages(image)))
     upright = unturn(image, page.orientation)
     row["warp"], frame = timed(device, repeats, lambda: to_tensor(warp_to_frame(upright, page.homography)))
     frame = frame.to(device).repeat(batch, 1, 1, 1)
     assert frame.shape[2:] == (FRAME_HEIGHT, FRAME_WIDTH)
-    row["stage 1 net"], output = timed(device, repeats, lambda: run(nets[1], frame))
+    row["stage 1 net"], output = timed(device, repeats, lambda: nets[1](frame))
     maps = {head: logits[0, 0].float().sigmoid().cpu().numpy() for head, logits in output.items()}
     decode = lambda: decode_grid(maps["gridpoint"], page, maps.get("leadend"))  # noqa: E731
     row["decode grid"], grid = timed(device, repeats, decode)
@@ -80,7 +75,7 @@ def measure(
     row["stage 0 + stage 1 + remap"], _ = timed(device, repeats, lambda: straightener.straighten(image))
     tracing = tracer.nets[0]
     crop = to_tensor(rect[CROP_TOP : CROP_TOP + INPUT_HEIGHT, :MASK_WIDTH]).to(device).repeat(batch, 1, 1, 1)
-    row["stage 2 net"], logits = timed(device, repeats, lambda: run(tracing, crop))
+    row["stage 2 net"], logits = timed(device, repeats, lambda: tracing(crop))
     length, row_stride = int(DURATION_S * 500), INPUT_HEIGHT // logits.shape[2]
     row["decode traces"], _ = timed(device, repeats, lambda: decode_rows(logits[0], row_stride, length))
     row["stage 2 + decoding"], _ = timed(device, repeats, lambda: tracer.trace(rect, length))
@@ -99,14 +94,18 @@ def main() -> None:
     parser.add_argument("--repeats", type=count, default=5)
     parser.add_argument("--threads", type=count, help="torch threads on the CPU")
     parser.add_argument("--device")
+    add_precision_argument(parser)
     parser.add_argument("--batch", type=count, default=8, help="images at once on CUDA")
-    parser.add_argument("--checkpoints", type=Path, default=CHECKPOINTS, help="folder of stageN.pt")
+    parser.add_argument("--checkpoints", type=Path, default=CHECKPOINTS, help="folder of the networks")
     args = parser.parse_args()
     limit_threads(args.threads)
     if args.threads:
         cv2.setNumThreads(args.threads)
     device = choose_device(args.device)
-    stage0, stage1, stage2 = (load_network(args.checkpoints / f"stage{n}.pt", n, device) for n in range(3))
+    precision = choose_precision(args.precision, device)
+    stage0, stage1, stage2 = (
+        load_network(checkpoint_path(n, args.checkpoints), n, device, precision) for n in range(3)
+    )
     straightener, tracer = Straightener(stage0, stage1, device), Tracer([stage2], device)
     rng = np.random.default_rng(0)
     record = read_record(find_records(args.records)[0]) if args.records else deepfake_record(rng)
@@ -122,7 +121,7 @@ def main() -> None:
             write_png(path, page.image)
             columns[name] = measure(straightener, tracer, path, args.repeats, batch)
     threads = f"{torch.get_num_threads()} threads" if device.type == "cpu" else f"batches of {batch}"
-    print(f"seconds a page, {device}, {threads}")
+    print(f"seconds a page, {device}, {threads}, {str(precision).removeprefix('torch.')}")
     print(pd.DataFrame(columns).to_string(float_format="{:.3f}".format))
 
 

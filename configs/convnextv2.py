@@ -1,5 +1,17 @@
-"""Stage 2 over timm's convnextv2_tiny."""
+"""Stage 2 over timm's convnextv2_tiny, for one GPU of 16 GB.
+
+A step's tensors take 7.7 GiB in mixed precision
+(`benchmarks/backbones.py --no-times --configs convnextv2`); CUDA and workspaces come on top.
+"""
 
 from configs.stage2 import Stage2Config
 
-config = Stage2Config(backbone="convnextv2_tiny", decoder_channels=(256, 128, 64), learning_rate=5e-4)
+config = Stage2Config(
+    backbone="convnextv2_tiny",
+    fine_channels=32,
+    fine_blocks=1,
+    decoder_channels=(256, 192, 128, 64),
+    prior_mv=1.5,
+    learning_rate=1e-3,
+    batch_size=4,
+)

@@ -1,7 +1,17 @@
-"""Stage 2 over timm's tf_efficientnet_lite0."""
+"""Stage 2 over timm's tf_efficientnet_lite0, for one GPU of 16 GB.
+
+A step's tensors take 5.9 GiB in mixed precision
+(`benchmarks/backbones.py --no-times --configs efficientnet_lite0`); CUDA and workspaces come on top.
+"""
 
 from configs.stage2 import Stage2Config
 
 config = Stage2Config(
-    backbone="tf_efficientnet_lite0", decoder_channels=(128, 64, 48, 32), learning_rate=5e-4
+    backbone="tf_efficientnet_lite0",
+    fine_channels=32,
+    fine_blocks=1,
+    decoder_channels=(128, 96, 64, 48),
+    prior_mv=1.5,
+    learning_rate=1e-3,
+    batch_size=8,
 )

@@ -1,5 +1,17 @@
-"""Stage 2 over timm's tf_efficientnetv2_s."""
+"""Stage 2 over timm's tf_efficientnetv2_s, for one GPU of 16 GB.
+
+A step's tensors take 8.3 GiB in mixed precision
+(`benchmarks/backbones.py --no-times --configs efficientnetv2`); CUDA and workspaces come on top.
+"""
 
 from configs.stage2 import Stage2Config
 
-config = Stage2Config(backbone="tf_efficientnetv2_s", decoder_channels=(256, 128, 64, 32), learning_rate=5e-4)
+config = Stage2Config(
+    backbone="tf_efficientnetv2_s",
+    fine_channels=32,
+    fine_blocks=1,
+    decoder_channels=(256, 192, 128, 64),
+    prior_mv=1.5,
+    learning_rate=1e-3,
+    batch_size=6,
+)

@@ -1,5 +1,6 @@
 """Stage 2: the four rows of traces on the rectified page."""
 
+import math
 from dataclasses import dataclass
 
 from configs.network import NetworkConfig
@@ -27,6 +28,7 @@ class Stage2Config(NetworkConfig):
     backbone: str = "compact"
     stem_stride: tuple[int, int] = (4, 2)
     row_coordinate: bool = True  # the coarsest features learn at which height they are
+    prior_mv: float = 0.0  # SD of the prior that a row's trace lies near its zero line; 0: no prior
     crop_columns: int = 544  # width of a training crop
     target_sigma: float = 0.8  # of a column's target over y, in output bins
     slope_sigma: float = 0.3  # columns: how far a stroke's place in x blurs that target
@@ -39,5 +41,8 @@ class Stage2Config(NetworkConfig):
     shift: int = 6  # px up or down that a sample may lie, so that rows are not told by the grid's phase
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.loss not in LOSSES:
             raise ValueError(f"loss {self.loss!r}: must be one of {', '.join(LOSSES)}")
+        if not 0 <= self.prior_mv < math.inf:
+            raise ValueError(f"prior_mv {self.prior_mv}: must not be negative, and finite")

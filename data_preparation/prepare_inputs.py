@@ -37,7 +37,14 @@ from data_preparation.generate_masks import generate_masks
 from datasets.competition import list_images
 from utils.checkpoint import checkpoint_path, load_network
 from utils.command import count, progress, run
-from utils.device import choose_devices, return_memory, use_one_thread
+from utils.device import (
+    AUTO,
+    add_precision_argument,
+    choose_devices,
+    choose_precision,
+    return_memory,
+    use_one_thread,
+)
 from utils.files import alone_in, hash_file, is_newer, remove_partials, replacing
 from utils.images import read_rgb, write_png
 from utils.serving import NetServer
@@ -82,6 +89,7 @@ class Job:
     device: str
     folder: Path
     debug: bool
+    precision: str = AUTO
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
@@ -91,7 +99,8 @@ def write_array(path: Path, array: np.ndarray) -> None:
 
 
 def load_networks(job: Job) -> tuple[torch.nn.Module, torch.nn.Module]:
-    return load_network(job.stage0, 0), load_network(job.stage1, 1)
+    precision = choose_precision(job.precision, choose_devices(job.device)[0])
+    return load_network(job.stage0, 0, precision=precision), load_network(job.stage1, 1, precision=precision)
 
 
 def settle() -> None:
@@ -219,7 +228,8 @@ def prepare_here(tasks: list[tuple[str, Path]], job: Job, workers: int) -> Itera
         if job.device == "cpu":
             nets = [net.share_memory() for net in nets]
         else:
-            nets = stack.enter_context(NetServer(nets, choose_devices(job.device))).remotes()
+            server = NetServer(nets, choose_devices(job.device), half=job.precision == AUTO)
+            nets = stack.enter_context(server).remotes()
         for (image_id, _), outcome in map_unordered(prepare_task, tasks, workers, start_worker, (job, *nets)):
             yield Outcome(image_id, str(outcome)) if isinstance(outcome, WorkerDied) else outcome
 
@@ -309,6 +319,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--workers", type=count, default=1, help="processes, one a core at most (default 1)")
     parser.add_argument("--dask", metavar="ADDRESS", help="of a running cluster's scheduler, tcp://HOST:8786")
     parser.add_argument("--device", help="cpu, cuda:0, cuda:0,cuda:1 ... (default: all CUDA devices)")
+    add_precision_argument(parser)
     parser.add_argument("--stage0", type=Path, default=checkpoint_path(0))
     parser.add_argument("--stage1", type=Path, default=checkpoint_path(1))
     parser.add_argument(
@@ -327,6 +338,7 @@ def main(arguments: list[str] | None = None) -> int:
         ",".join(map(str, choose_devices(args.device))),
         args.out.resolve() / FOLDER,
         args.debug,
+        args.precision,
     )
     load_networks(job)  # a bad checkpoint stops the run, not each image
     images = list_images(args.data)

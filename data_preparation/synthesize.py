@@ -1,9 +1,10 @@
 """Make a training folder like the competition's of synthetic pages, with exact labels beside the images.
 
 Every record becomes OUT/train/<id>/<id>.csv, one <id>-<type>.png per image type, and <id>-<type>.labels.npz
-with gridpoint_xy (44, 57, 2) and leadpoint_xy (13, 2) float32 px of that image, orientation (0..7) and
-has_pulse. OUT/train.csv lists them. Records that are complete are left alone, so an interrupted run goes on
-where it stopped; the same seed makes the same files with any number of workers.
+with gridpoint_xy (44, 57, 2) and leadpoint_xy (13, 2) float32 px of that image, orientation (0..7),
+has_pulse, and slip_columns, slip_lost (n,) and slip_slant of the slices of paper that a scanner lost
+(utils/slip.py). OUT/train.csv lists them. Records that are complete are left alone, so an interrupted run
+goes on where it stopped; the same seed makes the same files with any number of workers.
 """
 
 import argparse
@@ -28,7 +29,16 @@ from datasets.competition import (
 )
 from synthesis.capture import capture
 from synthesis.page import draw_page
-from synthesis.signals import deepfake_record, find_records, is_heldout, read_record, resample, vary
+from synthesis.signals import (
+    PACED_SHARE,
+    deepfake_record,
+    find_records,
+    is_heldout,
+    pace,
+    read_record,
+    resample,
+    vary,
+)
 from utils.command import count, progress
 from utils.device import use_one_thread
 from utils.files import replacing
@@ -52,6 +62,7 @@ class Task:
     types: tuple[str, ...]
     seed: tuple[int, int]
     slips: bool | None = None
+    paced: float = PACED_SHARE  # chance of pacing spikes
 
     def labels_path(self, image_type: str) -> Path:
         return image_path(self.root, self.id, image_type).with_suffix(".labels.npz")
@@ -66,14 +77,17 @@ class Task:
 def make_record(task: Task) -> None:
     """Write a record's signals, its images and their labels; every file is whole or not there."""
     rng = np.random.default_rng(task.seed)
-    record = vary(read_record(task.source) if task.source else deepfake_record(rng), rng)
+    record = vary(read_record(task.source) if task.source else deepfake_record(rng), rng, paced=0)
     record = replace(record, leads=resample(record.leads, record.fs, task.fs), fs=task.fs)
+    if rng.random() < task.paced:  # at the rate of the page, which a spike's one sample would not survive
+        record = pace(record, rng)
     write_record(record_path(task.root, task.id), mask_to_quarters(record.leads), task.fs)
     for image_type in task.types:
         rng = np.random.default_rng((*task.seed, IMAGE_TYPES.index(image_type)))
         page = draw_page(record, rng, image_type)
         taken = capture(page, image_type, rng, slips=task.slips)
         write_png(image_path(task.root, task.id, image_type), taken.image)
+        slip = taken.slip or Slip(np.zeros(0), np.zeros(0))
         with replacing(task.labels_path(image_type)) as partial:
             np.savez(
                 partial,
@@ -81,14 +95,10 @@ def make_record(task: Task) -> None:
                 leadpoint_xy=taken.leadpoint_xy,
                 orientation=taken.orientation,
                 has_pulse=page.has_pulse,
-                **slip_labels(taken.slip),
+                slip_columns=slip.columns,
+                slip_lost=slip.lost,
+                slip_slant=slip.slant,
             )
-
-
-def slip_labels(slip: Slip | None) -> dict[str, np.ndarray]:
-    """A slip as arrays of a label file; one of no slices stands for none."""
-    columns, lost, slant = (slip.columns, slip.lost, slip.slant) if slip else ([], [], 0.0)
-    return {"slip_columns": np.array(columns), "slip_lost": np.array(lost), "slip_slant": np.array(slant)}
 
 
 def try_record(task: Task) -> str | None:
@@ -145,10 +155,12 @@ def synthesize_folder(
     workers: int = 1,
     skip: int = 0,
     slips: bool | None = None,
+    paced: float = PACED_SHARE,
 ) -> list[str]:
     """Make `count` records below `root`, cycling through the sources and the six sampling rates.
 
-    `slips` says whether the scanner of scans loses its grip, None leaves it to chance. Returns why records could not be made; all others are listed in train.csv.
+    `slips` says whether the scanner of scans loses its grip, None leaves it to chance; `paced` is the share
+    of records with pacing spikes. Returns why records could not be made; all others are listed in train.csv.
     """
     sources = find_sources(records, part, skip)
     tasks = [
@@ -160,6 +172,7 @@ def synthesize_folder(
             types,
             (seed, index),
             slips,
+            paced,
         )
         for index, record_id in enumerate(new_ids(seed, count))
     ]
@@ -187,19 +200,24 @@ def main() -> None:
     parser.add_argument("--types", nargs="+", choices=IMAGE_TYPES, default=IMAGE_TYPES, metavar="TYPE")
     parser.add_argument("--part", choices=("all", "train", "heldout"), default="all", help="of --records")
     parser.add_argument("--skip", type=int, default=0, help="leave out so many first records of the part")
+    parser.add_argument(
+        "--paced", type=float, default=PACED_SHARE, help="share with pacing spikes (default: %(default)s)"
+    )
     parser.add_argument("--workers", type=count, default=1, help="processes (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument(
         "--slips",
         choices=SLIP_CHOICES,
         default="some",
-        help="whether the scanner loses a slice of the paper of scans; pages are otherwise the same (default: some)",
+        help="whether the scanner loses a slice of the paper of scans, all else the same (default: some)",
     )
     args = parser.parse_args()
     if args.seed < 0:
         parser.error("--seed is at least 0")
     if args.skip < 0 or (args.skip and args.records is None):
         parser.error("--skip is at least 0, and of --records")
+    if not 0 <= args.paced <= 1:
+        parser.error("--paced is from 0 to 1")
     if args.records is not None and not args.records.is_dir():
         parser.error(f"{args.records}: no such folder")
     try:
@@ -213,6 +231,7 @@ def main() -> None:
             args.workers,
             args.skip,
             SLIP_CHOICES[args.slips],
+            args.paced,
         )
     except (ValueError, ImportError, OSError) as error:
         sys.exit(f"synthesize: {error}")

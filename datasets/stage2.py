@@ -17,9 +17,10 @@ from utils.trace import columns_from_rows
 
 GRID_ERROR = 0.001  # squares, of stage 1's points: independent
 GRID_DRIFT = 0.002  # squares, of stage 1's points: smooth over the page
-SLIP_ERROR = 0.02  # squares, 0.1 mm, of a lost slice's place
+SLIP_ERROR = 0.04  # squares, 0.2 mm, of a lost slice's place
 LOST_ERROR = 0.08  # of its width, as the standard deviation of the logarithm
-SIDE = 64  # px of a sample that may lie outside the traces
+SIDE = 128  # px of a sample that may lie outside the traces; the calibration pulse is 79 wide
+END_SHARE = 0.25  # of the samples show an end on purpose: the end columns lie in 15 % of all then, not in 3
 
 
 def shake_grid(gridpoint_xy: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -56,9 +57,10 @@ class Stage2Samples:
 
     def sample(self, page: dict, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         width = self.config.crop_columns
-        known = np.flatnonzero(np.isfinite(page["y"]).any(axis=0))
-        first, last = max(known[0] - SIDE, 0), min(known[-1] + 1 + SIDE, MASK_WIDTH)
-        left = rng.integers(first, max(last - width, first) + 1)
+        left = choose_left(np.flatnonzero(np.isfinite(page["y"]).any(axis=0)), width, rng)
+        left = int(
+            np.clip(left, 0, max(page["y"].shape[1] - width, 0))
+        )  # a narrow crop about an end stays on the page
         image = page["image"][:, left : left + width]
         y = page["y"][:, left : left + width]
         if rng.random() < self.config.horizontal_flip:
@@ -67,6 +69,17 @@ class Stage2Samples:
         y = y + down
         image = image[np.clip(np.arange(len(image)) - down, 0, len(image) - 1)]
         return vary_colours(image, rng) if self.config.colours else image, y
+
+
+def choose_left(known: np.ndarray, width: int, rng: np.random.Generator) -> int:
+    """The first column of a sample of `width` px, given the columns (N,) that show a trace."""
+    begin, end = int(known[0]), int(known[-1]) + 1
+    side = min(SIDE, width // 2)
+    first = max(begin - side, 0)
+    last = max(min(end + side, MASK_WIDTH) - width, first)
+    ends = ((first, min(begin, last)), (max(end - width, first), last))
+    low, high = ends[rng.integers(2)] if rng.random() < END_SHARE else (first, last)
+    return int(rng.integers(low, high + 1))
 
 
 def target_columns(leads: np.ndarray) -> np.ndarray:

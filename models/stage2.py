@@ -3,7 +3,8 @@
 import torch
 from torch import nn
 
-from configs.stage2 import ROW_CHANNELS, Stage2Config
+from configs.page import RECTIFIED
+from configs.stage2 import CROP_TOP, ROW_CHANNELS, Stage2Config
 from models.unet import UNet, unfold_columns
 
 
@@ -28,4 +29,19 @@ class Stage2Net(UNet):
             height = torch.linspace(-1, 1, coarse.shape[2], device=coarse.device, dtype=coarse.dtype)
             height = height[None, None, :, None].expand(coarse.shape[0], 1, -1, coarse.shape[3])
             features[-1] = torch.cat([coarse, height], dim=1)
-        return unfold_columns(self.head(self.decode(features)), self.column_stride)
+        logits = unfold_columns(self.head(self.decode(features)), self.column_stride)
+        if self.config.prior_mv:
+            logits = logits + row_prior(logits, self.row_stride, self.config.prior_mv)
+        return logits
+
+
+def row_prior(logits: torch.Tensor, row_stride: int, deviation_mv: float) -> torch.Tensor:
+    """(4, bins, 1), of the type of (B, 4, bins, W) logits: the log of a Gaussian around each row's zero line.
+
+    Networks find ink in tens of steps, and need hundreds to learn which of it is which row's without this.
+    """
+    bins = torch.arange(logits.shape[2], device=logits.device)
+    y = (bins + 0.5) * row_stride - 0.5 + CROP_TOP
+    lines = torch.tensor(RECTIFIED.zero_lines, device=logits.device)
+    deviations = (y - lines[:, None]) / (deviation_mv * RECTIFIED.px_per_mv)
+    return (-0.5 * deviations.square())[:, :, None].to(logits.dtype)

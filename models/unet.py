@@ -189,11 +189,16 @@ def run(module: nn.Module, checkpointing: bool, *inputs):
 class UNet(nn.Module):
     """A normalised RGB image through encoder and decoder; stages add their heads.
 
+    `fine`, beside a timm encoder, makes the finest features from the image alone: at 4 rows x 2 columns in
+    stage 2, as the compact encoder's are. A timm encoder's own at 4 x 4 merge the columns of a steep stroke.
+
     `mean`, `std` and `D` are buffers because the public weights carry them. `checkpointing` trades time for
     memory in training; batch norms then see each batch twice, which hastens their running averages.
+    `precision` is what convolutions multiply in; weights and output are float32 whatever it is.
     """
 
     checkpointing = False
+    precision = torch.float32
     mean: torch.Tensor
     std: torch.Tensor
 
@@ -205,6 +210,13 @@ class UNet(nn.Module):
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).reshape(1, 3, 1, 1))
         self.encoder, channels, strides = build_encoder(config, pretrained)
         self.coarsest_channels, self.coarsest_stride = channels[-1], strides[-1]
+        self.fine: CompactEncoder | None = None
+        if config.fine_channels:
+            self.fine = CompactEncoder((config.fine_channels,), config.stem_stride, config.fine_blocks)
+            strides = [stride for stride in strides if stride[0] >= config.stem_stride[0]]
+            channels = [config.fine_channels, *channels[-len(strides) :]]
+            strides = [config.stem_stride, *strides]
+        self.levels = len(strides)
         self.decoder = UNetDecoder(
             [*channels[:-1], channels[-1] + extra_channels],
             strides,
@@ -212,8 +224,20 @@ class UNet(nn.Module):
             config.fine_blocks,
         )
 
+    def __call__(self, image: torch.Tensor):
+        if self.precision == torch.float32:
+            return super().__call__(image)
+        with torch.autocast(image.device.type, self.precision):
+            output = super().__call__(image)
+        if isinstance(output, torch.Tensor):
+            return output.float()
+        return {name: maps.float() for name, maps in output.items()}
+
     def encode(self, image: torch.Tensor) -> list[torch.Tensor]:
-        return list(run(self.encoder, self.rethinks, (image - self.mean).div_(self.std)))
+        image = (image - self.mean).div_(self.std)
+        fine = run(self.fine, self.rethinks, image) if self.fine else []
+        coarse = list(run(self.encoder, self.rethinks, image))
+        return [*fine, *coarse[len(fine) - self.levels :]]  # without those finer than the stem's
 
     def decode(self, features: list[torch.Tensor]) -> torch.Tensor:
         return self.decoder(features, self.rethinks)

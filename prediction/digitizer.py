@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import nn
 
 from configs.page import DURATION_S, LEADS
 from utils.checkpoint import checkpoint_path, load_network
 from utils.decode import find_gaps, rate_leads
-from utils.device import choose_device
+from utils.device import AUTO, choose_device, choose_precision
 from utils.leads import leads_from_rows
 from utils.straighten import Straightened, Straightener
 from utils.tracing import Traced, Tracer
@@ -63,8 +64,9 @@ class Digitizer:
     """Pages to millivolts, with networks from three checkpoints; of stage 2 there may be several.
 
     The default are those in checkpoints/. `tta` names more views to read, "moved" and "mirrored"; `merge`
-    says how several readings become one, "mean" or "median". Raises CheckpointError when a file is missing or
-    does not fit, ValueError for names unknown.
+    says how several readings become one, "mean" or "median"; `precision` is "auto", "float32" or "bfloat16",
+    see utils.device.choose_precision. Raises CheckpointError when a file is missing or does not fit,
+    ValueError for names unknown.
     """
 
     def __init__(
@@ -75,11 +77,16 @@ class Digitizer:
         device: str | None = None,
         tta: Sequence[str] = (),
         merge: str = "mean",
+        precision: str = AUTO,
     ):
+        chosen = choose_device(device)
         nets = load_networks(
-            stage0 or checkpoint_path(0), stage1 or checkpoint_path(1), stage2 or checkpoint_path(2)
+            stage0 or checkpoint_path(0),
+            stage1 or checkpoint_path(1),
+            stage2 or checkpoint_path(2),
+            choose_precision(precision, chosen),
         )
-        self.set_up(nets, str(choose_device(device)), tta, merge)
+        self.set_up(nets, str(chosen), tta, merge)
 
     @classmethod
     def of_networks(
@@ -108,11 +115,10 @@ class Digitizer:
         return Digitized(leads_from_rows(traced.rows), fs, straightened, traced)
 
 
-def load_networks(stage0: Path, stage1: Path, stage2: Path | Sequence[Path]) -> list[nn.Module]:
+def load_networks(
+    stage0: Path, stage1: Path, stage2: Path | Sequence[Path], precision: torch.dtype = torch.float32
+) -> list[nn.Module]:
     """Stage 0, stage 1, and one or more of stage 2, on the CPU. Raises CheckpointError."""
     several = [stage2] if isinstance(stage2, (str, Path)) else stage2
-    return [
-        load_network(stage0, 0),
-        load_network(stage1, 1),
-        *(load_network(path, 2) for path in several),
-    ]
+    stages = [(stage0, 0), (stage1, 1), *((path, 2) for path in several)]
+    return [load_network(path, stage, precision=precision) for path, stage in stages]

@@ -15,7 +15,14 @@ from torch import nn
 from prediction.digitizer import Digitizer, load_networks
 from utils.checkpoint import checkpoint_path
 from utils.decode import MERGES
-from utils.device import choose_devices, limit_threads, return_memory, use_one_thread
+from utils.device import (
+    AUTO,
+    choose_devices,
+    choose_precision,
+    limit_threads,
+    return_memory,
+    use_one_thread,
+)
 from utils.files import hash_file
 from utils.serving import NetServer
 from utils.workers import WorkerDied, map_unordered
@@ -34,7 +41,7 @@ class Setup:
 
     `device` names one or several ("cuda:0,cuda:1"); None means all CUDA devices, else the CPU. Without
     `workers` there is one for few pages, and up to MANY_WORKERS for many. `threads` are those of a single
-    worker; several have one each.
+    worker; several have one each. `precision` is one of utils.device.PRECISIONS, or "auto".
     """
 
     stage0: Path = field(default_factory=lambda: checkpoint_path(0))
@@ -46,6 +53,7 @@ class Setup:
     workers: int | None = None
     threads: int | None = None
     batch_size: int = BATCH_SIZE
+    precision: str = AUTO
 
     def name_networks(self) -> str:
         """Eight hexadecimal digits that are the same for the same weights, views and way to merge."""
@@ -91,7 +99,8 @@ class Engine:
         self.setup = setup
         limit_threads(setup.threads)
         self.devices = choose_devices(setup.device)
-        self.nets = load_networks(setup.stage0, setup.stage1, setup.stage2)
+        precision = choose_precision(setup.precision, self.devices[0])
+        self.nets = load_networks(setup.stage0, setup.stage1, setup.stage2, precision)
         self.networks = setup.name_networks()
 
     def map(
@@ -109,7 +118,8 @@ class Engine:
             if self.devices == [torch.device("cpu")]:
                 nets: Iterable[nn.Module] = [net.share_memory() for net in self.nets]
             else:
-                server = NetServer(self.nets, self.devices, self.setup.batch_size)
+                half = self.setup.precision == AUTO
+                server = NetServer(self.nets, self.devices, self.setup.batch_size, half)
                 nets = stack.enter_context(server).remotes()
             start = (function, list(nets), self.setup.tta, self.setup.merge)
             yield from map_unordered(call, tasks, max(workers, 2), start_worker, start)

@@ -18,6 +18,7 @@ from utils.command import describe
 from utils.files import open_text, replacing
 from utils.images import encode_jpeg, read_rgb
 from utils.kaggle_metric import CAP, page_powers, ratio_of, to_db
+from utils.slip import Slip
 from utils.visualization import draw_on_photo
 
 DONE, DOUBTFUL, FAILED = "done", "doubtful", "failed"
@@ -62,6 +63,7 @@ class PageResult:
     page_score: float | None = None
     orientation: int | None = None
     aspect: float | None = None
+    slip: Slip | None = None  # of the paper in the scanner
     confidence: np.ndarray | None = None
     gaps: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     limb_residual: float | None = None
@@ -82,8 +84,9 @@ COLUMNS = (
     *("unseen_s", "limb_residual_mv", "score_db", "grid_median_px", "grid_p95_px", "seconds"),
     *(f"confidence_{lead}" for lead in LEADS),
     *(f"snr_db_{lead}" for lead in LEADS),
-    *("networks", "warnings"),
+    *("slip", "networks", "warnings"),
 )
+NEWER_COLUMNS = ("slip", "networks")  # which version 0.2.0 did not write
 
 
 class PageTable:
@@ -127,9 +130,9 @@ def read_page_rows(path: Path) -> dict[str, dict]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
-            if {*(reader.fieldnames or ()), "networks"} == set(COLUMNS):  # 0.2.0 did not write this one
+            if {*(reader.fieldnames or ()), *NEWER_COLUMNS} == set(COLUMNS):
                 whole = [row for row in reader if None not in row and None not in row.values()]
-                return {row["name"]: {"networks": ""} | row for row in whole}
+                return {row["name"]: dict.fromkeys(NEWER_COLUMNS, "") | row for row in whole}
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: {error}") from error
     raise ValueError(f"{path}: not a pages.csv of this program; choose another --output")
@@ -157,6 +160,7 @@ def as_row(result: PageResult) -> dict[str, object]:
         "grid_median_px": number(result.grid_median),
         "grid_p95_px": number(result.grid_p95),
         "seconds": number(result.seconds, 2),
+        "slip": "" if result.slip is None else str(result.slip),
         "warnings": "; ".join(result.warnings),
     }
     for index, lead in enumerate(LEADS):
@@ -246,6 +250,7 @@ def digitize(digitizer: Digitizer, page: Page, wanted: Wanted, result: PageResul
     result.page_score = straightened.page_score
     result.orientation = straightened.orientation
     result.aspect = straightened.calibration.aspect
+    result.slip = straightened.slip
     result.confidence, result.gaps = digitized.confidence, digitized.gaps
     result.limb_residual = digitized.limb_residual
     result.warnings += digitized.doubts

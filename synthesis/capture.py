@@ -60,7 +60,7 @@ def capture(
         if image_type in FLAT_TYPES:
             feed = draw_feed(rng, slips)
             image, warp = scan(page, image_type, rng, feed)
-            slip = feed and lost_slices(feed, warp, page)
+            slip = lost_slices(feed, warp, page) if feed else None
         else:
             image, warp = photograph(page, image_type, rng, pose, second_sheet)
         gridpoint_xy = warp.to_capture(page.gridpoint_xy)

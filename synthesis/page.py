@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from configs.page import (
+    DURATION_S,
     GRID_COLUMNS,
     GRID_ROWS,
     GRID_TOP_MM,
@@ -33,6 +34,8 @@ PAGE_HEIGHT = round(PAGE_HEIGHT_MM * PAGE_PX_PER_MM)  # 1700
 SQUARE_PX = SQUARE_MM * PAGE_PX_PER_MM
 SMALL_SQUARES = 5  # 1 mm squares in one of 5 mm, along each side
 NO_PULSE_SHARE = 0.35
+END_DASH_REACH_MM = (8.0, 20.0)  # from a row's end: along the row, and up or down
+END_DASH_MM = (1.0, 10.0)  # their length
 
 TRACE_SHIFT_PX = TRACE_SHIFT_MM * PAGE_PX_PER_MM
 BAR_MV = 0.35  # half the height of the bar between two leads
@@ -65,6 +68,8 @@ def draw_page(record: Record, rng: np.random.Generator, image_type: str) -> Page
     if style.frame:
         draw_frame(image)
     gridpoint_xy = lattice(has_pulse)
+    if style.end_dashes:
+        dash_row_ends(image, gridpoint_xy, style, rng)
     start = gridpoint_xy[0, SIGNAL_START_SQUARES, 0] + TRACE_SHIFT_PX
     shifts = rng.normal(0, 1, len(ZERO_LINES_MM)).clip(-2, 2) * style.row_shift_px
     zero_lines = np.array(ZERO_LINES_MM) * PAGE_PX_PER_MM + TRACE_SHIFT_PX + shifts
@@ -177,6 +182,26 @@ def darken_lines(
                 lines[position, along] = colour
 
 
+def dash_row_ends(
+    image: np.ndarray, gridpoint_xy: np.ndarray, style: Style, rng: np.random.Generator
+) -> None:
+    """Let pieces of the major lines around each row's end print nearly as dark as the traces, in place."""
+    near, far = (reach * PAGE_PX_PER_MM for reach in END_DASH_REACH_MM)
+    columns, rows = gridpoint_xy[0, :, 0].astype(float), gridpoint_xy[:, 0, 1].astype(float)
+    end = columns[SIGNAL_START_SQUARES] + DURATION_S * MM_PER_SECOND * PAGE_PX_PER_MM
+    dark = style.ink + rng.uniform(0, 60)
+    upright = image.transpose(1, 0, 2)
+    for zero_line in np.array(ZERO_LINES_MM) * PAGE_PX_PER_MM:
+        dashes = [(upright, x, zero_line) for x in columns[np.abs(columns - end) < near]]
+        dashes += [(image, y, end) for y in rows[np.abs(rows - zero_line) < far]]
+        for lines, position, beside in dashes:
+            if rng.random() < 0.4 and 0 <= round(position) < len(lines):
+                begin = beside + rng.uniform(-far, near)
+                length = rng.uniform(*END_DASH_MM) * PAGE_PX_PER_MM
+                across = slice(round(position), round(position) + int(rng.integers(1, 3)))
+                lines[across, max(round(begin), 0) : round(begin + length)] = dark
+
+
 def draw_traces(
     image: np.ndarray,
     record: Record,
@@ -203,7 +228,8 @@ def draw_traces(
                 at = start + column * (x[-1] + x[1] - 2 * x[0]) / len(leads)
                 draw_bar(coverage, at, zero_lines[row], style.bar_width * POINT_PX)
         if has_pulse:
-            seconds, pulse = calibration_pulse(record.fs)
+            step = 1 / record.fs if style.pulse_step_s is None else style.pulse_step_s
+            seconds, pulse = calibration_pulse(step)
             before = start - SQUARE_PX
             draw(before + seconds * MM_PER_SECOND * PAGE_PX_PER_MM, pulse, row, style.pulse_width)
     put_ink(image, coverage, (style.ink,) * 3)
@@ -217,12 +243,14 @@ def draw_bar(coverage: np.ndarray, x: float, y: float, width: float) -> None:
     coverage[inked] = np.maximum(coverage[inked], np.outer(along[along > 0], across[across > 0]))
 
 
-def calibration_pulse(fs: int) -> tuple[np.ndarray, np.ndarray]:
-    """Times in s and mV of the pulse: ECG-image-kit puts two samples of 0 mV on either side of it."""
-    high = round(PULSE_SECONDS * fs)
-    pulse = np.zeros(high + 4)
-    pulse[2:-2] = PULSE_MV
-    return np.arange(len(pulse)) / fs, pulse
+def calibration_pulse(step: float) -> tuple[np.ndarray, np.ndarray]:
+    """Times in s from its start and mV of the pulse's corners: (6,) each.
+
+    ECG-image-kit puts two samples of 0 mV, `step` s apart, on either side, so that the pulse falls one to two
+    samples after the leads have begun; with a step of 0 it falls where they begin.
+    """
+    rise = step * np.array([0, 1, 2])
+    return np.concatenate([rise, PULSE_SECONDS + rise + step]), PULSE_MV * np.array([0.0, 0, 1, 1, 0, 0])
 
 
 def write(image: np.ndarray, text: str, x_mm: float, y_mm: float, style: Style) -> None:

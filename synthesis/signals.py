@@ -11,7 +11,7 @@ import torch
 import wfdb
 from scipy import signal
 
-from configs.page import DURATION_S, LEADS
+from configs.page import DURATION_S, LEADS, ROWS
 
 INDEPENDENT_LEADS = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
 HELDOUT_TENTH = 10  # one record in ten is never trained on
@@ -19,6 +19,19 @@ DEEPFAKE_LENGTH = 5000  # samples, what the network makes
 DEEPFAKE_MV = 6.0  # its full scale
 CROWDED_MV = (2.5, 6.0)  # heights that meet neighbouring rows, which are 3 to 4 mV away
 MOST_GAIN = 4.0  # more would be noise
+ROLLED_SHARE = 0.6  # of the records: PTB-XL's last 0.1 s is flat, as the end of a page need not be
+CUT_QRS_SHARE = 0.6  # of these: those in which a lead begins or ends inside a QRS
+CUT_QRS_S = 0.04  # from the middle of that QRS to the boundary at most
+LEAD_BOUNDARIES_S = tuple(k * DURATION_S / len(ROWS[0]) for k in range(len(ROWS[0])))
+BOUNDARY_SHARES = (0.4, 0.2, 0.2, 0.2)  # 0 s is also the end at 10 s, and the two ends are the hardest
+QRS_SMOOTHING_S = 0.04  # so that a QRS is one peak of steepness
+REFRACTORY_S = 0.28  # no two QRS are nearer
+PACED_SHARE = 0.06  # of the records: paced patients are 1 to 3 % of a hospital's ECGs
+PACING_PER_MINUTE = (50.0, 110.0)
+SPIKE_S = (0.0005, 0.002)  # width of a pacing pulse
+SPIKE_MV = (0.3, 5.0)  # bipolar to unipolar leads, where the spike is tallest
+ATRIUM_BEFORE_S = (0.12, 0.22)  # AV delay
+SPIKE_BEFORE_QRS_S = (0.03, 0.06)  # to the middle of the QRS that it releases
 
 
 def _expansion() -> np.ndarray:
@@ -139,17 +152,29 @@ def resample(leads: np.ndarray, fs: int, new_fs: int) -> np.ndarray:
     return resampled[:, new_fs : new_fs + length].astype(np.float32)
 
 
-def vary(record: Record, rng: np.random.Generator) -> Record:
-    """The record as another heart, electrode or machine might give it; a third stay as they are.
+def vary(record: Record, rng: np.random.Generator, paced: float = PACED_SHARE) -> Record:
+    """The record as another heart, electrode or machine might give it; a share `paced` gets pacing spikes.
 
     Only linear operations common to all leads and disturbances of the independent leads, so that
     I + III = II and aVR + aVL + aVF = 0 hold as well as before.
     """
-    if rng.random() < 0.35:
-        return record
     leads, fs = record.leads.astype(np.float64), record.fs
-    if rng.random() < 0.5:
-        leads = begin_elsewhere(leads, rng)
+    if rng.random() < ROLLED_SHARE:
+        leads = begin_elsewhere(leads, fs, rng)
+    if rng.random() < 0.65:
+        leads = _disturb(leads, fs, rng)
+    varied = replace(record, leads=leads.astype(np.float32))
+    return pace(varied, rng) if rng.random() < paced else varied  # after the filters, as machines print it
+
+
+def pace(record: Record, rng: np.random.Generator) -> Record:
+    """The record with a pacemaker's spikes, at its own rate."""
+    spikes = pacing_spikes(record.leads, record.fs, rng)
+    return replace(record, leads=(record.leads + EXPANSION @ spikes).astype(np.float32))
+
+
+def _disturb(leads: np.ndarray, fs: int, rng: np.random.Generator) -> np.ndarray:
+    """Gain, wander, hum, muscle noise and filters, each sometimes: (12, T) mV to the same."""
     if rng.random() < 0.6:
         leads = leads * rng.uniform(0.6, 1.8)
     disturbance = np.zeros((len(INDEPENDENT_LEADS), leads.shape[1]))
@@ -172,7 +197,7 @@ def vary(record: Record, rng: np.random.Generator) -> Record:
     if rng.random() < 0.25:
         high_pass = signal.butter(1, rng.uniform(0.05, 0.5), "high", fs=fs, output="sos")
         leads = signal.sosfiltfilt(high_pass, leads, axis=1)
-    return replace(record, leads=leads.astype(np.float32))
+    return leads
 
 
 def crowd(record: Record, rng: np.random.Generator) -> Record:
@@ -191,10 +216,63 @@ def crowd(record: Record, rng: np.random.Generator) -> Record:
     return replace(record, leads=(record.leads + taller).astype(np.float32))
 
 
-def begin_elsewhere(leads: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(12, T) mV turned in a circle, so that other moments meet the ends of the leads; both ends meet."""
-    drift = np.linspace(-0.5, 0.5, leads.shape[1]) * (leads[:, -1:] - leads[:, :1])
-    return np.roll(leads - drift, rng.integers(leads.shape[1]), axis=1)
+def begin_elsewhere(leads: np.ndarray, fs: int, rng: np.random.Generator) -> np.ndarray:
+    """(12, T) mV turned in a circle, so that other moments meet the ends of the leads; both ends meet.
+
+    In CUT_QRS_SHARE of all cases one of the leads' boundaries falls inside a QRS.
+    """
+    length = leads.shape[1]
+    drift = np.linspace(-0.5, 0.5, length) * (leads[:, -1:] - leads[:, :1])
+    shift = int(rng.integers(length))
+    if rng.random() < CUT_QRS_SHARE and len(found := find_qrs(leads, fs)):
+        boundary = rng.choice(LEAD_BOUNDARIES_S, p=BOUNDARY_SHARES) + rng.uniform(-CUT_QRS_S, CUT_QRS_S)
+        shift = round(boundary * fs) - int(rng.choice(found))
+    return np.roll(leads - drift, shift, axis=1)
+
+
+def find_qrs(leads: np.ndarray, fs: int) -> np.ndarray:
+    """Samples at which the QRS complexes of (12, T) mV are steepest; there may be none."""
+    steepness = np.abs(np.diff(leads, axis=1)).sum(axis=0)
+    window = np.hanning(max(round(QRS_SMOOTHING_S * fs), 1) + 2)
+    activity = np.convolve(steepness, window, mode="same")
+    distance = max(round(REFRACTORY_S * fs), 1)
+    return signal.find_peaks(activity, height=0.4 * activity.max(), distance=distance)[0]
+
+
+def pacing_spikes(leads: np.ndarray, fs: int, rng: np.random.Generator) -> np.ndarray:
+    """What a pacemaker adds to the independent leads of (12, T) mV: (8, T) mV.
+
+    Spikes of atrium, ventricle or both, before the record's own QRS or at a rate of their own, each lead with
+    its own height and polarity. A pulse of a time shorter than a sample is one sample, lower by as much.
+    """
+    length = leads.shape[1]
+    found = find_qrs(leads, fs)
+    if len(found) and rng.random() < 0.5:
+        times = found / fs - rng.uniform(*SPIKE_BEFORE_QRS_S)
+    else:
+        period = 60 / rng.uniform(*PACING_PER_MINUTE)
+        times = np.arange(rng.uniform(0, period), DURATION_S, period)
+    chambers = [(0.0,), (rng.uniform(*ATRIUM_BEFORE_S),), (0.0, rng.uniform(*ATRIUM_BEFORE_S))]
+    spikes = np.zeros((len(INDEPENDENT_LEADS), length + fs))  # a second more, so that none is cut off here
+    for before in chambers[rng.integers(len(chambers))]:
+        shape = _spike_shape(fs, rng)
+        sizes = rng.uniform(0.1, 1, len(INDEPENDENT_LEADS)) * rng.choice([-1, 1], len(INDEPENDENT_LEADS))
+        sizes *= rng.uniform(*SPIKE_MV) / np.abs(sizes).max()
+        samples = np.round((times - before) * fs).astype(int)
+        for sample in samples[(samples >= 0) & (samples < length)]:
+            caught = rng.uniform(0.75, 1)  # of a pulse, by a converter that samples it at any moment
+            spikes[:, sample : sample + len(shape)] += caught * np.outer(sizes, shape)
+    return spikes[:, :length]
+
+
+def _spike_shape(fs: int, rng: np.random.Generator) -> np.ndarray:
+    """One pacing pulse of height 1 at `fs` Hz, (n,): half of them with a second phase of equal charge."""
+    width = rng.uniform(*SPIKE_S) * fs  # samples
+    pulse = np.clip(width - np.arange(int(np.ceil(width))), 0, 1)
+    if rng.random() < 0.5:
+        return pulse
+    longer = int(rng.integers(1, 4))
+    return np.concatenate([pulse, np.repeat(-pulse / longer, longer)])
 
 
 def _low_pass(cutoff: float, fs: int) -> np.ndarray:

@@ -1,8 +1,8 @@
 """A sheet-fed scanner that loses its grip: where the columns of the paper come to lie on the scan.
 
-The ranges are drawn around nine scans of five records of the competition (squares measured on them one by one):
-0.3 to 0.6 mm of paper are lost at 8.0 to 8.8 s, in all rows at once, within about 1 mm or over two squares; to its
-right the squares are 2 to 3 % narrower; some scans have a lesser wiggle at 5 to 6 s.
+The ranges lie around what was measured, square by square, on nine scans of five records of the competition:
+0.3 to 0.6 mm of paper are lost at 8.0 to 8.8 s, in all rows at once, within about 1 mm or over two squares;
+to its right the squares are 2 to 3 % narrower; some scans have a lesser wiggle at 5 to 6 s.
 """
 
 from dataclasses import dataclass
@@ -32,8 +32,12 @@ BEYOND_SQUARES = 20.0  # to either side of the page for which the movement is gi
 
 @dataclass(frozen=True)
 class Feed:
-    """paper: (n,) grid columns of the paper; scanned: where they lie on a scan whose steady part has squares of
-    width 1. Neither decreases. starts, lost: (k,) of the slices that were lost, in columns of the paper."""
+    """How columns of the paper come to lie on a scan.
+
+    paper: (n,) grid columns of the paper; scanned: (n,) where they lie on a scan whose steady part has
+    squares of width 1. Neither decreases. starts, lost: (k,) of the slices that were lost, in columns of the
+    paper.
+    """
 
     paper: np.ndarray
     scanned: np.ndarray
@@ -63,7 +67,7 @@ def draw_feed(rng: np.random.Generator, slips: bool | None = None) -> Feed | Non
 
 
 def draw_slices(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Where on the paper the lost slices begin and how wide they are: two (k,) in squares, none overlapping."""
+    """Where on the paper the lost slices begin and how wide they are: two (k,) in squares, none overlap."""
     usual = rng.random() < USUAL_SHARE
     first = rng.uniform(*(USUAL_COLUMNS if usual else ANY_COLUMNS))
     count = 1 if rng.random() < ONE_SLICE_SHARE else int(rng.integers(2, 4))

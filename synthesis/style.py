@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from configs.page import FLAT_TYPES, PAGE_DPI
+from configs.page import FLAT_TYPES, PAGE_DPI, SAMPLING_RATES
 from synthesis.ink import font_names
 
 POINT_PX = PAGE_DPI / 72
@@ -21,6 +21,8 @@ GRID_COLOURS = (  # major, minor
 GREY_GRIDS = (((120, 120, 120), (215, 215, 215)), ((60, 60, 60), (150, 150, 150)))
 COMPETITION_SHARE = 0.55  # of the pages other than type 0001: printed and captured as the competition's are
 QR_CODE_SHARE = 0.4  # of the others that bear a QR code all the same
+PULSE_RATES = (100, *SAMPLING_RATES)  # Hz; at 100 the pulse falls 10 to 20 ms after the leads' start
+END_DASH_SHARE = 0.12  # of the pages that are not ECG-image-kit's own: with dark dashes by the rows' ends
 KIT_COLOURS_SHARE = 0.55  # of those others that have the grid of ECG-image-kit
 
 
@@ -39,6 +41,8 @@ class Style:
     text_ink: float = 0.0
     trace_width: float = 0.75
     pulse_width: float = 1.125
+    pulse_step_s: float | None = None  # between the pulse's samples; None: the record's, 0: upright edges
+    end_dashes: bool = False  # dark dashes of the major lines by the rows' ends
     bar_width: float = 2.25
     bars: bool = True
     frame: bool = True
@@ -57,11 +61,18 @@ class Style:
 
 def choose_style(rng: np.random.Generator, image_type: str) -> Style:
     """A way to print a page: ECG-image-kit's for type 0001, the competition's or another for the others."""
+    step = 1 / float(rng.choice(PULSE_RATES)) if rng.random() < 0.4 else None
     if image_type == "0001":
-        return Style(ink=kit_ink(rng))
+        return Style(ink=kit_ink(rng), pulse_step_s=step)
+    dashes = bool(rng.random() < END_DASH_SHARE)
     if rng.random() < COMPETITION_SHARE:
-        return competition_style(rng, image_type)
-    return replace(varied_style(rng, image_type), qr_code=bool(rng.random() < QR_CODE_SHARE))
+        return replace(competition_style(rng, image_type), pulse_step_s=step, end_dashes=dashes)
+    return replace(
+        varied_style(rng, image_type),
+        qr_code=bool(rng.random() < QR_CODE_SHARE),
+        pulse_step_s=0.0 if rng.random() < 0.2 else step,
+        end_dashes=dashes,
+    )
 
 
 def kit_ink(rng: np.random.Generator) -> float:
@@ -96,6 +107,7 @@ def competition_style(rng: np.random.Generator, image_type: str) -> Style:
 
 def varied_style(rng: np.random.Generator, image_type: str) -> Style:
     """Near ECG-image-kit's print or far from it."""
+    trace_width = rng.uniform(0.65, 1.0)
     style = Style(
         paper=tuple(rng.uniform(244, 255) - rng.uniform(0, 8, 3)),
         ink=kit_ink(rng),
@@ -105,7 +117,8 @@ def varied_style(rng: np.random.Generator, image_type: str) -> Style:
         frame=bool(rng.random() < 0.6),
         header=bool(rng.random() < 0.9),
         notes=bool(rng.random() < 0.9),
-        trace_width=rng.uniform(0.65, 1.0),
+        trace_width=trace_width,
+        pulse_width=trace_width if rng.random() < 0.3 else Style.pulse_width,
     )
     if rng.random() < KIT_COLOURS_SHARE:
         return style

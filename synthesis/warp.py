@@ -19,8 +19,9 @@ class Warp:
     lens: radial distortion; an undistorted point lies at centre + (p - centre) * (1 + lens * r^2), with r
         in halves of the diagonal.
     size: (width, height) of the capture.
-    feed: how the paper passed a scanner: x of a steady feed, and x at which it was scanned, both (n,) px of the
-        capture and not decreasing; where x goes on and the scanned x does not, paper was lost. None: steady.
+    feed: how the paper passed a scanner: x of a steady feed, and x at which it was scanned, both (n,) px of
+        the capture and not decreasing; where x goes on and the scanned x does not, paper was lost. None:
+        steady.
     """
 
     homography: np.ndarray

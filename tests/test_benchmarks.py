@@ -5,6 +5,7 @@ import torch
 
 from benchmarks.bounds import displace_rows
 from benchmarks.decoder_steps import VARIANTS, Maps
+from benchmarks.row_ends import PARTS, part_errors, spike_facts
 from configs.page import RECTIFIED
 from tests.test_decode import ROW_STRIDE, beats, perfect_maps, snr
 from utils.decode import decode_rows
@@ -42,3 +43,27 @@ def test_all_steps_are_those_of_the_decoder():
     np.testing.assert_allclose(stepwise, decoded, atol=1e-6)
     for name, options in VARIANTS.items():
         assert np.isfinite(Maps(maps, ROW_STRIDE, 5000).rows(**options)).all(), name
+
+
+def test_an_error_at_the_start_of_the_rows_shows_in_that_part_alone():
+    truth = rows_from_leads(beats(500))
+    found = truth + 0.3  # of the zero line, which does not count
+    found[:, :15] += 0.2  # 30 ms
+    errors: dict[str, list[float]] = {part: [] for part in PARTS}
+    for part, error in part_errors(truth, found):
+        errors[part].append(float(np.abs(error).max()))
+    assert sum(len(values) for values in errors.values()) == 3 * (3 * 4 + 1)
+    np.testing.assert_allclose(errors.pop("row start"), 0.2, atol=1e-5)
+    np.testing.assert_allclose(np.concatenate(list(errors.values())), 0, atol=1e-5)
+
+
+def test_spikes_that_are_read_half_as_tall_count_as_half():
+    plain = rows_from_leads(beats(500))
+    truth, found = plain.copy(), plain.copy()
+    truth[:, 100::400], found[:, 101::400] = 2.0, 1.0  # and 2 ms late
+    found[1, 60] += 1.5  # a spike that is not there
+    facts = spike_facts(truth, found)
+    assert len(facts["read"]) == 4 * 13
+    np.testing.assert_allclose(facts["read"], 0.5, atol=0.07)
+    assert np.median(facts["held"]) > 0.6  # 393 columns a second hold so much of 2 ms
+    assert (facts["true"] < 0.3).sum() == 1

@@ -4,23 +4,23 @@ import numpy as np
 import pytest
 import torch
 
-from configs.page import LEADS, RECTIFIED
+from configs.page import LEADS, PULSE_MV, RECTIFIED
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT, INPUT_WIDTH, Stage2Config
 from synthesis.signals import EXPANSION
 from utils.beats import expected_heights, find_beats
 from utils.decode import (
-    START_COLUMNS,
     bridge,
     decode_rows,
     find_gaps,
     merge_confidence,
     merge_heights,
     rate_leads,
+    signal_columns,
     track,
 )
 from utils.leads import rows_from_leads
 from utils.losses import STEEP_REACH, local_range
-from utils.trace import columns_from_rows
+from utils.trace import columns_from_rows, rows_from_columns
 
 ROW_STRIDE = 4
 
@@ -56,13 +56,17 @@ def test_perfect_maps_decode_to_the_signal(fs):
     assert confidence.max() <= 1
 
 
-@pytest.mark.parametrize("amplitude", [1.0, 3.4])
-def test_tall_peaks_read_as_they_are_learnt_are_sure(amplitude):
-    rows = rows_from_leads(beats(500, amplitude))
+def learnt_maps(rows: np.ndarray) -> torch.Tensor:
+    """(4, L) mV to the logits (4, H, W) of a network that answers with training's own target."""
     y = torch.from_numpy(columns_from_rows(rows)[:, :INPUT_WIDTH]) / ROW_STRIDE
     slope = local_range(y[None], STEEP_REACH)[0] / (2 * STEEP_REACH)
     sigma = (Stage2Config.target_sigma**2 + (Stage2Config.slope_sigma * slope) ** 2).sqrt()
-    _, confidence = decode_rows(perfect_maps(rows, sigma[:, None].numpy()), ROW_STRIDE, 5000)
+    return perfect_maps(rows, sigma[:, None].numpy())
+
+
+@pytest.mark.parametrize("amplitude", [1.0, 3.4])
+def test_tall_peaks_read_as_they_are_learnt_are_sure(amplitude):
+    _, confidence = decode_rows(learnt_maps(rows_from_leads(beats(500, amplitude))), ROW_STRIDE, 5000)
     assert confidence[confidence > 0].min() > 0.97
 
 
@@ -173,15 +177,69 @@ def test_a_gap_at_the_end_of_a_lead_is_not_bridged_from_the_next():
     assert 5 < bridge(y, sure)[0, 3] < 9
 
 
-def test_a_calibration_pulse_at_the_start_leaves_no_spike():
+def at_end(columns: int, end: int) -> slice:
+    """The first (end 0) or the last (end -1) columns of the signal."""
+    inside = signal_columns()
+    return (
+        slice(inside.start, inside.start + columns) if end == 0 else slice(inside.stop - columns, inside.stop)
+    )
+
+
+@pytest.mark.parametrize("sure", [True, False])
+def test_a_calibration_pulse_at_the_start_leaves_no_spike(sure):
     rows = rows_from_leads(beats(500))
     maps = perfect_maps(rows)
-    first = int(RECTIFIED.signal_start)
-    pulse = perfect_maps(rows - 1.0)  # of the other polarity: what matters is that it is off
-    held = slice(first, first + START_COLUMNS)
-    maps[:, :, held] = pulse[:, :, held]
-    found, _ = decode_rows(maps, ROW_STRIDE, 5000)
+    pulse = perfect_maps(np.full_like(rows, PULSE_MV))
+    top, edge = at_end(2, 0), at_end(5, 0)
+    maps[:, :, edge] = 0.01 * (maps + pulse)[:, :, edge]  # the falling edge
+    maps[:, :, top] = (1 if sure else 0.01) * pulse[:, :, top]
+    found, confidence = decode_rows(maps, ROW_STRIDE, 5000)
     assert np.abs(found - rows)[:, :20].max() < 0.05
+    assert confidence[:, edge].max() == 0
+
+
+def test_ink_beside_the_end_of_a_row_is_not_leapt_to():
+    rows = rows_from_leads(beats(500))
+    maps = perfect_maps(rows)
+    maps[:, :, at_end(5, -1)] = 0.01 * perfect_maps(rows + 0.8)[:, :, at_end(5, -1)]
+    found, _ = decode_rows(maps, ROW_STRIDE, 5000)
+    assert np.abs(found - rows)[:, -20:].max() < 0.05
+
+
+@pytest.mark.parametrize("start", [0.02, 0.03, 9.97, 9.98])
+def test_a_row_that_begins_or_ends_inside_a_qrs_is_read_to_its_end(start):
+    seconds = np.arange(5000) / 500
+    leads = np.outer(EXPANSION @ np.linspace(0.8, 1.6, 8), np.exp(-(((seconds - start) / 0.012) ** 2)))
+    rows = rows_from_leads(leads.astype(np.float32))
+    found, _ = decode_rows(perfect_maps(rows), ROW_STRIDE, 5000)
+    reached = np.abs(found - rows)[:, : 20 if start < 5 else None][:, -20:]
+    assert reached.max() < 0.1
+    assert np.ptp(rows[:, :20] if start < 5 else rows[:, -20:], axis=1).max() > 0.8
+
+
+def spiky(height: float) -> tuple[np.ndarray, np.ndarray]:
+    """Leads (12, 5000) mV with a pacing spike of one sample each 0.77 s, and these alone."""
+    spikes = np.zeros((12, 5000), np.float32)
+    spikes[:, 175::385] = height * (EXPANSION @ [1, 0.8, -0.5, 1, 0.7, -1, 1, 1])[:, None]
+    return beats(500) + spikes, spikes
+
+
+@pytest.mark.parametrize("height", [0.5, 1.0, 2.0, 4.0, 5.0])
+@pytest.mark.parametrize("stray", [0.0, 0.08])
+def test_pacing_spikes_come_out_as_tall_as_columns_hold_them(height, stray):
+    leads, spikes = spiky(height)
+    rows, without = rows_from_leads(leads), rows_from_leads(leads - spikes)
+    share = torch.softmax(learnt_maps(rows), dim=1)
+    smooth = torch.softmax(learnt_maps(without), dim=1)  # where the trace would go on without them
+    maps = torch.log((1 - stray) * share + stray * smooth + 1e-5)
+    found, _ = decode_rows(maps, ROW_STRIDE, 5000)
+    held = rows_from_columns(columns_from_rows(rows), 5000)
+    tall = np.abs(rows - without) > 0.2
+    assert tall.sum() > 20
+    read, possible = ((part - without)[tall] / (rows - without)[tall] for part in (found, held))
+    assert possible.min() > 0.7
+    assert (read / possible).min() > 0.7
+    assert snr(rows - without, found - without) > 0.8 * snr(rows - without, held - without)
 
 
 def test_a_hole_lowers_its_leads_confidence_and_is_told_as_a_gap():

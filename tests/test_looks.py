@@ -103,7 +103,7 @@ def test_grey_scans_are_nearly_bilevel_and_their_traces_survive(image_type, alwa
         grey = taken.image[..., 0]
         assert (taken.image == grey[..., None]).all()
         black, white = (grey < 80).mean(), (grey > 175).mean()
-        assert 1 - black - white < min(0.7 * black, 0.15)
+        assert 1 - black - white < min(black, 0.15)  # the edges, which resampling and JPEG leave grey
         columns = np.linspace(SIGNAL_START_SQUARES + 1, 52, 400)
         rows = np.full(400, np.floor(ZERO_LINE_ROWS[1]) + 0.5)
         assert np.quantile(darkest_grey(taken.image, at_squares(taken, columns, rows)), 0.97) < 80

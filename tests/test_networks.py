@@ -5,21 +5,27 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 import torch
 
+from benchmarks.backbones import COPIES, LiveBytes, computed_bytes, weight_bytes
 from configs import stage0, stage1
+from configs.page import RECTIFIED
 from configs.stage0 import MARKER_CLASSES, ORIENTATIONS, Stage0Config
 from configs.stage1 import HEAD_CLASSES, Stage1Config
+from configs.stage2 import CROP_TOP, INPUT_HEIGHT, Stage2Config
 from models.imagenet import PretrainedUnavailable, load_imagenet_weights
 from models.stage0 import Stage0Net
 from models.stage1 import Stage1Net
 from models.stage2 import Stage2Net
 from models.unet import fold_pixels, unfold_columns
-from utils.checkpoint import CheckpointError, load_network, save_network
+from utils.checkpoint import CHECKPOINTS, CheckpointError, load_network, save_network
+from utils.trace import draw_traces
 
-BACKBONES = ("compact", "convnextv2", "hrnet", "efficientnetv2", "resnet34", "efficientnet_lite0")
+TIMM_BACKBONES = ("convnextv2", "hrnet", "efficientnetv2", "resnet34", "efficientnet_lite0")
+BACKBONES = ("compact", "compact_wide", "convnextv2_atto", *TIMM_BACKBONES)
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -40,6 +46,57 @@ def test_every_backbone_runs_learns_and_comes_back_from_its_checkpoint(name, tmp
     with torch.no_grad():
         expected, given = net.eval()(image), again(image)
     torch.testing.assert_close(given, expected, atol=1e-3 * float(expected.abs().max()), rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_backbone_keeps_a_feature_for_every_second_column(name):
+    net = Stage2Net(importlib.import_module(f"configs.{name}").config).eval()
+    assert net.decoder.stride == (4, 2)
+    with torch.no_grad():
+        finest, second = net.encode(torch.rand(1, 3, 128, 192))[:2]
+    assert finest.shape[2:] == (32, 96)
+    assert second.shape[2:] == ((16, 48) if name.startswith("compact") else (32, 48))
+
+
+@pytest.mark.parametrize("name", TIMM_BACKBONES)
+def test_a_light_stem_leaves_the_backbone_its_imagenet_weights(name):
+    config = importlib.import_module(f"configs.{name}").config
+    whole = timm.create_model(config.backbone, features_only=True)
+    encoder = Stage2Net(config).encoder
+    whole.load_state_dict(encoder.state_dict())
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        expected, given = whole.eval()(image), encoder.eval()(image)
+    for kept, maps in zip(given[::-1], expected[::-1], strict=False):
+        torch.testing.assert_close(kept, maps)
+
+
+def test_a_light_stem_is_refused_where_nothing_would_use_it():
+    for change in ({"backbone": "compact"}, {"backbone": "resnet18", "skip_stem_pool": True}):
+        with pytest.raises(ValueError, match="fine_channels 16"):
+            Stage2Config(fine_channels=16, **change)
+
+
+def test_the_row_prior_takes_ink_for_the_row_whose_zero_line_is_near():
+    config = Stage2Config(encoder_channels=(4, 4), decoder_channels=(4,), prior_mv=1.5)
+    net = Stage2Net(config).eval()
+    torch.nn.init.zeros_(net.head.weight)
+    torch.nn.init.zeros_(net.head.bias)  # all ink looks alike
+    with torch.no_grad():
+        probability = net(torch.rand(1, 3, INPUT_HEIGHT, 8))[0, :, :, 0].softmax(dim=1)
+    y = (torch.arange(INPUT_HEIGHT // 4) + 0.5) * 4 - 0.5 + CROP_TOP
+    lines = torch.tensor(RECTIFIED.zero_lines)
+    assert (y[probability.argmax(dim=1)] - lines).abs().max() < 2.5  # px, in the zero line's own bin
+    near = (y[:, None] - lines).abs().argmin(dim=1)
+    assert (probability.argmax(dim=0) == near)[y > lines[0]].float().mean() > 0.95
+    spread = (probability * (y - lines[:, None]) ** 2).sum(dim=1)[1:3].sqrt() / RECTIFIED.px_per_mv
+    torch.testing.assert_close(spread, torch.full((2,), 1.5), atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("prior", [-1.0, float("nan"), float("inf")])
+def test_a_row_prior_that_is_no_width_is_refused(prior):
+    with pytest.raises(ValueError, match="prior_mv"):
+        Stage2Config(prior_mv=prior)
 
 
 def test_stage0_and_stage1_output_shapes():
@@ -72,6 +129,23 @@ def test_a_file_of_the_published_form_loads_with_every_key_matched(stage, networ
         torch.testing.assert_close(maps, theirs[name])
         if maps.ndim == 4:
             assert maps.shape[2:] == (64, 64)
+
+
+def test_in_bfloat16_the_shipped_stage_2_reads_the_same_heights():
+    mask = draw_traces(np.tile(0.5 * np.sin(np.arange(5000) / 20), (4, 1)))
+    ink = torch.from_numpy(mask.max(axis=2)[CROP_TOP:, 1000:1256] / np.float32(255))
+    page = (1 - ink).expand(1, 3, -1, -1)
+    heights = []
+    for precision in (torch.float32, torch.bfloat16):
+        net = load_network(CHECKPOINTS / "stage2.pt", 2, precision=precision)
+        with torch.inference_mode():
+            logits = net(page)[0]
+        assert logits.dtype == torch.float32
+        bins = torch.arange(logits.shape[1])[:, None]
+        heights.append((logits.softmax(dim=1) * bins).sum(dim=1) * net.row_stride)
+    single, half = heights
+    assert 0 < (single - half).abs().median() < 0.1  # px
+    assert (single - half).abs().max() < 1
 
 
 def test_keys_that_do_not_fit_are_named(tmp_path):
@@ -172,6 +246,26 @@ def test_imagenet_weights_that_are_missing_are_named(monkeypatch):
         load_imagenet_weights(encoder, "resnet10t")
     monkeypatch.setattr(timm, "create_model", lambda *_, **named: encoder)
     load_imagenet_weights(encoder[:1], "resnet10t")  # what the encoder leaves out is not missed
+
+
+def test_the_memory_of_a_network_is_that_of_its_tensors():
+    with LiveBytes() as live:
+        kept = torch.zeros(1024) + 1  # two tensors of 4 KiB, one of them gone by the next line
+        assert (live.now, live.peak) == (4096, 8192)
+        view = kept.reshape(32, 32)
+        assert (live.now, live.peak) == (4096, 8192)
+        del kept, view
+        assert live.now == 0
+
+
+def test_training_memory_grows_with_the_batch_and_fits_the_gpu_it_is_meant_for():
+    config = importlib.import_module("configs.resnet34").config
+    net = Stage2Net(config)
+    one, two = (computed_bytes(net, batch, 64, training=True) for batch in (1, 2))
+    assert 1.5 * one < two < 2 * one  # the weights' half-precision copies do not grow
+    assert computed_bytes(net.eval(), 2, 64, training=False) < two / 2
+    share = (two - one) * config.batch_size * config.crop_columns / 64
+    assert COPIES * weight_bytes(net) + one + share < 10 * 2**30  # of 16 GB, the rest for workspaces
 
 
 def test_folding_pixels_into_channels_loses_nothing():

@@ -9,7 +9,7 @@ import torch
 
 from configs.page import LEADS, MASK_WIDTH, RECTIFIED
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT, LOSSES, Stage2Config
-from datasets.stage2 import Stage2Samples, target_columns
+from datasets.stage2 import Stage2Samples, choose_left, target_columns
 from utils.losses import stage2_loss
 
 WIDTH = 128  # px of a sample
@@ -58,6 +58,17 @@ def test_a_trace_lies_where_its_target_says_in_samples_cut_flipped_and_moved():
     assert reached > 0, "no sample shows the last column of the signal"
 
 
+def test_the_ends_of_the_signal_are_shown_at_least_as_often_as_its_middle():
+    known = np.flatnonzero(np.isfinite(target_columns(np.zeros((len(LEADS), 2500), np.float32))[0]))
+    shown, rng = np.zeros(MASK_WIDTH), np.random.default_rng(0)
+    for _ in range(4000):
+        left = choose_left(known, Stage2Config.crop_columns, rng)
+        shown[left : left + Stage2Config.crop_columns] += 1
+    middle = np.median(shown[known])
+    ends = shown[known[[*range(12), *range(-12, 0)]]]  # 30 ms
+    assert 1.0 < ends.min() / middle < ends.max() / middle < 2.0
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 def test_heights_beside_the_crop_count_for_nothing_and_leave_the_loss_finite(loss):
     leads = np.zeros((len(LEADS), 2500), np.float32)
@@ -74,7 +85,7 @@ def test_heights_beside_the_crop_count_for_nothing_and_leave_the_loss_finite(los
     page = {"image": np.zeros((INPUT_HEIGHT, MASK_WIDTH, 3), np.uint8), "y": y}
     config = replace(Stage2Config(), loss=loss)
     outside = 0
-    for _, target in sample_often(page, 30, colours=False):
+    for _, target in sample_often(page, 80, colours=False):
         heights = torch.from_numpy(np.ascontiguousarray(target))[None]
         logits = torch.randn(1, 4, INPUT_HEIGHT // 4, WIDTH, requires_grad=True)
         value = stage2_loss(logits, heights, 4, config)

@@ -20,16 +20,26 @@ from synthesis.page import (
     SQUARE_PX,
     TRACE_SHIFT_PX,
     Page,
+    Style,
+    calibration_pulse,
+    dash_row_ends,
     draw_page,
+    draw_traces,
     lattice,
 )
 from synthesis.signals import (
     CROWDED_MV,
+    CUT_QRS_S,
     EXPANSION,
+    LEAD_BOUNDARIES_S,
+    SPIKE_MV,
     Record,
+    begin_elsewhere,
     crowd,
+    find_qrs,
     find_records,
     is_heldout,
+    pace,
     read_record,
     resample,
     vary,
@@ -192,6 +202,69 @@ def test_crowded_records_are_taller_and_keep_the_relations_of_the_limb_leads():
         assert np.abs(leads).max() < 2 * CROWDED_MV[1]
         taller += np.abs(leads).max() > 1.5 * np.abs(record.leads).max()
     assert taller > 5
+
+
+@pytest.mark.parametrize("fs", [250, 500, 1000])
+def test_pacing_spikes_are_single_strokes_that_keep_the_relations_of_the_limb_leads(fs):
+    flat = Record("flat", np.zeros((12, 10 * fs), np.float32), fs)
+    tallest = []
+    for seed in range(20):
+        spikes = pace(flat, np.random.default_rng(seed)).leads
+        one, two, three = spikes[:3]
+        np.testing.assert_allclose(one + three, two, atol=1e-4)
+        np.testing.assert_allclose(spikes[3:6].sum(axis=0), 0, atol=1e-4)
+        inked = np.flatnonzero(np.abs(spikes).max(axis=0) > 1e-3)
+        starts = inked[np.diff(inked, prepend=-fs) > 1]
+        assert 8 <= len(starts) <= 2 * 19  # 50 to 110 a minute, of one chamber or two
+        assert len(inked) / len(starts) <= 4 * np.ceil(0.002 * fs)  # a second phase is three times as long
+        tallest.append(np.abs(spikes).max())
+    assert max(tallest) > 1.0
+    assert max(tallest) <= 2 * SPIKE_MV[1]  # III may be the sum of two
+
+
+def test_qrs_complexes_are_found_and_cut_by_the_leads_boundaries():
+    leads = made_up_record().leads.astype(float)
+    np.testing.assert_allclose(find_qrs(leads, FS) / FS, np.arange(10) + 0.4, atol=0.02)
+    cut = 0
+    for seed in range(60):
+        found = find_qrs(begin_elsewhere(leads, FS, np.random.default_rng(seed)), FS) / FS
+        away = np.abs(found[:, None] - (*LEAD_BOUNDARIES_S, 10.0))
+        cut += away.min() < CUT_QRS_S + 0.02
+    assert cut / 60 > 0.5  # a third would by chance: four boundaries, a beat a second
+
+
+@pytest.mark.parametrize(("step", "falls"), [(0.0, 0.0), (1 / 500, 0.003), (1 / 100, 0.015)])
+def test_a_pulse_falls_where_its_samples_let_it(step, falls):
+    seconds, millivolts = calibration_pulse(step)
+    assert millivolts.max() == 1.0
+    assert np.interp(0.2 + falls + 1e-6, seconds, millivolts) == pytest.approx(
+        0.5, abs=0.5 if step == 0 else 0.01
+    )
+    assert np.interp(0.2 + falls + step / 2 + 1e-6, seconds, millivolts) < 0.01
+    assert np.interp(0.2 + falls - step / 2 - 1e-6, seconds, millivolts) > 0.99
+
+
+def test_a_pulse_may_be_as_dark_and_wide_as_the_trace_and_end_in_its_first_column():
+    image = np.full((PAGE_HEIGHT, PAGE_WIDTH, 3), 255, np.uint8)
+    flat = Record("flat", np.zeros((12, 10 * FS), np.float32), FS)
+    style = Style(pulse_width=0.75, trace_width=0.75, pulse_step_s=0.0, ink=0.0)
+    draw_traces(image, flat, 200.0, np.array([300.0, 600, 900, 1200]), has_pulse=True, style=style)
+    edge = 255.0 - image[250:280, 195:206, 0].mean(axis=0)  # between the foot and the top
+    assert (edge * np.arange(195, 206)).sum() / edge.sum() == pytest.approx(200.0, abs=0.1)
+    trace = 255.0 - image[290:311, 400:500, 0].mean(axis=1)
+    assert edge.sum() == pytest.approx(trace.sum(), rel=0.05)
+
+
+def test_dashes_beside_the_rows_ends_are_dark_and_leave_the_rest_alone():
+    image = np.full((PAGE_HEIGHT, PAGE_WIDTH, 3), 255, np.uint8)
+    grid = lattice(has_pulse=True)
+    dash_row_ends(image, grid, Style(), np.random.default_rng(0))
+    rows, columns = np.nonzero(image[..., 0] < 100)
+    assert len(rows) > 100
+    end = grid[0, 53, 0]  # ten seconds after column 3
+    assert (np.abs(columns - end) < 30 * PAGE_PX_PER_MM).all()
+    off = np.abs(rows[:, None] - np.array(ZERO_LINES_MM) * PAGE_PX_PER_MM).min(axis=1)
+    assert (off < 30 * PAGE_PX_PER_MM).all()
 
 
 @pytest.mark.parametrize("fs", [250, 256, 512, 1000, 1025])

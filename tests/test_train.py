@@ -320,6 +320,23 @@ def test_the_same_seed_gives_the_same_first_twenty_losses(small_run, tmp_path):
     assert first[:3] != other
 
 
+def test_a_run_in_bfloat16_learns_and_goes_on_in_float32_with_the_same_weights(
+    small_run, tmp_path, monkeypatch
+):
+    page = cheap_page(np.random.default_rng(0))
+    monkeypatch.setattr(loop, "SyntheticPages", lambda *_: lambda rng: page)
+    run = small_run(tmp_path, seed=3, steps=10, precision="bfloat16")
+    losses = read_log(run)
+    assert np.mean(losses[-3:]) < np.mean(losses[:3]) - 0.1
+    single = read_log(small_run(tmp_path / "single", seed=3, steps=10, precision="float32"))
+    assert losses != single
+    assert losses == pytest.approx(single, abs=0.1)
+    state = torch.load(run / "last.pt")["state_dict"]
+    assert {value.dtype for value in state.values() if value.is_floating_point()} == {torch.float32}
+    small_run(tmp_path, seed=3, steps=11, precision="float32", resume=True)
+    assert len(read_log(run)) == 11
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_run_that_was_stopped_and_resumed_ends_bit_for_bit_as_one_that_was_not(
     workers, small_run, tmp_path, monkeypatch

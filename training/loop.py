@@ -1,4 +1,4 @@
-"""The recipe that trains any stage: AdamW, one cycle, an average of the weights, mixed precision on CUDA."""
+"""The recipe that trains any stage: AdamW, one cycle, an average of the weights, mixed precision."""
 
 import copy
 import math
@@ -24,7 +24,7 @@ from training.log import RunLog
 from training.processes import join_processes
 from training.stages import Stage, ValidationPage
 from utils.checkpoint import CheckpointError, read_checkpoint, save_network, write_torch
-from utils.device import choose_device
+from utils.device import AUTO, choose_device, choose_precision
 from utils.files import alone_in, remove_partials
 
 SAVE_EVERY = 120.0  # seconds
@@ -51,6 +51,7 @@ class Options:
     synthetic_share: float = 0.5
     runs: Path = Path("runs")
     device: str | None = None
+    precision: str = AUTO
     workers: int = 1
     steps: int | None = None
     max_minutes: float = 60.0
@@ -138,6 +139,9 @@ class Training:
         torch.manual_seed(options.seed)
         self.net: UNet = stage.build(config, pretrained=options.pretrained).to(self.device)
         self.net.checkpointing = options.checkpointing
+        self.net.precision = choose_precision(options.precision, self.device)
+        if self.device.type == "cpu" and self.net.precision == torch.bfloat16:
+            self.net.to(memory_format=torch.channels_last)  # as AMX wants it; float32 is no faster by it
         if options.init:
             copy_weights(self.net, options.init)
         self.average = Average(self.net, config.ema_decay)
@@ -253,11 +257,7 @@ class Training:
             image = image.permute(0, 3, 1, 2).float().div_(255)
             more = index + 1 < len(batches)
             with model.no_sync() if more and isinstance(model, DistributedDataParallel) else nullcontext():
-                with torch.autocast(
-                    self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"
-                ):
-                    output = model(image)
-                loss = self.stage.loss(output, target, self.net) / len(batches)
+                loss = self.stage.loss(model(image), target, self.net) / len(batches)
                 loss.backward()
             total += loss.detach()
         nn.utils.clip_grad_norm_(self.net.parameters(), self.config.gradient_clip)

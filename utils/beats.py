@@ -29,7 +29,7 @@ TIMING = 0.2  # columns: error of the shift between two beats
 PRIOR_COLUMNS = 4.0  # of BEAT_MV, beside the columns that tell how much two beats differ
 LEFT_OVER = 0.6  # of a single beat's variance, in the mean of several
 STRAY = 0.3  # chance that a beat does what the others do not
-CERTAIN = 0.95  # confidence from which on a column is left alone
+CERTAIN = 0.9  # confidence from which on a column is left alone
 SURE = 12.0  # nats: stage 2 is never surer than this against the other beats
 
 

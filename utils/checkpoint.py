@@ -80,9 +80,12 @@ def load_weights(net: nn.Module, state: dict, path: Path) -> None:
     net.load_state_dict(state)
 
 
-def load_network(path: Path, stage: int, device: torch.device | str = "cpu") -> nn.Module:
+def load_network(
+    path: Path, stage: int, device: torch.device | str = "cpu", precision: torch.dtype = torch.float32
+) -> nn.Module:
     """The network of a stage for inference, its batch norms folded, from our checkpoint or a published one.
 
+    It multiplies in `precision`, which utils.device.choose_precision gives for the device.
     A file without a config is taken for the published weights of stage 0 or 1.
     """
     checkpoint = read_checkpoint(path)
@@ -99,6 +102,7 @@ def load_network(path: Path, stage: int, device: torch.device | str = "cpu") -> 
     except Exception as error:  # whatever a wrong config makes of a network
         raise CheckpointError(f"{path}: its config builds no network ({error})") from None
     load_weights(net, checkpoint["state_dict"], path)
+    net.precision = precision
     return fold_norms(net.float().eval()).to(memory_format=torch.channels_last).to(device)
 
 

@@ -6,8 +6,9 @@ from itertools import pairwise
 import numpy as np
 import torch
 from scipy.interpolate import PchipInterpolator
+from scipy.ndimage import median_filter
 
-from configs.page import DURATION_S, LEADS, RECTIFIED, RHYTHM_LEAD, ROWS
+from configs.page import DURATION_S, LEADS, PULSE_MV, RECTIFIED, RHYTHM_LEAD, ROWS
 from configs.stage2 import CROP_TOP, Stage2Config
 from utils.beats import expected_heights, lean_on_beats
 from utils.leads import lead_place, lead_slice
@@ -20,7 +21,14 @@ FLOOR = 6.0  # nats: no column is worse than this, so that a hole does not bend 
 CENTROID_REACH = 48  # bins on either side of the path
 HALF_SURE_MV = 0.05  # half a small square: confidence is 0.5 where a trace's height is left open by so much
 EARLY_OR_LATE = 0.9  # columns, 2 ms: a stroke's place in time is not that sure even where it is well seen
-START_COLUMNS = 3  # 8 ms: the calibration pulse falls where the signal starts, and hides it; held flat
+SPIKE_COLUMNS = 4  # 10 ms: no pacing spike is wider
+SPIKE_MV = 0.1  # by which it stands out at least
+SPIKE_MASS = 0.9  # of a column's probability about one height, from which on it is not moved
+END_COLUMNS = 10  # 25 ms: the calibration pulse falls within them; dashes beside the end are no nearer
+START_SURE = 0.5  # confidence below which the first columns may show the calibration pulse
+PULSE_NEAR_MV = 0.15  # a row that begins so near to the pulse's top begins on the pulse
+END_SURE = 0.1  # confidence below which the last columns may show ink beside the row's end ...
+END_JUMP_MV = 0.2  # ... if the trace leaves by so much there
 TIMELINE = 10_000  # samples of ten seconds, fine enough to say which column belongs to which lead
 GAP_S = 0.02  # shorter ones are not worth a word
 UNCLEAR = 0.5  # confidence below which other beats may move the path itself
@@ -112,6 +120,81 @@ def bridge(y: np.ndarray, sure: np.ndarray, starts: np.ndarray | None = None) ->
     return bridged
 
 
+def follow_spikes(path: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """The path (R, W) bins led to the tops of spikes, which the price of a jump keeps it from.
+
+    A spike is a run of up to SPIKE_COLUMNS columns that are sure of a height beyond CENTROID_REACH: nearer
+    ones are in the path's own centroid.
+    """
+    peak = probability.argmax(axis=1)
+    sure = (np.abs(peak - path) > CENTROID_REACH) & (refine(probability, peak)[1] >= SPIKE_MASS)
+    followed = path.copy()
+    for row, columns in enumerate(sure):
+        for start, stop in runs(columns):
+            if stop - start <= SPIKE_COLUMNS:
+                followed[row, start:stop] = peak[row, start:stop]
+    return followed
+
+
+def runs(flags: np.ndarray) -> list[tuple[int, int]]:
+    """(start, stop) of each run of True in (N,) bool."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
+    return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
+
+
+def find_spikes(probability: np.ndarray, bins: np.ndarray, row_stride: int) -> np.ndarray:
+    """Which columns of (R, H, W) are surely a spike's, (R, W) bool, given the heights `bins` (R, W).
+
+    They stand out by SPIKE_MV from the median of their surroundings, and hold SPIKE_MASS about their highest
+    value, as far about it as three standard deviations of what training makes of such a trace.
+    """
+    around = median_filter(bins, size=(1, 2 * SPIKE_COLUMNS + 1), mode="nearest")
+    reach = 3 * np.sqrt(Stage2Config.target_sigma**2 + stroke_variance(bins))
+    height = np.arange(probability.shape[1])[:, None]
+    near = np.abs(height - probability.argmax(axis=1)[:, None]) <= reach[:, None]  # (R, H, W)
+    tall = np.abs(bins - around) > SPIKE_MV * RECTIFIED.px_per_mv / row_stride
+    return tall & ((probability * near).sum(axis=1) >= SPIKE_MASS)
+
+
+def hidden_ends(bins: np.ndarray, confidence: np.ndarray, row_stride: int) -> np.ndarray:
+    """Which columns of (R, W) at a row's ends show other ink than the trace: (R, W) bool.
+
+    At the start the calibration pulse, which falls where the leads begin: unsure columns, sure ones between
+    them, and before them those at the pulse's top. At the end what the trace would have to leap to: unsure
+    columns that go END_JUMP_MV away from the last sure one.
+    """
+    px_per_mv = RECTIFIED.px_per_mv / row_stride  # bins
+    tops = (np.array(RECTIFIED.zero_lines) - PULSE_MV * RECTIFIED.px_per_mv - CROP_TOP + 0.5) / row_stride
+    hidden = np.zeros(bins.shape, bool)
+    for row, (heights, sure) in enumerate(zip(bins, confidence, strict=True)):
+        off_pulse = np.abs(heights[:END_COLUMNS] - (tops[row] - 0.5)) > PULSE_NEAR_MV * px_per_mv
+        on_pulse = int(off_pulse.argmax()) if off_pulse.any() else 0
+        seen = sure[:END_COLUMNS].copy()
+        if (seen[on_pulse : on_pulse + 2] < START_SURE).any():
+            seen[:on_pulse] = 0
+        hidden[row, : unsure_columns(seen, START_SURE)] = True
+        last = unsure_columns(sure[::-1][:END_COLUMNS], END_SURE)
+        leap = np.abs(heights[len(heights) - last :] - heights[len(heights) - last - 1])
+        hidden[row, len(heights) - last :] = leap.max(initial=0) > END_JUMP_MV * px_per_mv
+    return hidden
+
+
+def unsure_columns(confidence: np.ndarray, sure: float) -> int:
+    """How many of (N,) columns, from the first on and N - 1 at most, are unsure, alone and in the mean."""
+    counts = np.arange(1, len(confidence))
+    unsure = (confidence[:-1] < sure) & (np.cumsum(confidence[:-1]) / counts < START_SURE)
+    return int(counts[unsure].max(initial=0))
+
+
+def hold_ends(bins: np.ndarray, hidden: np.ndarray) -> np.ndarray:
+    """Heights (R, W), those hidden at the row's ends held at the nearest that is not."""
+    held = bins.copy()
+    for row, columns in enumerate(hidden):
+        seen = np.flatnonzero(~columns)
+        held[row] = bins[row, np.clip(np.arange(len(columns)), seen[0], seen[-1])]
+    return held
+
+
 def complete(
     log_probability: np.ndarray,
     path: np.ndarray,
@@ -122,31 +205,45 @@ def complete(
 ) -> np.ndarray:
     """The rows' heights (R, W) in bins, read about the path again where other beats have a say."""
     expected, variance = expected_heights(bins * row_stride, confidence, starts)
-    leaning = lean_on_beats(log_probability, confidence, expected / row_stride, variance / row_stride**2)
+    own = np.where(find_spikes(np.exp(log_probability), bins, row_stride), 1, confidence)
+    leaning = lean_on_beats(log_probability, own, expected / row_stride, variance / row_stride**2)
     known = np.isfinite(variance)
     path = np.where(known & (confidence < UNCLEAR), leaning.argmax(axis=1), path)
     return np.where(known, refine(np.exp(leaning), path)[0], bins)
+
+
+def signal_columns() -> slice:
+    """The columns of the rectified page that show the signal: stage 2 has learnt nothing beyond."""
+    columns = segment_columns(0, TIMELINE, TIMELINE, RECTIFIED)
+    return slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def read_heights(logits: torch.Tensor, row_stride: int) -> tuple[np.ndarray, np.ndarray]:
     """Logits (4, H, W) of one page to the height of each row's trace and how sure it is, both (4, W).
 
     Heights in px of the rectified page, gaps bridged and completed from other beats, NaN beyond the signal;
-    confidence in 0..1 is what the page alone gives, 0 beyond.
+    confidence in 0..1 is what the page alone gives, 0 beyond and where other ink hides the row's ends.
     """
-    first = int(RECTIFIED.signal_start)
-    last = int(np.ceil(RECTIFIED.signal_stop)) + 1
-    log_probability = torch.log_softmax(logits[:, :, first:last].float(), dim=1).cpu().numpy()
-    starts = lead_starts(first, last)
-    path = track(np.minimum(-log_probability, FLOOR), starts)
-    bins, mass, variance = refine(np.exp(log_probability), path)
+    inside = signal_columns()
+    log_probability = torch.log_softmax(logits[:, :, inside].float(), dim=1).cpu().numpy()
+    starts = lead_starts(inside.start, inside.stop)
+    probability = np.exp(log_probability)
+    path = follow_spikes(track(np.minimum(-log_probability, FLOOR), starts), probability)
+    bins, mass, variance = refine(probability, path)
     confidence = rate_columns(bins, mass, variance, row_stride)
     bins = bridge(bins, mass > UNSURE, starts)
+    hidden = hidden_ends(bins, confidence, row_stride)
+    log_probability, confidence = forget(log_probability, hidden), np.where(hidden, 0, confidence)
+    bins = hold_ends(bins, hidden)
     bins = complete(log_probability, path, bins, confidence, starts, row_stride)
-    bins[:, :START_COLUMNS] = bins[:, START_COLUMNS, None]
     y = (bins + 0.5) * row_stride - 0.5 + CROP_TOP
-    margins = ((0, 0), (first, logits.shape[2] - last))
+    margins = ((0, 0), (inside.start, logits.shape[2] - inside.stop))
     return np.pad(y, margins, constant_values=np.nan), np.pad(confidence, margins)
+
+
+def forget(log_probability: np.ndarray, hidden: np.ndarray) -> np.ndarray:
+    """Log probabilities (R, H, W), all heights alike in `hidden` (R, W) columns."""
+    return np.where(hidden[:, None], -np.log(log_probability.shape[1]), log_probability).astype(np.float32)
 
 
 def rows_from_heights(y: np.ndarray, length: int) -> np.ndarray:

@@ -1,7 +1,10 @@
-"""Where networks run, and on how many threads."""
+"""Where networks run, how precisely they multiply, and on how many threads."""
 
+import argparse
 import contextlib
 import ctypes
+from collections.abc import Mapping
+from pathlib import Path
 
 import cv2
 import torch
@@ -9,6 +12,10 @@ from threadpoolctl import threadpool_limits
 
 M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 LARGE_BLOCK = 16 * 2**20  # bytes
+CPU_FLAGS = Path("/proc/cpuinfo")  # of Linux
+AMPERE = (8, 0)  # compute capability of the first CUDA devices with bfloat16
+AUTO = "auto"
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def choose_device(name: str | None = None) -> torch.device:
@@ -44,6 +51,48 @@ def choose_devices(names: str | None = None) -> list[torch.device]:
     if len(set(devices)) < len(devices):
         raise ValueError(f"--device {names}: a device twice")
     return devices
+
+
+def add_precision_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--precision",
+        choices=(AUTO, *PRECISIONS),
+        default=AUTO,
+        help="what networks multiply in (default: bfloat16 where the hardware does, else float32)",
+    )
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """What networks multiply in on a device, by --precision: AUTO or one of PRECISIONS, else ValueError.
+
+    AUTO is bfloat16 where the hardware multiplies it, float32 elsewhere.
+    """
+    if name == AUTO:
+        return torch.bfloat16 if multiplies_bfloat16(device) else torch.float32
+    if name not in PRECISIONS:
+        raise ValueError(f"--precision {name}: not among {', '.join((AUTO, *PRECISIONS))}")
+    return PRECISIONS[name]
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether a device has circuits for bfloat16: CUDA from Ampere on, and CPUs with AMX.
+
+    A CPU with AVX512_BF16 but without AMX counts as one that has not, as no such was measured.
+    """
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= AMPERE
+    return device.type == "cpu" and cpu_has_amx()
+
+
+def cpu_has_amx() -> bool:
+    """Whether the CPU has AMX's tiles of bfloat16, by torch where it says so, else by Linux."""
+    capabilities: Mapping = getattr(torch.cpu, "get_capabilities", dict)()
+    if "amx_bf16" in capabilities:
+        return bool(capabilities["amx_bf16"])
+    try:
+        return "amx_bf16" in CPU_FLAGS.read_text()
+    except OSError:
+        return False
 
 
 def limit_threads(count: int | None) -> None:

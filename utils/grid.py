@@ -65,12 +65,18 @@ class GridFound:
     seen: (44, 57) bool, points that the network saw and the smooth surface confirmed.
     residual: median distance of the seen points from a smooth surface, in px of the stage-1 frame.
     parts: what is known without truth of how right it is, name -> 0..1; see judge_grid.
+    homography: (3, 3) float64, px of the unturned image to px of the stage-1 frame that was looked at.
+    offsets: (44, 57, 2) float64 px of the frame, by which the points seen lie off REFERENCE.
+    weight: (44, 57) float64, how much each of them counts; 0 where none is seen.
     """
 
     gridpoint_xy: np.ndarray
     seen: np.ndarray
     residual: float
     parts: dict[str, float]
+    homography: np.ndarray
+    offsets: np.ndarray
+    weight: np.ndarray
 
     @property
     def score(self) -> float:
@@ -489,7 +495,21 @@ def decode_grid(probability: np.ndarray, page: PageFound, ends: np.ndarray | Non
     frame_xy = REFERENCE + smooth_best(offsets, weight)
     gridpoint_xy = map_points(frame_xy, np.linalg.inv(page.homography)).astype(np.float32)
     parts = judge_grid(frame_xy, seen, residual, peak_probability[label[seen]], page, agreement)
-    return GridFound(gridpoint_xy, seen, residual, parts)
+    return GridFound(gridpoint_xy, seen, residual, parts, page.homography, offsets, weight)
+
+
+def refit_grid(grid: GridFound, places: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """The lattice (44, 57, 2) float32 px of the unturned image, of a page whose columns are not even.
+
+    places (57,) are those of the columns in squares of the frame, the same in all rows; only what the points
+    seen lie off them is smooth. Stage 1 takes lines for even, so that points of columns near (57,) bool a
+    step do not count.
+    """
+    uneven = np.zeros_like(grid.offsets)
+    uneven[..., 0] = (places - np.arange(GRID_COLUMNS)) * FRAME_PX_PER_SQUARE
+    weight = np.where(near, 0.0, grid.weight)
+    frame_xy = REFERENCE + uneven + smooth_best(grid.offsets - uneven, weight)
+    return map_points(frame_xy, np.linalg.inv(grid.homography)).astype(np.float32)
 
 
 @torch.inference_mode()

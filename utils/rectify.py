@@ -16,11 +16,11 @@ def spline_weights(points: int, places: np.ndarray) -> np.ndarray:
     return make_interp_spline(np.arange(points), np.eye(points), k=3)(places)
 
 
-def dense_rows(gridpoint_xy: np.ndarray, columns: np.ndarray, slip: Slip | None) -> np.ndarray:
+def dense_rows(gridpoint_xy: np.ndarray, columns: np.ndarray, slip: Slip | None = None) -> np.ndarray:
     """Coordinates along the grid's rows at fractional columns (w,): (2, 44, w) float64 of x and y.
 
-    A cubic spline through each row of gridpoint_xy (44, 57, 2). Where a slip lost slices of the paper the spline
-    runs through the paper without them, and every column of a slice has the coordinates of its edge.
+    A cubic spline through each row of gridpoint_xy (44, 57, 2). Where a slip lost slices of the paper the
+    spline runs through the paper without them, and every column of a slice has the coordinates of its edge.
     """
     if slip is None:
         across = spline_weights(GRID_COLUMNS, columns)  # (w, 57)

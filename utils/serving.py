@@ -48,8 +48,8 @@ class NetServer:
     """Networks in this process, run for others: `with NetServer(nets, device) as server: server.remotes()`.
 
     Requests that wait while the device is busy are answered together, up to `max_batch` of one size. Of
-    several devices each holds all networks, and the one that is free answers. On CUDA the networks run in
-    half precision. An error in one request is sent to who asked.
+    several devices each holds all networks, and the one that is free answers. With `half` those in single
+    precision run in half precision on CUDA. An error in one request is sent to who asked.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class NetServer:
         nets: Sequence[nn.Module],
         devices: torch.device | Sequence[torch.device],
         max_batch: int = MAX_BATCH,
+        half: bool = True,
     ):
         self.devices = [devices] if isinstance(devices, torch.device) else list(devices)
         spare = [copy.deepcopy(list(nets)) for _ in self.devices[1:]]
@@ -64,7 +65,7 @@ class NetServer:
             device: [net.eval().to(device) for net in own]
             for device, own in zip(self.devices, [list(nets), *spare], strict=True)
         }
-        self.max_batch = max_batch
+        self.max_batch, self.half = max_batch, half
         self.key = secrets.token_bytes(16)
         self.listener = Listener(authkey=self.key)
         self.requests: SimpleQueue = SimpleQueue()
@@ -142,7 +143,7 @@ class NetServer:
     def run(self, device: torch.device, number: int, images: np.ndarray) -> list:
         """One network's output for each image, as arrays."""
         tensor = torch.from_numpy(images).to(device, non_blocking=True).float().div_(255)
-        with torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
+        with torch.autocast(device.type, torch.float16, enabled=self.half and device.type == "cuda"):
             output = self.nets[device][number](tensor)
         self.batches.append(len(images))
         if isinstance(output, torch.Tensor):

@@ -1,12 +1,42 @@
-"""A slip of the scanner: a slice of the paper that was moved past the sensor without being scanned."""
+"""A slip of the scanner: slices of the paper that were moved past the sensor without being scanned.
 
-from dataclasses import dataclass
+On a page straightened by a smooth sheet the vertical lines right of such a slice come too early. They are
+seen on the page's darkness, averaged over all rows: how far each line lies from its place says how much was
+lost, and the 1 mm lines (or the stipple that was made of them) say where within a square.
+"""
 
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import cv2
 import numpy as np
 
-from configs.page import GRID_ROWS, SQUARE_MM
+from configs.page import (
+    GRID_COLUMNS,
+    GRID_ROWS,
+    PAGE_PX_PER_MM,
+    RECTIFIED,
+    SIGNAL_START_SQUARES,
+    SQUARE_MM,
+    SQUARES_PER_SECOND,
+    Canvas,
+)
 
 MIDDLE_ROW = (GRID_ROWS - 1) / 2
+BANDS = 6  # of the page's rows that are looked at one by one
+SAMPLES = 96  # of a profile in each square
+PAGE_SAMPLES = SQUARE_MM * PAGE_PX_PER_MM  # 39, of a square in a scan: so many of SAMPLES are independent
+REACH = 0.11  # squares by which a line may be displaced: the 1 mm lines repeat every 0.2
+WINDOW = 0.12  # squares, standard deviation of the bell about a line in which its surroundings count
+FIRST, LAST = 2, GRID_COLUMNS - 3  # lines that are believed; those further out lie on the paper's edge
+MIN_STEP = 0.1 / SQUARE_MM  # squares: the least that is called a slip, twice what lines on whole pixels leave
+STEP_SIGMAS = 6.0  # of the differences between neighbouring lines, that a step must exceed
+NEAR_SQUARES = 0.15  # about a slice: a line that lies in it, or in it in some rows, says little
+MAX_SLICES = 3
+BAND_SHARE = 0.8  # of the bands that have to show at least half of a step
+STIFFNESS = 0.03  # of what a slip leaves of the lines' places; wiggles of a square stay
+PATTERN_GAIN = 0.3  # of the lines' unevenness that the pattern of whole pixels must explain
+UNCLEAR_SQUARES = 0.2  # 1 mm, standard deviation of a slice's place from which on it is doubted
 
 
 @dataclass(frozen=True)
@@ -15,18 +45,36 @@ class Slip:
 
     columns: (n,) float64, grid columns of the paper at MIDDLE_ROW where the slices begin, increasing.
     lost: (n,) float64 above 0, their widths in squares.
-    slant: columns by which the slices begin further right in each grid row than in the row above; the sensor's
-        line is not quite upright on a page that was fed at an angle.
+    slant: columns by which the slices begin further right in each grid row than in the row above; the
+        sensor's line is not quite upright on a page that was fed at an angle.
+    uncertainty: (n,) float64, standard deviations of `columns` in squares; zeros where they are known.
     """
 
     columns: np.ndarray
     lost: np.ndarray
     slant: float = 0.0
+    uncertainty: np.ndarray = field(default_factory=lambda: np.zeros(1))
 
     @property
     def lost_mm(self) -> float:
         """Width of all slices together in mm."""
         return float(self.lost.sum()) * SQUARE_MM
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether the page shows where within a square the slices were lost."""
+        return bool((self.uncertainty < UNCLEAR_SQUARES).all())
+
+    def __str__(self) -> str:
+        """What was lost and when on the page, in seconds of the leads: "0.49 mm at 8.31 s", or several."""
+        seconds = (self.columns - SIGNAL_START_SQUARES) / SQUARES_PER_SECOND
+        pairs = zip(self.lost * SQUARE_MM, seconds, strict=True)
+        return ", ".join(f"{lost:.2f} mm at {second:.2f} s" for lost, second in pairs)
+
+    def is_near(self, columns: np.ndarray, reach: float) -> np.ndarray:
+        """Which columns (n,) of the paper lie within `reach` squares of a slice: (n,) bool."""
+        off = np.asarray(columns)[:, None] - self.columns
+        return ((off > -reach) & (off < self.lost + reach)).any(axis=1)
 
     def scanned_columns(self, columns: np.ndarray, row: float = MIDDLE_ROW) -> np.ndarray:
         """Columns of the paper to those of the paper without the lost slices, in one grid row: same shape.
@@ -38,3 +86,171 @@ class Slip:
         for column, lost in zip(self.columns, self.lost, strict=True):
             shifted -= np.clip(columns - column - self.slant * (row - MIDDLE_ROW), 0, lost)
         return shifted
+
+
+def find_slip(
+    rectified: np.ndarray, sheet: np.ndarray, slant: float, canvas: Canvas = RECTIFIED
+) -> tuple[Slip, np.ndarray] | None:
+    """The slip seen on a page that was straightened by a smooth sheet, and where it puts the grid's columns.
+
+    rectified (canvas height, canvas width, 3) uint8; sheet (57,) float64, where the sheet has the grid's
+    columns, in squares of an even page; `slant` as in Slip. Returns the slip and (57,) float64, where the
+    columns lie in squares of that even page, or None where the lines show no slip.
+    """
+    profiles = line_profiles(rectified, canvas)
+    template, seen = locate_lines(profiles.mean(axis=0))
+    by_band = np.stack([locate_lines(profile, template)[1] for profile in profiles])
+    lines = np.arange(GRID_COLUMNS)
+
+    def places(displaced: np.ndarray) -> np.ndarray:
+        return np.interp(lines + displaced, lines, sheet)
+
+    pattern = whole_pixel_pattern(places(seen))
+    steps = find_steps(places(seen) - pattern, np.stack([places(band) - pattern for band in by_band]))
+    if not len(steps):
+        return None
+    columns, uncertainty = np.array([place_slice(profiles, template, seen, step, slant) for step in steps]).T
+    weight = np.where((lines >= FIRST) & (lines <= LAST), 1.0, 0.0)
+    begins = lines[:, None] - columns
+    weight[((begins > -NEAR_SQUARES) & (begins < REACH + NEAR_SQUARES)).any(axis=1)] = 0.05
+    lost, rest = fit_feed(places(seen) - pattern, weight, (begins > 0).astype(float))
+    kept = lost > MIN_STEP
+    if not kept.any():
+        return None
+    slip = Slip(columns[kept], lost[kept], slant, uncertainty[kept])
+    rest -= (begins > 0)[:, ~kept] @ lost[~kept]
+    return slip, rest + slip.scanned_columns(lines) - lines
+
+
+def fit_feed(places: np.ndarray, weight: np.ndarray, behind: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lines' places (57,) with weights (57,) as steps and a smooth rest: (n,) and (57,) squares.
+
+    behind (57, n) is 1 right of the nth step and 0 left of it; a step is how far the lines right of it lie
+    further left. Least squares with STIFFNESS times the squared second differences of the rest.
+    """
+    bending = np.diff(np.eye(len(places)), n=2, axis=0)
+    basis = np.hstack([np.eye(len(places)), -behind])
+    penalty = np.zeros((basis.shape[1], basis.shape[1]))
+    penalty[: len(places), : len(places)] = STIFFNESS * bending.T @ bending
+    normal = basis.T @ (weight[:, None] * basis) + penalty
+    solved = np.linalg.solve(normal, basis.T @ (weight * places))
+    return solved[len(places) :], solved[: len(places)]
+
+
+def line_profiles(rectified: np.ndarray, canvas: Canvas = RECTIFIED) -> np.ndarray:
+    """Darkness of a rectified page's columns in bands of its rows: (BANDS, GRID_COLUMNS - 1, SAMPLES) float.
+
+    Each square starts half a square left of its line, and has mean 0 and standard deviation 1.
+    """
+    grey = cv2.cvtColor(rectified, cv2.COLOR_RGB2GRAY)
+    edges = np.linspace(canvas.square_height, canvas.height - canvas.square_height, BANDS + 1).astype(int)
+    dark = [255 - grey[a:b].mean(axis=0, dtype=np.float32) for a, b in pairwise(edges)]
+    places = (np.arange(SAMPLES * (GRID_COLUMNS - 1)) / SAMPLES - 0.5) * canvas.square_width
+    sampled = np.stack([np.interp(places, np.arange(canvas.width), profile) for profile in dark])
+    squares = sampled.reshape(BANDS, GRID_COLUMNS - 1, SAMPLES)
+    squares = squares - squares.mean(axis=2, keepdims=True)
+    return squares / (squares.std(axis=2, keepdims=True) + 1e-6)
+
+
+def locate_lines(profile: np.ndarray, template: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """How far lines lie right of their places: the mean line (SAMPLES,) and (57,) float64 squares.
+
+    profile (GRID_COLUMNS - 1, SAMPLES) of line_profiles. Each line is compared with the median of all others,
+    or with a `template`, within REACH. Lines outside FIRST..LAST are said to lie as their neighbours.
+    """
+    flat = profile.ravel()
+    bell = np.exp(-(((np.arange(SAMPLES) / SAMPLES - 0.5) / WINDOW) ** 2) / 2)
+    reach = round(REACH * SAMPLES)
+    displaced = np.zeros(GRID_COLUMNS)
+    lines = np.arange(FIRST, LAST + 1)
+    given, looks = template, 2 if template is None else 1
+    for _ in range(looks):
+        if given is None:
+            starts = (lines + displaced[lines])[:, None] * SAMPLES
+            template = np.median(np.interp(starts + np.arange(SAMPLES), np.arange(len(flat)), flat), axis=0)
+        assert template is not None
+        pattern = (template - (template * bell).sum() / bell.sum()) * bell
+        for line in lines:
+            window = flat[line * SAMPLES - reach : (line + 1) * SAMPLES + reach]
+            match = np.correlate(window, pattern, "valid")
+            best = int(np.clip(match.argmax(), 1, len(match) - 2))
+            before, here, after = match[best - 1 : best + 2]
+            bend = before - 2 * here + after
+            displaced[line] = (best - reach + (0.5 * (before - after) / bend if bend < 0 else 0)) / SAMPLES
+    assert template is not None
+    displaced[:FIRST], displaced[LAST + 1 :] = displaced[FIRST], displaced[LAST]
+    return template, displaced
+
+
+def whole_pixel_pattern(lines: np.ndarray) -> np.ndarray:
+    """What of the lines' places (57,) in squares comes of a print whose lines lie on whole pixels.
+
+    ECG-image-kit's pages at 200 dpi are such, drawn with a calibration pulse or without; zeros for others.
+    """
+    inner = slice(FIRST, LAST + 1)
+    best, explained = np.zeros(GRID_COLUMNS), PATTERN_GAIN
+    rough = np.diff(lines[inner], n=2)  # of smooth places nothing is left
+    for first in (0, -1):
+        places = (np.arange(GRID_COLUMNS) + first) * PAGE_SAMPLES
+        pattern = (np.round(places) - places) / PAGE_SAMPLES
+        left = rough - np.diff(pattern[inner], n=2)
+        gain = 1 - np.median(np.abs(left)) / (
+            np.median(np.abs(rough)) + 1e-9
+        )  # medians: a step is no part of it
+        if gain > explained:
+            best, explained = pattern, gain
+    return best
+
+
+def find_steps(places: np.ndarray, by_band: np.ndarray) -> np.ndarray:
+    """Squares, by the line at their left, in which the lines come closer all down the page: (n,) int.
+
+    places (57,) and by_band (BANDS, 57) of the lines in squares; the MAX_SLICES largest steps, left to right.
+    """
+    step = narrowing(places)
+    noise = 1.4826 * np.median(np.abs(step[FIRST:LAST]))
+    bands = np.pad(np.stack([narrowing(lines) for lines in by_band]), ((0, 0), (1, 1)))
+    bands = np.maximum(np.maximum(bands[:, :-2], bands[:, 1:-1]), bands[:, 2:])  # a slant slice crosses lines
+    agreed = (bands > step / 2).mean(axis=0) >= BAND_SHARE
+    large = np.flatnonzero((step > max(MIN_STEP, STEP_SIGMAS * noise)) & agreed)
+    return np.sort(large[np.argsort(-step[large])][:MAX_SLICES])
+
+
+def narrowing(places: np.ndarray) -> np.ndarray:
+    """By how much each square between lines at (57,) is narrower than the median of four about it: (56,)."""
+    change = np.pad(np.diff(places)[FIRST:LAST], 2, mode="edge")
+    around = np.stack([change[:-4], change[1:-3], change[3:-1], change[4:]])
+    return np.pad(np.median(around, axis=0) - change[2:-2], (FIRST, GRID_COLUMNS - 1 - LAST))
+
+
+def place_slice(
+    profiles: np.ndarray, template: np.ndarray, displaced: np.ndarray, line: int, slant: float
+) -> tuple[float, float]:
+    """Where between `line` and the next a slice was lost, and the standard deviation of that: two in squares.
+
+    Left of the slice the profiles (BANDS, GRID_COLUMNS - 1, SAMPLES) go on as the left line has them, right
+    of it as the right one; of all places that with the least squared difference, each counted by its
+    likelihood.
+    """
+    places = np.arange((line - 0.5) * SAMPLES, (line + 1.5) * SAMPLES) / SAMPLES
+    repeated = np.append(template, template[0])
+
+    def expected(columns: np.ndarray, displacement: float) -> np.ndarray:
+        phase = (columns - displacement + 0.5) % 1
+        return np.interp(phase * SAMPLES, np.arange(SAMPLES + 1), repeated)
+
+    rows = (np.arange(BANDS) + 0.5) / BANDS * (GRID_ROWS - 1) - MIDDLE_ROW
+    excess, noise = np.zeros(len(places)), 0.0
+    for profile, row in zip(profiles.reshape(BANDS, -1), rows, strict=True):
+        along = places + slant * row
+        seen = np.interp((along + 0.5) * SAMPLES, np.arange(len(profile)), profile)
+        left, right = ((seen - expected(along, displaced[n])) ** 2 for n in (line, line + 1))
+        excess += np.cumsum(left - right)
+        noise += float(np.minimum(left, right).mean()) / BANDS
+    inside = (places >= line + displaced[line]) & (places <= line + 1 + displaced[line + 1])
+    excess, places = excess[inside], places[inside]
+    likelihood = np.exp(-(excess - excess.min()) / (2 * (noise + 1e-3) * SAMPLES / PAGE_SAMPLES))
+    likelihood /= likelihood.sum()
+    mean = float((likelihood * places).sum())
+    deviation = float(np.sqrt((likelihood * (places - mean) ** 2).sum()))
+    return mean - float(displaced[line]), deviation

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from configs.page import RECTIFIED, Canvas
-from utils.grid import Calibration, GridFound, calibrate, find_grid
+from configs.page import GRID_COLUMNS, RECTIFIED, Canvas
+from configs.stage1 import FRAME_PX_PER_SQUARE
+from utils.grid import REFERENCE, Calibration, GridFound, calibrate, find_grid, refit_grid
 from utils.rectify import rectify
-from utils.upright import PageFound, PageNotFound, find_pages, unturn
+from utils.slip import Slip, find_slip
+from utils.upright import PageFound, PageNotFound, find_pages, map_points, unturn
 
 WEAKNESSES = {  # what a low part of the page score means, see utils.grid.judge_grid
     "points": "few grid points could be seen",
@@ -20,6 +22,7 @@ WEAKNESSES = {  # what a low part of the page score means, see utils.grid.judge_
     "ends": "the leads do not begin and end where the grid has them",
 }
 DOUBTFUL = 0.75  # page score under which a page is called doubtful
+SMEARED_SQUARES = 1.5  # about a slip in which stage 1 smooths the step away
 SURE_SCORE = 0.8  # page score from which on no other turn is tried
 
 
@@ -36,6 +39,8 @@ class Straightened:
     score_parts: what it is made of, name -> 0..1, see utils.grid.judge_grid.
     markers: (13, 2) float32 px of the unturned image, order of LEAD_MARKERS, NaN where doubtful.
     rect: (canvas height, canvas width, 3) uint8 RGB.
+    slip: the slices of paper that a slipping scanner lost, None where none is seen; gridpoint_xy and rect
+        heed it.
     """
 
     orientation: int
@@ -47,6 +52,7 @@ class Straightened:
     score_parts: dict[str, float]
     markers: np.ndarray
     rect: np.ndarray
+    slip: Slip | None = None
 
     @property
     def doubts(self) -> list[str]:
@@ -59,6 +65,10 @@ class Straightened:
             doubts.append(
                 f"squares {self.calibration.aspect:.2f} times as tall as wide, not those of 25 mm/s and "
                 "10 mm/mV, as which the signals are scaled"
+            )
+        if self.slip and not self.slip.is_placed:
+            doubts.append(
+                f"the paper slipped in the scanner by {self.slip}, but the exact place cannot be seen"
             )
         return doubts
 
@@ -88,9 +98,9 @@ class Straightener:
         """Stage 1 on the unturned image."""
         return find_grid(upright, page, self.stage1_net, self.device)
 
-    def rectify(self, upright: np.ndarray, grid: GridFound) -> np.ndarray:
+    def rectify(self, upright: np.ndarray, gridpoint_xy: np.ndarray, slip: Slip | None = None) -> np.ndarray:
         """The unturned image resampled: (canvas height, canvas width, 3) uint8."""
-        return rectify(upright, grid.gridpoint_xy, self.canvas)
+        return rectify(upright, gridpoint_xy, self.canvas, slip)
 
     def straighten(self, image: np.ndarray) -> Straightened:
         """The rectified page of an (H, W, 3) uint8 RGB image in any of the 8 orientations.
@@ -113,14 +123,33 @@ class Straightener:
         if best is None:
             raise reason
         page, upright, grid = best
+        rect, gridpoint_xy, slip = self.rectify(upright, grid.gridpoint_xy), grid.gridpoint_xy, None
+        sheet, slant = sheet_columns(grid)
+        if found := find_slip(rect, sheet, slant, self.canvas):
+            slip, places = found
+            gridpoint_xy = refit_grid(grid, places, slip.is_near(np.arange(GRID_COLUMNS), SMEARED_SQUARES))
+            rect = self.rectify(upright, gridpoint_xy, slip)
         return Straightened(
             orientation=page.orientation,
             homography=page.homography,
-            gridpoint_xy=grid.gridpoint_xy,
+            gridpoint_xy=gridpoint_xy,
             seen=grid.seen,
             calibration=calibrate(grid.gridpoint_xy, grid.seen, upright.shape),
             page_score=grid.score,
             score_parts=grid.parts,
             markers=page.points,
-            rect=self.rectify(upright, grid),
+            rect=rect,
+            slip=slip,
         )
+
+
+def sheet_columns(grid: GridFound) -> tuple[np.ndarray, float]:
+    """Where a lattice has the grid's columns, (57,) in squares of the stage-1 frame, and its slant.
+
+    The slant is by how many columns an upright line of the image moves right from a grid row to the next.
+    """
+    frame_xy = map_points(grid.gridpoint_xy.astype(np.float64), grid.homography)
+    off = (frame_xy[..., 0] - REFERENCE[..., 0]).mean(axis=0) / FRAME_PX_PER_SQUARE
+    down = np.diff(grid.gridpoint_xy[..., 0], axis=0).mean(dtype=np.float64)
+    across = np.diff(grid.gridpoint_xy[..., 0], axis=1).mean(dtype=np.float64)
+    return np.maximum.accumulate(np.arange(GRID_COLUMNS) + off), float(-down / across)

@@ -42,7 +42,7 @@ def draw_on_photo(image: np.ndarray, straightened: Straightened, traced: Traced)
 
     def draw(points: np.ndarray, colour: tuple[int, int, int]) -> None:
         """A line through points (N, 2) px of the rectified page."""
-        places = unrectify_points(points, straightened.gridpoint_xy)
+        places = unrectify_points(points, straightened.gridpoint_xy, slip=straightened.slip)
         places = turn_points(places, straightened.orientation, upright)
         places = np.round(places * 2**FRACTION_BITS).clip(-(2**30), 2**30).astype(np.int32)
         cv2.polylines(drawn, [places[:, None]], False, colour, thickness, cv2.LINE_AA, FRACTION_BITS)

@@ -1,0 +1,118 @@
+"""Paper that slipped in the scanner: drawn with exact labels, seen on the page's lines, corrected, told."""
+
+import numpy as np
+import pytest
+
+from configs.page import RECTIFIED, SQUARE_MM
+from datasets.stage2 import shake_slip
+from synthesis import Capture
+from synthesis.capture import capture
+from synthesis.page import Page, draw_page
+from synthesis.signals import Record
+from utils.rectify import rectify, unrectify_points
+from utils.slip import FIRST, LAST, Slip, find_slip, line_profiles, locate_lines
+
+LINES = np.arange(57)
+
+
+def quiet_page(seed: int) -> Page:
+    """A page of a record without any waves, so that its lines alone are compared."""
+    return draw_page(
+        Record("flat", np.zeros((12, 5000), np.float32), 500), np.random.default_rng(seed), "0003"
+    )
+
+
+def scan(seed: int, slips: bool) -> Capture:
+    return capture(quiet_page(seed), "0003", np.random.default_rng(seed), turn=0, slips=slips)
+
+
+def bend_smoothly(gridpoint_xy: np.ndarray) -> np.ndarray:
+    """A lattice (44, 57, 2) whose columns are those of a smooth sheet: a cubic through each row."""
+    smooth = np.empty_like(gridpoint_xy)
+    for row, points in enumerate(gridpoint_xy):
+        smooth[row] = np.stack([np.polyval(np.polyfit(LINES, line, 3), LINES) for line in points.T], axis=1)
+    return smooth
+
+
+def even_columns(sheet: np.ndarray) -> np.ndarray:
+    """Where the columns of a lattice lie, in squares of the width that they have in the middle row: (57,)."""
+    squares = np.linalg.norm(np.diff(sheet[21], axis=0), axis=1).mean()
+    return sheet[..., 0].mean(axis=0) / squares
+
+
+def test_a_lost_slice_comes_to_its_edge_and_what_follows_comes_nearer():
+    slip = Slip(np.array([10.0, 20.5]), np.array([0.1, 0.2]))
+    columns = np.array([9.0, 10.05, 11.0, 20.6, 30.0])
+    np.testing.assert_allclose(slip.scanned_columns(columns), [9.0, 10.0, 10.9, 20.4, 29.7])
+    assert slip.lost_mm == pytest.approx(0.3 * SQUARE_MM)
+    assert str(slip) == "0.50 mm at 1.40 s, 1.00 mm at 3.50 s"
+
+
+def test_a_slant_slice_begins_further_right_in_lower_rows():
+    slip = Slip(np.array([10.0]), np.array([0.1]), slant=0.01)
+    edge = [slip.scanned_columns(np.array([10.05]), row)[0] for row in (0, 21.5, 43)]
+    np.testing.assert_allclose(edge, [9.95, 10.0, 10.05])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_page_differs_by_its_slip_alone(seed):
+    steady, slipped = scan(seed, slips=False), scan(seed, slips=True)
+    assert steady.slip is None
+    first = slipped.slip.columns[0] - abs(slipped.slip.slant) * 22
+    left = min(first, 26) - 1 > LINES  # wiggles lie further right
+    np.testing.assert_allclose(slipped.gridpoint_xy[:, left], steady.gridpoint_xy[:, left], atol=1.0)
+    width = np.diff(steady.gridpoint_xy[21, :, 0]).mean()
+    moved = (steady.gridpoint_xy - slipped.gridpoint_xy)[21, -1, 0] / width
+    assert moved > slipped.slip.lost.sum() - 0.01  # and squares further right may be narrower
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rectified_by_its_labels_a_slipped_page_has_its_lines_in_place(seed):
+    taken = scan(seed, slips=True)
+    rect = rectify(taken.image, taken.gridpoint_xy, slip=taken.slip)
+    _, displaced = locate_lines(line_profiles(rect).mean(axis=0))
+    assert np.abs(displaced[FIRST : LAST + 1]).max() < 0.03  # 0.15 mm; lines on whole pixels make 0.013
+
+
+def test_points_go_back_to_the_image_through_the_slip():
+    taken = scan(1, slips=True)
+    places = np.array([[column * RECTIFIED.square_width, 20 * RECTIFIED.square_height] for column in LINES])
+    back = unrectify_points(places, taken.gridpoint_xy, slip=taken.slip)
+    np.testing.assert_allclose(back, taken.gridpoint_xy[20], atol=1e-2)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_slip_is_seen_placed_and_measured(seed):
+    taken = scan(seed, slips=True)
+    sheet = bend_smoothly(taken.gridpoint_xy)
+    slant = taken.slip.slant
+    found, places = find_slip(rectify(taken.image, sheet), even_columns(sheet), slant)
+    truth = taken.slip
+    largest = truth.lost.argmax()
+    nearest = np.abs(found.columns - truth.columns[largest]).argmin()
+    assert abs(found.columns[nearest] - truth.columns[largest]) < 0.35
+    place = truth.columns[largest]
+    near, truly_near = np.abs(found.columns - place) < 1.2, np.abs(truth.columns - place) < 1.2
+    assert found.lost[near].sum() == pytest.approx(truth.lost[truly_near].sum(), abs=0.03)
+    true_places = taken.gridpoint_xy[..., 0].mean(axis=0)
+    true_places = true_places / np.linalg.norm(np.diff(sheet[21], axis=0), axis=1).mean()
+    assert np.abs(places - true_places)[FIRST:LAST].mean() < 0.03  # squares
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_steady_scan_has_no_slip(seed):
+    taken = scan(seed, slips=False)
+    sheet = bend_smoothly(taken.gridpoint_xy)
+    assert find_slip(rectify(taken.image, sheet), even_columns(sheet), 0.0) is None
+
+
+def test_a_slip_is_shaken_as_it_would_be_found():
+    slip = Slip(np.array([44.0]), np.array([0.1]))
+    shaken = [shake_slip(slip, np.random.default_rng(seed)) for seed in range(50)]
+    assert 0.01 < np.std([s.columns[0] for s in shaken]) < 0.1
+    assert all(0.05 < s.lost[0] < 0.2 for s in shaken)
+
+
+def test_a_slip_that_cannot_be_placed_is_not_placed():
+    assert Slip(np.array([44.0]), np.array([0.1]), uncertainty=np.array([0.05])).is_placed
+    assert not Slip(np.array([44.0]), np.array([0.1]), uncertainty=np.array([0.3])).is_placed
