@@ -147,10 +147,12 @@ def misregister(coverage: np.ndarray, distance: float) -> np.ndarray:
 
 def break_lines(image: np.ndarray, x_major: np.ndarray, share: float, rng: np.random.Generator) -> None:
     """Take up to twice a `share` of the ink from each px along the upright major lines, in place."""
-    columns = np.flatnonzero(np.convolve(x_major, np.ones(3), "same") > 0)
-    taken = share * np.abs(rng.standard_normal((image.shape[0], len(columns), 1), np.float32))
-    lines = image[:, columns]
-    image[:, columns] = lines + (255 - lines) * taken.clip(0, 1)
+    touched = np.convolve(x_major, np.ones(3), "same") > 0
+    begins, ends = np.flatnonzero(np.diff(touched, prepend=False, append=False)).reshape(-1, 2).T
+    for begin, end in zip(begins, ends, strict=True):
+        taken = share * np.abs(rng.standard_normal((len(image), end - begin, 1), np.float32))
+        line = image[:, begin:end]
+        line += ((255 - line) * taken.clip(0, 1)).astype(np.uint8)
 
 
 def draw_frame(image: np.ndarray) -> None:

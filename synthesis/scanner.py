@@ -72,7 +72,8 @@ def scan_for_competition(
     warp = buckle(scanner_warp(rng), MOULDY_BUCKLE if mouldy else DRY_BUCKLE, rng)
     if feed:
         warp = replace(warp, feed=feed_on_scan(feed, warp, page))
-    scanned = warp.resample(sheet, cv2.INTER_CUBIC, (255, 255, 255), origin=origin)
+    smooth = cv2.INTER_CUBIC if rng.random() < 0.5 else cv2.INTER_LINEAR
+    scanned = warp.resample(sheet, smooth, (255, 255, 255), origin=origin)
     if image_type in GREY_TYPES:
         scanned = cv2.cvtColor(dither(scanned, rng), cv2.COLOR_GRAY2RGB)
         scanned = expose(scanned, rng.uniform(0, 0.5), rng.uniform(0, 3), int(rng.integers(75, 97)), rng)
