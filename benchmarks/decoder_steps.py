@@ -23,6 +23,7 @@ from configs.stage2 import CROP_TOP, INPUT_HEIGHT
 from utils import decode
 from utils.command import run
 from utils.device import limit_threads
+from utils.ends import forget, hidden_ends, hold_ends
 from utils.images import read_rgb
 from utils.kaggle_metric import image_snr, to_db
 from utils.leads import leads_from_rows
@@ -84,12 +85,12 @@ class Maps:
         bins = decode.bridge(bins, seen, self.starts) if bridge else bins
         log_probability = self.log_probability
         if ends:
-            hidden = decode.hidden_ends(bins, confidence, self.row_stride)
+            hidden = hidden_ends(bins, confidence, self.row_stride)
             log_probability, confidence = (
-                decode.forget(log_probability, hidden),
+                forget(log_probability, hidden),
                 np.where(hidden, 0, confidence),
             )
-            bins = decode.hold_ends(bins, hidden)
+            bins = hold_ends(bins, hidden)
         if beats:
             bins = decode.complete(log_probability, path, bins, confidence, self.starts, self.row_stride)
         y = np.pad(self.heights(bins), ((0, 0), (INSIDE.start, 0)), constant_values=np.nan)

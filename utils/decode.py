@@ -8,9 +8,10 @@ import torch
 from scipy.interpolate import PchipInterpolator
 from scipy.ndimage import median_filter
 
-from configs.page import DURATION_S, LEADS, PULSE_MV, RECTIFIED, RHYTHM_LEAD, ROWS
+from configs.page import DURATION_S, LEADS, RECTIFIED, RHYTHM_LEAD, ROWS
 from configs.stage2 import CROP_TOP, Stage2Config
 from utils.beats import expected_heights, lean_on_beats
+from utils.ends import forget, hidden_ends, hold_ends
 from utils.leads import lead_place, lead_slice
 from utils.limbs import reconcile_limbs
 from utils.losses import STEEP_REACH, local_range
@@ -24,11 +25,6 @@ EARLY_OR_LATE = 0.9  # columns, 2 ms: a stroke's place in time is not that sure 
 SPIKE_COLUMNS = 4  # 10 ms: no pacing spike is wider
 SPIKE_MV = 0.1  # by which it stands out at least
 SPIKE_MASS = 0.9  # of a column's probability about one height, from which on it is not moved
-END_COLUMNS = 10  # 25 ms: the calibration pulse falls within them; dashes beside the end are no nearer
-START_SURE = 0.5  # confidence below which the first columns may show the calibration pulse
-PULSE_NEAR_MV = 0.15  # a row that begins so near to the pulse's top begins on the pulse
-END_SURE = 0.1  # confidence below which the last columns may show ink beside the row's end ...
-END_JUMP_MV = 0.2  # ... if the trace leaves by so much there
 TIMELINE = 10_000  # samples of ten seconds, fine enough to say which column belongs to which lead
 GAP_S = 0.02  # shorter ones are not worth a word
 UNCLEAR = 0.5  # confidence below which other beats may move the path itself
@@ -156,45 +152,6 @@ def find_spikes(probability: np.ndarray, bins: np.ndarray, row_stride: int) -> n
     return tall & ((probability * near).sum(axis=1) >= SPIKE_MASS)
 
 
-def hidden_ends(bins: np.ndarray, confidence: np.ndarray, row_stride: int) -> np.ndarray:
-    """Which columns of (R, W) at a row's ends show other ink than the trace: (R, W) bool.
-
-    At the start the calibration pulse, which falls where the leads begin: unsure columns, sure ones between
-    them, and before them those at the pulse's top. At the end what the trace would have to leap to: unsure
-    columns that go END_JUMP_MV away from the last sure one.
-    """
-    px_per_mv = RECTIFIED.px_per_mv / row_stride  # bins
-    tops = (np.array(RECTIFIED.zero_lines) - PULSE_MV * RECTIFIED.px_per_mv - CROP_TOP + 0.5) / row_stride
-    hidden = np.zeros(bins.shape, bool)
-    for row, (heights, sure) in enumerate(zip(bins, confidence, strict=True)):
-        off_pulse = np.abs(heights[:END_COLUMNS] - (tops[row] - 0.5)) > PULSE_NEAR_MV * px_per_mv
-        on_pulse = int(off_pulse.argmax()) if off_pulse.any() else 0
-        seen = sure[:END_COLUMNS].copy()
-        if (seen[on_pulse : on_pulse + 2] < START_SURE).any():
-            seen[:on_pulse] = 0
-        hidden[row, : unsure_columns(seen, START_SURE)] = True
-        last = unsure_columns(sure[::-1][:END_COLUMNS], END_SURE)
-        leap = np.abs(heights[len(heights) - last :] - heights[len(heights) - last - 1])
-        hidden[row, len(heights) - last :] = leap.max(initial=0) > END_JUMP_MV * px_per_mv
-    return hidden
-
-
-def unsure_columns(confidence: np.ndarray, sure: float) -> int:
-    """How many of (N,) columns, from the first on and N - 1 at most, are unsure, alone and in the mean."""
-    counts = np.arange(1, len(confidence))
-    unsure = (confidence[:-1] < sure) & (np.cumsum(confidence[:-1]) / counts < START_SURE)
-    return int(counts[unsure].max(initial=0))
-
-
-def hold_ends(bins: np.ndarray, hidden: np.ndarray) -> np.ndarray:
-    """Heights (R, W), those hidden at the row's ends held at the nearest that is not."""
-    held = bins.copy()
-    for row, columns in enumerate(hidden):
-        seen = np.flatnonzero(~columns)
-        held[row] = bins[row, np.clip(np.arange(len(columns)), seen[0], seen[-1])]
-    return held
-
-
 def complete(
     log_probability: np.ndarray,
     path: np.ndarray,
@@ -239,11 +196,6 @@ def read_heights(logits: torch.Tensor, row_stride: int) -> tuple[np.ndarray, np.
     y = (bins + 0.5) * row_stride - 0.5 + CROP_TOP
     margins = ((0, 0), (inside.start, logits.shape[2] - inside.stop))
     return np.pad(y, margins, constant_values=np.nan), np.pad(confidence, margins)
-
-
-def forget(log_probability: np.ndarray, hidden: np.ndarray) -> np.ndarray:
-    """Log probabilities (R, H, W), all heights alike in `hidden` (R, W) columns."""
-    return np.where(hidden[:, None], -np.log(log_probability.shape[1]), log_probability).astype(np.float32)
 
 
 def rows_from_heights(y: np.ndarray, length: int) -> np.ndarray:
