@@ -29,9 +29,11 @@ PAGE_SAMPLES = SQUARE_MM * PAGE_PX_PER_MM  # 39, of a square in a scan: so many 
 REACH = 0.11  # squares by which a line may be displaced: the 1 mm lines repeat every 0.2
 WINDOW = 0.12  # squares, standard deviation of the bell about a line in which its surroundings count
 FIRST, LAST = 2, GRID_COLUMNS - 3  # lines that are believed; those further out lie on the paper's edge
-MIN_STEP = 0.1 / SQUARE_MM  # squares: the least that is called a slip, twice what lines on whole pixels leave
-STEP_SIGMAS = 6.0  # of the differences between neighbouring lines, that a step must exceed
+MIN_STEP = 0.1 / SQUARE_MM  # squares: a third of the least slip that was measured on a scan (0.3 mm)
+STEP_SIGMAS = 6.0  # standard deviations of a page's squares that a narrow one must exceed
+MAD_TO_SIGMA = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
 NEAR_SQUARES = 0.15  # about a slice: a line that lies in it, or in it in some rows, says little
+NEAR_WEIGHT = 0.05  # of such a line against another
 MAX_SLICES = 3
 BAND_SHARE = 0.8  # of the bands that have to show at least half of a step
 STIFFNESS = 0.03  # of what a slip leaves of the lines' places; wiggles of a square stay
@@ -47,13 +49,13 @@ class Slip:
     lost: (n,) float64 above 0, their widths in squares.
     slant: columns by which the slices begin further right in each grid row than in the row above; the
         sensor's line is not quite upright on a page that was fed at an angle.
-    uncertainty: (n,) float64, standard deviations of `columns` in squares; zeros where they are known.
+    uncertainty: (n,) float64, standard deviations of `columns` in squares; empty where they are known.
     """
 
     columns: np.ndarray
     lost: np.ndarray
     slant: float = 0.0
-    uncertainty: np.ndarray = field(default_factory=lambda: np.zeros(1))
+    uncertainty: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     @property
     def lost_mm(self) -> float:
@@ -99,20 +101,24 @@ def find_slip(
     """
     profiles = line_profiles(rectified, canvas)
     template, seen = locate_lines(profiles.mean(axis=0))
-    by_band = np.stack([locate_lines(profile, template)[1] for profile in profiles])
     lines = np.arange(GRID_COLUMNS)
 
     def places(displaced: np.ndarray) -> np.ndarray:
         return np.interp(lines + displaced, lines, sheet)
 
     pattern = whole_pixel_pattern(places(seen))
-    steps = find_steps(places(seen) - pattern, np.stack([places(band) - pattern for band in by_band]))
+    step = find_steps(places(seen) - pattern)
+    if not step.any():  # of most pages
+        return None
+    bands = [places(locate_lines(profile, template)[1]) - pattern for profile in profiles]
+    step[~is_common(step, np.stack(bands))] = 0
+    steps = np.sort(np.argsort(-step)[: min(np.count_nonzero(step), MAX_SLICES)])
     if not len(steps):
         return None
     columns, uncertainty = np.array([place_slice(profiles, template, seen, step, slant) for step in steps]).T
     weight = np.where((lines >= FIRST) & (lines <= LAST), 1.0, 0.0)
     begins = lines[:, None] - columns
-    weight[((begins > -NEAR_SQUARES) & (begins < REACH + NEAR_SQUARES)).any(axis=1)] = 0.05
+    weight[((begins > -NEAR_SQUARES) & (begins < REACH + NEAR_SQUARES)).any(axis=1)] = NEAR_WEIGHT
     lost, rest = fit_feed(places(seen) - pattern, weight, (begins > 0).astype(float))
     kept = lost > MIN_STEP
     if not kept.any():
@@ -194,26 +200,28 @@ def whole_pixel_pattern(lines: np.ndarray) -> np.ndarray:
         places = (np.arange(GRID_COLUMNS) + first) * PAGE_SAMPLES
         pattern = (np.round(places) - places) / PAGE_SAMPLES
         left = rough - np.diff(pattern[inner], n=2)
-        gain = 1 - np.median(np.abs(left)) / (
-            np.median(np.abs(rough)) + 1e-9
-        )  # medians: a step is no part of it
+        usual = np.median(np.abs(rough)) + 1e-9  # medians, for a step is no part of the pattern
+        gain = 1 - np.median(np.abs(left)) / usual
         if gain > explained:
             best, explained = pattern, gain
     return best
 
 
-def find_steps(places: np.ndarray, by_band: np.ndarray) -> np.ndarray:
-    """Squares, by the line at their left, in which the lines come closer all down the page: (n,) int.
-
-    places (57,) and by_band (BANDS, 57) of the lines in squares; the MAX_SLICES largest steps, left to right.
-    """
+def find_steps(places: np.ndarray) -> np.ndarray:
+    """By how much each square between lines at (57,) is too narrow for chance: (56,) squares, 0 for most."""
     step = narrowing(places)
-    noise = 1.4826 * np.median(np.abs(step[FIRST:LAST]))
-    bands = np.pad(np.stack([narrowing(lines) for lines in by_band]), ((0, 0), (1, 1)))
-    bands = np.maximum(np.maximum(bands[:, :-2], bands[:, 1:-1]), bands[:, 2:])  # a slant slice crosses lines
-    agreed = (bands > step / 2).mean(axis=0) >= BAND_SHARE
-    large = np.flatnonzero((step > max(MIN_STEP, STEP_SIGMAS * noise)) & agreed)
-    return np.sort(large[np.argsort(-step[large])][:MAX_SLICES])
+    noise = MAD_TO_SIGMA * np.median(np.abs(step[FIRST:LAST]))
+    return np.where(step > max(MIN_STEP, STEP_SIGMAS * noise), step, 0.0)
+
+
+def is_common(step: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Which steps (56,) show in most bands, by their lines at (BANDS, 57): (56,) bool.
+
+    In the same square or the one beside it, for a slant slice crosses lines.
+    """
+    bands = np.pad(np.stack([narrowing(lines) for lines in places]), ((0, 0), (1, 1)))
+    bands = np.maximum(np.maximum(bands[:, :-2], bands[:, 1:-1]), bands[:, 2:])
+    return (bands > step / 2).mean(axis=0) >= BAND_SHARE
 
 
 def narrowing(places: np.ndarray) -> np.ndarray:
