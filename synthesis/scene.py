@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 
 from synthesis.fields import NOISE_TILE, repeat_tile, smooth_noise
+from utils.images import encode_jpeg
 
 
 def light(height: int, width: int, strength: float, rng: np.random.Generator) -> np.ndarray:
@@ -78,16 +79,14 @@ def expose(
         image = cv2.GaussianBlur(image, (0, 0), blur)
     if noise > 0.3:
         image = add_noise(image, noise, rng)
-    image = through_jpeg(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return through_jpeg(image, quality)
 
 
 def through_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
-    """(H, W, 3) uint8 BGR as a JPEG file gives it back."""
-    _, code = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    decoded = cv2.imdecode(code, cv2.IMREAD_COLOR)
+    """(H, W, 3) uint8 RGB as a JPEG file of a quality in 0..100 gives it back."""
+    decoded = cv2.imdecode(np.frombuffer(encode_jpeg(image, quality), np.uint8), cv2.IMREAD_COLOR)
     assert decoded is not None
-    return decoded
+    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
 
 
 def add_noise(image: np.ndarray, size: float, rng: np.random.Generator) -> np.ndarray:

@@ -1,16 +1,32 @@
-"""Stage 2's samples: a trace lies where its target says, wherever the sample was cut, flipped or moved."""
+"""Samples of all stages: what the target says is where the image shows it, however the sample was made."""
 
+import io
 from collections.abc import Iterator
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from configs.page import LEADS, MASK_WIDTH, RECTIFIED
+from configs.stage0 import Stage0Config
+from configs.stage0_compact import config as stage0_compact
+from configs.stage1 import Stage1Config
+from configs.stage1_compact import config as stage1_compact
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT, LOSSES, Stage2Config
+from datasets.augmentation import vary_colours
+from datasets.stage0 import Stage0Samples
+from datasets.stage1 import Stage1Samples
 from datasets.stage2 import Stage2Samples, choose_left, target_columns
-from utils.losses import stage2_loss
+from synthesis.capture import Capture, lead_points
+from synthesis.scene import through_jpeg
+from synthesis.signals import Record
+from utils.losses import stage0_loss, stage1_loss, stage2_loss
+from utils.upright import unturn
+
+EMPTY_RECORD = Record("none", np.zeros((12, 5000), np.float32), 500)  # stages 0 and 1 do without signals
 
 WIDTH = 128  # px of a sample
 BEGIN = MASK_WIDTH - 300  # the first column of the signal; the last is the page's last
@@ -98,3 +114,133 @@ def test_heights_beside_the_crop_count_for_nothing_and_leave_the_loss_finite(los
             stage2_loss(logits, heights.masked_fill(beside, torch.nan), 4, config), value
         )
     assert outside
+
+
+def mark_keypoints(points: np.ndarray, shape: tuple[int, int], radius: int) -> Capture:
+    """A white page with a disc of its own grey value, 10 * (1 + index), about each of some points."""
+    image = np.full((*shape, 3), 255, np.uint8)
+    for index, (x, y) in enumerate(points):
+        cv2.circle(image, (round(x), round(y)), radius, (10 * (1 + index),) * 3, -1)
+    return Capture(image, np.zeros((44, 57, 2), np.float32), np.asarray(points, np.float32), 0)
+
+
+def test_each_lead_label_is_taught_where_the_image_shows_it():
+    """Stage 0's samples scaled, shifted and turned: the class at a keypoint is that keypoint's."""
+    rng = np.random.default_rng(1)
+    config = replace(stage0_compact, colours=False)
+    samples = Stage0Samples(config, stride=4)
+    corner = np.array([300, 250]) + 150 * np.stack(np.divmod(np.arange(13), 5)[::-1], axis=1)
+    page = samples.prepare(mark_keypoints(corner, (1100, 1400), 14), EMPTY_RECORD, rng)
+    upright = turned = checked = 0
+    for _ in range(60):
+        image, classes, orientation = samples.sample(page, rng)
+        assert image.shape == (config.canvas_height, config.input_width, 3)
+        if orientation[0]:
+            turned += 1
+            assert not classes.any(), "a turned page teaches no lead labels"
+            continue
+        upright += 1
+        for y, x in np.argwhere(classes):
+            patch = image[4 * y : 4 * y + 4, 4 * x : 4 * x + 4, 0].astype(float)
+            if np.ptp(patch) == 0 and patch[0, 0] not in (0, 255):
+                assert round(patch[0, 0] / 10) == classes[y, x]
+                checked += 1
+    assert min(upright, turned) > 5
+    assert checked > 500
+
+
+def test_orientations_are_taught_as_the_image_is_turned():
+    """A page that is dark at its top left corner: the taught orientation undone, it is dark there again."""
+    image = np.full((600, 800, 3), 255, np.uint8)
+    image[:150, :80] = 40  # twice as high as wide, so that a mirrored turn shows
+    capture = Capture(image, np.zeros((44, 57, 2)), np.full((13, 2), 300.0), 0)
+    samples = Stage0Samples(replace(stage0_compact, colours=False, places=False), stride=4)
+    rng, seen = np.random.default_rng(2), set()
+    for _ in range(200):
+        shown, _, orientation = samples.sample(samples.prepare(capture, EMPTY_RECORD, rng), rng)
+        upright = unturn(shown, int(orientation[0]))
+        rows, columns = np.nonzero((upright[..., 0] > 20) & (upright[..., 0] < 100))
+        paper = np.nonzero(upright[..., 0] > 200)
+        assert rows.mean() < paper[0].mean()
+        assert columns.mean() < paper[1].mean()
+        assert np.ptp(rows) > np.ptp(columns)
+        seen.add(int(orientation[0]))
+    assert len(seen) == 8
+
+
+def test_grid_points_and_lead_boundaries_are_taught_where_the_image_shows_them():
+    """Stage 1's samples: the target peaks at a dot that was drawn at each grid point, and nowhere else."""
+    rows, columns = np.mgrid[:44, :57]
+    grid = np.stack([460 + 40.0 * columns, 450 + 40.0 * rows], axis=-1).astype(np.float32)
+    image = np.full((2650, 3220, 3), 255, np.uint8)  # wider than the frame of stage 1
+    for x, y in grid.reshape(-1, 2):
+        cv2.circle(image, (round(x), round(y)), 4, (0, 0, 0), -1)
+    capture = Capture(image, grid, lead_points(grid), 0)
+    rng = np.random.default_rng(3)
+    samples = Stage1Samples(replace(stage1_compact, colours=False), stride=2)
+    page = samples.prepare(capture, EMPTY_RECORD, rng)
+    boundaries = 0
+    for _ in range(8):
+        shown, target = samples.sample(page, rng)
+        dark = 255 - cv2.resize(shown[..., 0], target.shape[:0:-1], interpolation=cv2.INTER_AREA).astype(
+            float
+        )
+        points = target[0].astype(float)
+        assert points.max() > 0.9
+        assert dark[points > 0.9].mean() > 100
+        assert dark[points < 0.01].mean() < 10
+        boundaries += int((target[1] > 0.8).sum())
+    assert boundaries > 0, "no crop shows where a lead begins or ends"
+
+
+def test_colours_are_changed_and_nothing_moves():
+    image = np.full((64, 96, 3), 255, np.uint8)
+    image[8:24, 10:30] = 0
+    rng = np.random.default_rng(4)
+    for _ in range(60):
+        changed = vary_colours(image, rng).astype(float).mean(axis=2)
+        darker = np.argwhere(changed < changed[40:, 40:].min() - 20) + 0.5
+        if len(darker) < 100:
+            continue
+        np.testing.assert_allclose(darker.mean(axis=0), (16, 20), atol=1)
+
+
+def test_an_augmented_jpeg_is_what_cameras_write():
+    """The luma weights of red and blue differ, so that a file of swapped channels loses other details."""
+    image = np.full((64, 64, 3), 255, np.uint8)
+    image[::3] = (250, 150, 150)
+    image[:, ::7] = (30, 30, 60)
+    stored = io.BytesIO()
+    Image.fromarray(image).save(stored, "JPEG", quality=60)
+    expected = np.asarray(Image.open(stored)).astype(float)
+    got = through_jpeg(image, 60).astype(float)
+    swapped = through_jpeg(np.ascontiguousarray(image[..., ::-1]), 60)[..., ::-1].astype(float)
+    assert np.abs(got - expected).mean() < 0.5 * np.abs(swapped - expected).mean()
+
+
+@pytest.mark.parametrize("stage", [0, 1])
+def test_losses_of_stages_0_and_1_fall_when_the_prediction_is_right(stage):
+    """From nothing predicted to the truth the loss falls, to another's place it rises."""
+    place, elsewhere = (slice(None), slice(4, 8), slice(4, 8)), (slice(None), slice(14, 18), slice(14, 18))
+
+    def loss(where, strength: float) -> float:
+        if stage == 0:
+            classes = torch.zeros((1, 20, 20), dtype=torch.uint8)
+            classes[place] = 3
+            marker = torch.zeros((1, 14, 20, 20))
+            marker[:, 0] = 4
+            marker[:, 3][where] += 4 + strength
+            orientation = torch.zeros((1, 8))
+            orientation[0, 2 if where is place else 5] = strength
+            output = {"marker": marker, "orientation": orientation}
+            return float(stage0_loss(output, classes, torch.tensor([[2]]), Stage0Config()))
+        target = torch.zeros((1, 2, 20, 20))
+        target[:, 0][place] = target[:, 1][place] = 1
+        maps = {"gridpoint": torch.full((1, 1, 20, 20), -4.0), "leadend": torch.full((1, 1, 20, 20), -4.0)}
+        for head in maps.values():
+            head[:, 0][where] += 2 * strength
+        return float(stage1_loss(maps, target, Stage1Config()))
+
+    nothing = loss(place, 0)
+    assert loss(place, 4) < 0.5 * nothing
+    assert loss(elsewhere, 4) > nothing
