@@ -17,14 +17,15 @@ import numpy as np
 import pandas as pd
 
 from configs.page import FLAT_TYPES, LEADS, PHOTO_TYPES
-from datasets.competition import list_images, read_folds, record_path
+from datasets.competition import DATA, check_data, list_images, read_folds, record_path
+from datasets.labels import labels_path
 from prediction.engine import Engine, Setup, add_ensemble_arguments
 from prediction.inputs import find_images, name_outputs
 from prediction.pages import Page, PageResult, PageTable, Step, Wanted, read_page_rows
 from prediction.plots import plot_by_lead, plot_by_type
 from prediction.report import Report
 from utils.checkpoint import CHECKPOINTS, checkpoint_path
-from utils.command import count, progress, run, say
+from utils.command import count, log, progress, run
 from utils.device import add_precision_argument
 from utils.files import alone_in
 from utils.kaggle_metric import to_db
@@ -66,7 +67,7 @@ def find_pages(data: Path, fold: int | None = None) -> list[Page]:
 
 
 def add_truth(image: Path, name: str, truth: Path, image_type: str) -> Page:
-    labels = image.with_name(f"{image.stem}.labels.npz")
+    labels = labels_path(image)
     return Page(name, image, truth=truth, labels=labels if labels.exists() else None, type=image_type)
 
 
@@ -80,7 +81,7 @@ def evaluate(
         if isinstance(result, WorkerDied):
             result = PageResult(page, "failed", [str(result)], ratio=0.0)
         if result.ratio is None:
-            say(f"warning: not scored: {page.path}: {'; '.join(result.warnings)}")
+            log.warning(f"warning: not scored: {page.path}: {'; '.join(result.warnings)}")
         if report:
             report.add(result)
         if table:
@@ -179,7 +180,13 @@ def list_worst(results: pd.DataFrame) -> pd.DataFrame:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("data", type=Path)
+    parser.add_argument(
+        "data",
+        type=Path,
+        nargs="?",
+        default=DATA,
+        help="folder with train/, or with images beside their .csv (default: data)",
+    )
     parser.add_argument("--output", type=Path, help="folder for pages.csv, tables and plots")
     parser.add_argument("--report", action="store_true", help="report.html too, with the truth in it")
     parser.add_argument(
@@ -205,6 +212,8 @@ def main() -> int:
         raise ValueError("--report: say where with --output")
     if args.output and args.output.resolve() == args.data.resolve():
         raise ValueError(f"{args.output}: holds the pages; choose another --output")
+    if not args.data.is_dir():
+        check_data(args.data)
     pages = find_pages(args.data, args.fold)
     if args.types:
         pages = [page for page in pages if page.type in args.types]

@@ -1,8 +1,10 @@
 """Digitize ECG pages: python predict.py INPUT [INPUT ...] --output OUT.
 
 INPUT is an image, a PDF file (its first page), a folder, a quoted pattern ('scans/**/*.jpg'), or a
-competition's test.csv. For images OUT gets a <name>.csv in mV for each page and pages.csv, a row each; for
-test.csv submission.csv, with exactly the rows that it asks for.
+competition's test.csv. For images the folder OUT gets a <name>.csv in mV for each page and pages.csv, which
+has a row for each. For test.csv OUT is a folder that gets submission.csv, with exactly the rows that test.csv
+asks for, and pages.csv; or it is the submission itself, any name that ends in .csv, with the table of pages
+beside it (submission.pages.csv for submission.csv).
 
 Exit code: 0 all pages read; 1 some failed, their signals are zeros (with --strict also: some are doubtful),
 or nothing could be done; 2 the command was not understood.
@@ -13,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +41,7 @@ from prediction.pages import (
 )
 from prediction.report import Report
 from utils.checkpoint import checkpoint_path
-from utils.command import count, progress, run, say
+from utils.command import count, log, progress, run
 from utils.device import add_precision_argument
 from utils.files import alone_in, is_newer, remove_partials
 from utils.leads import QUARTERS
@@ -59,7 +62,7 @@ def digitize_pages(engine: Engine, pages: list[Page], wanted: Wanted) -> Iterato
             if wanted.signals:
                 write_unknown(page, wanted, result)
         for warning in result.warnings:
-            say(f"warning: {page.path}: {'' if result.outcome == FAILED else 'doubtful, '}{warning}")
+            log.warning(f"warning: {page.path}: {'' if result.outcome == FAILED else 'doubtful, '}{warning}")
         yield result
 
 
@@ -82,7 +85,7 @@ def predict_images(
     if resume:
         known = len(pages)
         pages = [page for page in pages if not is_done(page, rows.get(page.name), wanted, engine.networks)]
-        say(f"{known - len(pages)} of {known} pages are there already")
+        log.info(f"{known - len(pages)} of {known} pages are there already")
     with PageTable(
         wanted.folder / "pages.csv", rows, {page.name for page in pages}, engine.networks
     ) as table:
@@ -105,23 +108,42 @@ def is_done(page: Page, row: dict | None, wanted: Wanted, networks: str) -> bool
     return not any(is_newer(page.path, path) for path in wanted_files(page, wanted))
 
 
+@dataclass(frozen=True)
+class SubmissionPaths:
+    """Where the results for a test.csv are written."""
+
+    submission: Path
+    pages: Path  # the table with a row for each image
+    report: Path
+
+    @classmethod
+    def of(cls, output: Path) -> "SubmissionPaths":
+        """`output` is a folder, or the submission's own name when that ends in .csv."""
+        if output.suffix.lower() != ".csv":
+            return cls(output / "submission.csv", output / "pages.csv", output / "report.html")
+        return cls(output, output.with_suffix(".pages.csv"), output.with_suffix(".report.html"))
+
+    @property
+    def folder(self) -> Path:
+        return self.submission.parent
+
+
 def predict_test(
-    engine: Engine, table_path: Path, images: Path, output: Path, report: Report | None = None
+    engine: Engine, table_path: Path, images: Path, paths: SubmissionPaths, report: Report | None = None
 ) -> Counter:
-    """Write submission.csv with the rows that test.csv asks for, and count the pages' outcomes."""
+    """Write a submission with the rows that test.csv asks for, and count the pages' outcomes."""
     table = read_test_table(table_path)
     for warning in check_lengths(table):
-        say(f"warning: {table_path}: {warning}")
+        log.warning(f"warning: {table_path}: {warning}")
     rates = table.groupby("id", sort=False)["fs"].first()
     pages = [Page(str(name), find_image(images, str(name)), int(fs)) for name, fs in rates.items()]
     started, outcomes = time.monotonic(), []
-    remove_partials(output)
+    remove_partials(paths.folder)
     signals: dict[str, dict[str, np.ndarray]] = {}
-    rows = read_page_rows(output / "pages.csv")
-    with PageTable(
-        output / "pages.csv", rows, {page.name for page in pages}, engine.networks
-    ) as rows_written:
-        for result in digitize_pages(engine, pages, Wanted(output, leads=True, card=report is not None)):
+    rows = read_page_rows(paths.pages)
+    wanted = Wanted(paths.folder, leads=True, card=report is not None)
+    with PageTable(paths.pages, rows, {page.name for page in pages}, engine.networks) as rows_written:
+        for result in digitize_pages(engine, pages, wanted):
             rows_written.add(result)
             outcomes.append(result.outcome)
             if result.leads is not None:
@@ -132,7 +154,7 @@ def predict_test(
                 result.leads = None
             if report:
                 report.add(result)
-    write_submission(output / "submission.csv", table, signals)
+    write_submission(paths.submission, table, signals)
     if report:
         report.write()
     print(summarize(outcomes, started))
@@ -155,7 +177,12 @@ def check_lengths(table: pd.DataFrame) -> list[str]:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("input", nargs="+", help="image, PDF, folder, quoted pattern, or test.csv")
-    parser.add_argument("--output", type=Path, required=True, help="folder to write to")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        help="folder to write to; with test.csv it may also be the submission, a name that ends in .csv",
+    )
     parser.add_argument("--fs", type=int, default=500, help="Hz of the signals of images (default 500)")
     parser.add_argument("--wfdb", action="store_true", help="WFDB records too, in OUT/wfdb")
     parser.add_argument(
@@ -202,7 +229,14 @@ def check_arguments(args: argparse.Namespace) -> bool:
         raise ValueError(f"{tables[0]}: a test.csv comes alone")
     if not 1 <= args.fs <= MAX_FS:
         raise ValueError(f"--fs {args.fs}: must be above 0 and at most {MAX_FS}")
-    if args.output.exists() and not args.output.is_dir():
+    names_file = args.output.suffix.lower() == ".csv"
+    if names_file and not tables and not args.output.is_dir():
+        raise ValueError(f"{args.output}: --output is a folder, of one file only with test.csv")
+    if names_file and tables and args.output.is_dir():
+        raise ValueError(f"{args.output}: is a folder, and not a file to write the submission to")
+    if names_file and tables and args.output.resolve() == Path(tables[0]).resolve():
+        raise ValueError(f"{args.output}: the submission would replace the table that asks for it")
+    if args.output.exists() and not args.output.is_dir() and not names_file:
         raise ValueError(f"{args.output}: not a folder")
     if tables and (args.wfdb or args.overlay or args.resume):
         raise ValueError(f"{tables[0]}: --wfdb, --overlay and --resume are for images")
@@ -235,18 +269,21 @@ def main() -> int:
         args.precision,
     )
     engine = Engine(setup)
-    args.output.mkdir(parents=True, exist_ok=True)
+    paths = SubmissionPaths.of(args.output) if is_table else None
+    folder = paths.folder if paths else args.output
+    folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        stack.enter_context(alone_in(args.output))
+        stack.enter_context(alone_in(paths.submission if paths and paths.folder != args.output else folder))
         report = None
         if args.report:
             facts = (
                 f"predict.py {' '.join(args.input)} – {time.strftime('%Y-%m-%d %H:%M')}; not for clinical use"
             )
-            report = Report(args.output / "report.html", "ECG digitization", facts, args.report_pages)
+            report_path = paths.report if paths else folder / "report.html"
+            report = Report(report_path, "ECG digitization", facts, args.report_pages)
             stack.enter_context(report)
-        if is_table:
-            outcomes = predict_test(engine, table, images, args.output, report)
+        if paths:
+            outcomes = predict_test(engine, table, images, paths, report)
         else:
             wanted = Wanted(args.output, True, args.wfdb, args.overlay, args.report)
             outcomes = predict_images(engine, pages, wanted, args.resume, report)

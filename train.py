@@ -1,8 +1,10 @@
-"""Train a stage: python train.py [--stage 0|1|2|all] [--config NAME] --records DIR | --data DIR [--fold K].
+"""Train a stage: python train.py [--stage 0|1|2|all] [--config NAME] [--data DIR] [--records DIR] [--fold K].
 
-With --records all stages learn from synthetic pages of those WFDB records, drawn on the fly. With --data
-stage 2 learns from the pages that prepare_inputs.py has straightened, without those of one fold, on which it
-is scored; with both, from a mixture. Several GPUs: torchrun --nproc-per-node N train.py ...
+Without --data and --records the data are those in data/. From --data stage 2 learns from the pages that
+prepare_inputs.py has straightened, stages 0 and 1 from the images that synthesize.py has labelled, all of
+them without the records of one fold, on which the network is scored. With --records a stage learns from
+synthetic pages of those WFDB records, drawn on the fly; with both, from a mixture. Any value of a
+configuration can be changed by name: --set batch_size=8. Several GPUs: torchrun --nproc-per-node N train.py
 """
 
 import argparse
@@ -12,11 +14,14 @@ import sys
 from dataclasses import fields, replace
 from pathlib import Path
 
-from datasets.competition import read_folds
+from configs.changes import change_config, parse_change
+from configs.network import NetworkConfig
+from datasets.competition import DATA, check_data, read_folds
 from training.loop import Options, train
 from training.processes import leave_processes
 from training.stages import STAGES
 from utils.checkpoint import NETWORKS, CheckpointError
+from utils.command import show_log
 from utils.device import add_precision_argument, limit_threads
 
 INTERRUPTED = 130  # exit code, as a shell gives it for Ctrl-C
@@ -37,7 +42,9 @@ def parse_arguments() -> argparse.Namespace:
         type=Path,
         help="folder with WFDB records (*.hea), to draw synthetic pages of",
     )
-    parser.add_argument("--data", type=Path, help="folder with train/, train_folds.csv and the masks")
+    parser.add_argument(
+        "--data", type=Path, help="folder with train/ and train_folds.csv (default without --records: data)"
+    )
     parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="where prepare_inputs.py wrote")
     parser.add_argument(
         "--fold",
@@ -67,9 +74,14 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--validation-pages", type=int, default=9)
     parser.add_argument("--log-every", type=int, default=20, help="steps")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--batch-size", type=int, help="of one process (default: the configuration's)")
     parser.add_argument(
-        "--learning-rate", type=float, help="at its peak (default: the configuration's); less after --init"
+        "--set",
+        type=parse_change,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        dest="changes",
+        help="change a value of the configuration, batch_size=8 for instance; may be given several times",
     )
     parser.add_argument("--accumulate", type=int, default=1, help="batches whose gradients make one step")
     parser.add_argument(
@@ -88,8 +100,6 @@ def parse_arguments() -> argparse.Namespace:
         "validate_minutes",
         "validation_pages",
         "log_every",
-        "batch_size",
-        "learning_rate",
         "steps",
         "accumulate",
     ):
@@ -97,7 +107,7 @@ def parse_arguments() -> argparse.Namespace:
         if value is not None and not 0 < value < math.inf:
             parser.error(f"--{option.replace('_', '-')} {value}: must be above 0, and finite")
     if not (args.records or args.data):
-        parser.error("what to learn from? --records DIR, --data DIR or both")
+        args.data = DATA
     if not 0 <= args.synthetic_share <= 1:
         parser.error(f"--synthetic-share {args.synthetic_share}: must be in 0..1")
     if args.fold != "all" and not args.fold.isdecimal():
@@ -110,29 +120,48 @@ def parse_arguments() -> argparse.Namespace:
         parser.error(f"--config {args.config}: the name of a module of configs/")
     if args.config and args.stage == "all":
         parser.error("--config names one network: give its --stage")
-    if args.data and args.stage != "2":
-        parser.error("--data has no labels for stages 0 and 1: train them with --records")
     return args
+
+
+def choose_configs(args: argparse.Namespace) -> dict[int, tuple[str, NetworkConfig]]:
+    """The stages to train: number -> name of the run and its configuration, with the changes of --set.
+
+    Raises ValueError for a configuration of another stage, and for a change that fits none of them.
+    """
+    numbers = [0, 1, 2] if args.stage == "all" else [int(args.stage)]
+    chosen: dict[int, tuple[str, NetworkConfig]] = {}
+    for number in numbers:
+        name = args.config or DEFAULT_CONFIGS[number]
+        config = getattr(importlib.import_module(f"configs.{name}"), "config", None)
+        if not isinstance(config, NETWORKS[number][1]):
+            raise ValueError(f"--config {name}: not a configuration of stage {number}")
+        if args.debug:
+            config = replace(config, steps=3, pool=2, batch_size=2)
+        chosen[number] = name, config
+    for change in args.changes:
+        fitting = [number for number in numbers if change[0] in field_names(chosen[number][1])]
+        for number in fitting or numbers[:1]:  # the first says which values there are
+            name, config = chosen[number]
+            chosen[number] = name, change_config(config, [change])
+    return chosen
+
+
+def field_names(config: NetworkConfig) -> set[str]:
+    return {field.name for field in fields(config)}
 
 
 def main() -> int:
     """Returns the exit code."""
     args = parse_arguments()
+    chosen = choose_configs(args)
+    if args.data:
+        check_data(args.data)
     limit_threads(args.threads)
     given = {field.name: getattr(args, field.name) for field in fields(Options)}
-    numbers = [0, 1, 2] if args.stage == "all" else [int(args.stage)]
+    if args.debug:
+        given |= {"validation_pages": 1, "workers": 0, "log_every": 1}
     folds = sorted(set(read_folds(args.data)["fold"])) if args.fold == "all" else [int(args.fold)]
-    for number in numbers:
-        name = args.config if args.config and len(numbers) == 1 else DEFAULT_CONFIGS[number]
-        config = getattr(importlib.import_module(f"configs.{name}"), "config", None)
-        if not isinstance(config, NETWORKS[number][1]):
-            raise ValueError(f"--config {name}: not a configuration of stage {number}")
-        for option in ("batch_size", "learning_rate"):
-            if getattr(args, option):
-                config = replace(config, **{option: getattr(args, option)})
-        if args.debug:
-            config = replace(config, steps=3, pool=2, batch_size=2)
-            given |= {"validation_pages": 1, "workers": 0, "log_every": 1}
+    for number, (name, config) in chosen.items():
         for fold in folds:
             run = f"{name}_fold{fold}" if args.fold == "all" else name
             if train(STAGES[number], config, run, Options(**(given | {"fold": fold}))) is None:
@@ -141,6 +170,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    show_log()
     try:
         sys.exit(main())
     except (ValueError, OSError, CheckpointError, ModuleNotFoundError) as error:

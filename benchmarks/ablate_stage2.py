@@ -27,7 +27,7 @@ from models.imagenet import PretrainedUnavailable
 from training.loop import Options, train
 from training.stages import STAGES, ValidationPage
 from utils.checkpoint import load_network
-from utils.command import count, run, say
+from utils.command import count, log, run
 from utils.device import limit_threads
 from utils.kaggle_metric import image_snr, to_db
 from utils.leads import leads_from_rows
@@ -115,11 +115,10 @@ def main() -> None:
                 if train(stage, replace(compact, **change), run_name, options) is None:
                     raise KeyboardInterrupt
             except PretrainedUnavailable as error:
-                say(f"{name}: left out, {error}")
+                log.warning(f"{name}: left out, {error}")
                 continue
         net = load_network(best, 2)
-        stage.samples(net)  # which are the validation's too
-        pages = pages or stage.validation(args.records, args.pages)
+        pages = pages or stage.validation(args.records, args.pages, stage.samples(net))
         parameters = sum(p.numel() for p in net.parameters()) / 1e6
         rows[name] = {"M parameters": parameters, "s a page": seconds(net, pages[0])} | score(net, pages)
         print(name, rows[name], file=sys.stderr, flush=True)

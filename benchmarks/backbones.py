@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from configs.stage2 import INPUT_HEIGHT, INPUT_WIDTH, ROW_CHANNELS, Stage2Config
 from models.stage2 import Stage2Net
 from models.unet import fold_norms
-from utils.command import count, run, say
+from utils.command import count, log, run
 from utils.device import choose_device, limit_threads
 from utils.losses import stage2_loss
 
@@ -236,7 +236,7 @@ def main() -> None:
         if not isinstance(config, Stage2Config):
             raise ValueError(f"--configs {name}: not a configuration of stage 2")
         rows[name] = measure(config, device, not args.no_times, min(args.page_columns, INPUT_WIDTH))
-        say(f"{name}: {rows[name]}")
+        log.info(f"{name}: {rows[name]}")
     print(device_name(device))
     print(pd.DataFrame(rows).T.to_string(float_format="{:.3g}".format))
 

@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.labelled import chosen_pages, open_digitizer, page_arguments
 from configs.page import DURATION_S, MM_PER_SECOND, PAGE_PX_PER_MM, RECTIFIED
+from datasets.labels import read_labels, read_slip
 from prediction.digitizer import Digitizer
-from prediction.truth import read_labels, read_slip
 from utils.command import count, run
 from utils.device import limit_threads
 from utils.images import read_rgb, write_png

@@ -19,8 +19,8 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from datasets.competition import list_images
+from datasets.labels import grid_errors, read_labels
 from evaluate import GROSS_ERROR, rank_failures
-from prediction.truth import grid_errors, read_labels
 from utils.checkpoint import CHECKPOINTS, load_network
 from utils.command import count, run
 from utils.device import use_one_thread

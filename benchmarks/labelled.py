@@ -9,8 +9,8 @@ import numpy as np
 from tqdm import tqdm
 
 from datasets.competition import list_images, record_path
+from datasets.labels import read_truth
 from prediction.digitizer import Digitizer
-from prediction.truth import read_truth
 from utils.checkpoint import CHECKPOINTS
 from utils.command import count
 

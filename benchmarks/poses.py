@@ -17,8 +17,8 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.stage0 import ORIENTATIONS
+from datasets.labels import grid_errors
 from evaluate import GROSS_ERROR
-from prediction.truth import grid_errors
 from synthesis import Pose, Record, synthesize
 from synthesis.signals import find_records, is_heldout, read_record
 from utils.checkpoint import CHECKPOINTS, load_network

@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.labelled import LabelledPage, chosen_pages, open_digitizer, page_arguments
 from configs.page import DURATION_S
+from datasets.labels import read_labels
 from prediction.digitizer import Digitizer
-from prediction.truth import read_labels
 from utils.command import run
 from utils.device import limit_threads
 from utils.images import read_rgb

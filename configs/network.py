@@ -1,5 +1,6 @@
 """What every stage's configuration shares: the network's shape and the recipe that trains it."""
 
+import math
 from dataclasses import dataclass
 
 from configs.page import IMAGE_TYPES
@@ -37,6 +38,11 @@ class NetworkConfig:
     pool: int = 24  # synthetic pages held at once by a loader
 
     def __post_init__(self) -> None:
+        for name in ("batch_size", "steps", "echo", "pool"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} {getattr(self, name)}: must be at least 1")
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate {self.learning_rate}: must be above 0, and finite")
         if self.fine_channels and (self.backbone == "compact" or self.skip_stem_pool):
             raise ValueError(
                 f"fine_channels {self.fine_channels}: only for timm backbones that keep their stem's max-pool"

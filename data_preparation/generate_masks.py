@@ -14,7 +14,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.page import MASK_HEIGHT, MASK_WIDTH
-from datasets.competition import read_record, record_path
+from datasets.competition import DATA, check_data, read_record, record_path
 from utils.command import count, progress, run
 from utils.files import alone_in, is_newer, remove_partials, replacing
 from utils.leads import rows_from_leads
@@ -59,9 +59,12 @@ def generate_masks(data: Path, records: Iterable[str], workers: int = 1) -> dict
 def main() -> int:
     """Returns 0 when all masks are there, 1 when some could not be drawn."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("data", type=Path, help="folder with train/<id>/<id>.csv")
+    parser.add_argument(
+        "data", type=Path, nargs="?", default=DATA, help="folder with train/<id>/<id>.csv (default: data)"
+    )
     parser.add_argument("--workers", type=count, default=1, help="processes (default 1)")
     args = parser.parse_args()
+    check_data(args.data)
     records = sorted(path.name for path in (args.data / "train").glob("*") if path.is_dir())
     if not records:
         raise ValueError(f"{args.data / 'train'}: no records")

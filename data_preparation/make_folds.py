@@ -9,7 +9,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from datasets.competition import read_train_table, write_folds
+from datasets.competition import DATA, check_data, read_train_table, write_folds
 
 
 def make_folds(records: pd.DataFrame, folds: int, seed: int) -> pd.DataFrame:
@@ -28,10 +28,13 @@ def make_folds(records: pd.DataFrame, folds: int, seed: int) -> pd.DataFrame:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path, help="folder with train.csv")
+    parser.add_argument(
+        "data", type=Path, nargs="?", default=DATA, help="folder with train.csv (default: data)"
+    )
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
+    check_data(args.data)
     folds = make_folds(read_train_table(args.data), args.folds, args.seed)
     write_folds(args.data, folds)
     print(folds.groupby(["fold", "fs"]).size().unstack(fill_value=0).to_string())

@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.page import RECTIFIED
 from data_preparation.generate_masks import generate_masks
-from datasets.competition import list_images
+from datasets.competition import DATA, check_data, list_images
 from utils.checkpoint import checkpoint_path, load_network
 from utils.command import count, progress, run
 from utils.device import (
@@ -312,7 +312,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder with train/ (default data)")
+    parser.add_argument("--data", type=Path, default=DATA, help="folder with train/ (default: data)")
     parser.add_argument(
         "--out", type=Path, default=Path("outputs"), help="folder to write to (default outputs)"
     )
@@ -340,6 +340,7 @@ def main(arguments: list[str] | None = None) -> int:
         args.debug,
         args.precision,
     )
+    check_data(args.data)
     load_networks(job)  # a bad checkpoint stops the run, not each image
     images = list_images(args.data)
     if args.debug:

@@ -27,6 +27,7 @@ from datasets.competition import (
     write_record,
     write_train_table,
 )
+from datasets.labels import labels_path, write_labels
 from synthesis.capture import capture
 from synthesis.page import draw_page
 from synthesis.signals import (
@@ -41,10 +42,8 @@ from synthesis.signals import (
 )
 from utils.command import count, progress
 from utils.device import use_one_thread
-from utils.files import replacing
 from utils.images import write_png
 from utils.leads import mask_to_quarters
-from utils.slip import Slip
 from utils.workers import map_unordered
 
 SLIP_CHOICES = {"some": None, "all": True, "none": False}
@@ -65,7 +64,7 @@ class Task:
     paced: float = PACED_SHARE  # chance of pacing spikes
 
     def labels_path(self, image_type: str) -> Path:
-        return image_path(self.root, self.id, image_type).with_suffix(".labels.npz")
+        return labels_path(image_path(self.root, self.id, image_type))
 
     def is_complete(self) -> bool:
         files = [record_path(self.root, self.id)]
@@ -87,18 +86,7 @@ def make_record(task: Task) -> None:
         page = draw_page(record, rng, image_type)
         taken = capture(page, image_type, rng, slips=task.slips)
         write_png(image_path(task.root, task.id, image_type), taken.image)
-        slip = taken.slip or Slip(np.zeros(0), np.zeros(0))
-        with replacing(task.labels_path(image_type)) as partial:
-            np.savez(
-                partial,
-                gridpoint_xy=taken.gridpoint_xy,
-                leadpoint_xy=taken.leadpoint_xy,
-                orientation=taken.orientation,
-                has_pulse=page.has_pulse,
-                slip_columns=slip.columns,
-                slip_lost=slip.lost,
-                slip_slant=slip.slant,
-            )
+        write_labels(task.labels_path(image_type), taken, page.has_pulse)
 
 
 def try_record(task: Task) -> str | None:

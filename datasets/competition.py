@@ -20,8 +20,18 @@ ID_PATTERN = r"[^./\\,\"'\x00-\x1f][^/\\,\"'\x00-\x1f]{0,199}"
 LIMITS = {"fs": (1, 100_000), "sig_len": (1, 10**8), "number_of_rows": (1, 10**8), "fold": (0, 1000)}
 DECIMALS = 5  # of a mV in records
 TRAIN_COLUMNS = ("id", "fs", "sig_len")
+DATA = Path("data")  # where scripts look for the competition's folder unless they are told another
 TEST_COLUMNS = ("id", "lead", "fs", "number_of_rows")
 FOLD_COLUMNS = ("id", "fs", "sig_len", "fold")
+
+
+def check_data(root: Path) -> None:
+    """Raise ValueError, with the command that makes one, where there is no such folder of training data."""
+    if not (Path(root) / "train").is_dir():
+        raise ValueError(
+            f"{root}: no folder with train/ in it; put the competition's data there, or draw pages: "
+            f"python data_preparation/synthesize.py --out {root} --count 20"
+        )
 
 
 def record_path(root: Path, record: str) -> Path:

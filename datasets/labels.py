@@ -1,4 +1,4 @@
-"""What a page is measured by: the record's true signals, and where the synthesizer put the grid."""
+"""The truth about a page: the record's signals, and where the synthesizer put the grid."""
 
 from pathlib import Path
 from zipfile import BadZipFile
@@ -8,6 +8,8 @@ import numpy as np
 from configs.page import DURATION_S, GRID_COLUMNS, GRID_ROWS, PAGE_PX_PER_MM, SQUARE_MM
 from configs.stage0 import ORIENTATIONS
 from datasets.competition import read_record
+from synthesis import Capture
+from utils.files import replacing
 from utils.slip import Slip
 from utils.upright import unturn_points
 
@@ -19,6 +21,30 @@ def read_truth(path: Path) -> tuple[np.ndarray, int]:
     if fs < 1 or truth.shape[1] != fs * DURATION_S:
         raise ValueError(f"{path}: {truth.shape[1]} samples are not ten seconds")
     return truth, fs
+
+
+def labels_path(image: Path) -> Path:
+    """Where synthesize.py puts the labels of an image: beside it."""
+    return image.with_name(f"{image.stem}.labels.npz")
+
+
+def write_labels(path: Path, capture: Capture, has_pulse: bool) -> None:
+    """Write an image's labels: grid, lead-label keypoints, orientation, slices of paper that were lost.
+
+    `has_pulse` says whether a calibration pulse is printed on the page.
+    """
+    slip = capture.slip or Slip(np.zeros(0), np.zeros(0))
+    with replacing(path) as partial:
+        np.savez(
+            partial,
+            gridpoint_xy=capture.gridpoint_xy,
+            leadpoint_xy=capture.leadpoint_xy,
+            orientation=capture.orientation,
+            has_pulse=has_pulse,
+            slip_columns=slip.columns,
+            slip_lost=slip.lost,
+            slip_slant=slip.slant,
+        )
 
 
 def read_labels(path: Path) -> tuple[np.ndarray, int]:

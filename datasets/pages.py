@@ -14,7 +14,7 @@ from configs.network import NetworkConfig
 from configs.page import IMAGE_TYPES
 from synthesis import Capture, synthesize
 from synthesis.signals import Record, crowd, find_records, is_heldout, read_record, vary
-from utils.command import say
+from utils.command import log
 
 TRIES = 20  # records in a row that may be unreadable
 PageSource = Callable[[np.random.Generator], dict]  # a random page, as a stage's samples keep it
@@ -39,7 +39,7 @@ def readable_records(paths: Iterable[Path]) -> Iterator[Record]:
         try:
             yield read_record(path)
         except ValueError as error:
-            say(f"left out: {error}")
+            log.warning(f"left out: {error}")
 
 
 def training_records(folder: Path) -> list[Path]:

@@ -1,72 +1,119 @@
-"""Pages that prepare_inputs.py has straightened, with their masks, for training stage 2."""
+"""Pages on disk to learn from: those that prepare_inputs.py has straightened, and those with labels.
+
+Stage 2 learns from straightened pages and their records' signals, stages 0 and 1 from images with labels of
+synthesize.py.
+"""
 
 from pathlib import Path
-from zipfile import BadZipFile
-from zlib import error as ZlibError
 
 import numpy as np
 import pandas as pd
 
-from configs.page import MASK_HEIGHT, MASK_WIDTH, RECTIFIED
-from configs.stage2 import CROP_TOP, INPUT_HEIGHT, ROW_CHANNELS
-from data_preparation.generate_masks import mask_path
+from configs.page import DURATION_S, MASK_WIDTH, RECTIFIED
+from configs.stage2 import CROP_TOP, INPUT_HEIGHT
 from data_preparation.prepare_inputs import FOLDER, LAST_FILE
 from datasets.augmentation import vary_capture
-from datasets.competition import list_images, read_folds
+from datasets.competition import list_images, read_folds, read_record, record_path
+from datasets.labels import labels_path, read_labels
+from datasets.pages import Samples
+from datasets.stage2 import target_columns
+from synthesis.capture import Capture, lead_points
+from synthesis.signals import Record
 from utils.images import read_rgb
-from utils.trace import columns_from_mask
+from utils.upright import unturn, unturn_points
 
 
-def prepared_images(data: Path, outputs: Path, fold: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The images with a straightened page and a mask, as list_images lists them: outside a fold, and in it.
+def split_by_fold(
+    data: Path, fold: int, images: pd.DataFrame, missing: str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The images of list_images outside a fold of train_folds.csv, and those in it.
 
-    Raises ValueError when either is empty: prepare_inputs.py or make_folds.py has not been run.
+    Raises ValueError when there is no such fold, or with the message `missing` when either part is empty.
     """
     folds = read_folds(data).set_index("id")["fold"]
     if fold not in set(folds):
         raise ValueError(f"{data / 'train_folds.csv'}: no fold {fold}")
-    images = list_images(data)
     images = images[images["record"].isin(folds.index)]
-    rect = [outputs / FOLDER / f"{image_id}{LAST_FILE}" for image_id in images["image_id"]]
-    images = images.assign(rect=rect, mask=[mask_path(data, record) for record in images["record"]])
-    there = [row.rect.exists() and row.mask.exists() for row in images.itertuples()]
-    images = images[np.array(there, bool)]
     held = (images["record"].map(folds) == fold).to_numpy(bool)
     for kind, part in (("outside", images[~held]), ("in", images[held])):
         if not len(part):
-            raise ValueError(
-                f"{outputs / FOLDER}: no prepared page {kind} fold {fold}; run prepare_inputs.py"
-            )
+            raise ValueError(f"{missing.format(kind=kind, fold=fold)}")
     return images[~held], images[held]
 
 
-def read_prepared(rect: Path, mask: Path) -> dict:
+def prepared_images(data: Path, outputs: Path, fold: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The images with a straightened page, as list_images lists them: outside a fold, and in it.
+
+    `rect` is the straightened page, `signals` its record. Raises ValueError when either part is empty:
+    prepare_inputs.py or make_folds.py has not been run.
+    """
+    images = list_images(data)
+    rect = [outputs / FOLDER / f"{image_id}{LAST_FILE}" for image_id in images["image_id"]]
+    signals = [record_path(data, record) for record in images["record"]]
+    images = images.assign(rect=rect, signals=signals)
+    there = np.array([row.rect.exists() and row.signals.exists() for row in images.itertuples()], bool)
+    missing = f"{outputs / FOLDER}: no prepared page {{kind}} fold {{fold}}; run prepare_inputs.py"
+    return split_by_fold(data, fold, images[there], missing)
+
+
+def labelled_images(data: Path, fold: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The images with labels of synthesize.py, as list_images lists them: outside a fold, and in it.
+
+    Raises ValueError when either part is empty.
+    """
+    images = list_images(data)
+    there = np.array([labels_path(path).exists() for path in images["path"]], bool)
+    missing = (
+        f"{data}: no image {{kind}} fold {{fold}} has labels (<id>-<type>.labels.npz), from which stages 0 "
+        "and 1 learn; synthesize.py draws pages with labels"
+    )
+    return split_by_fold(data, fold, images[there], missing)
+
+
+def read_prepared(rect: Path, signals: Path) -> dict:
     """A straightened page as stage 2's samples keep it: image (H, W, 3) uint8, y (4, W) float32 px."""
     image = read_rgb(rect)
     if image.shape[:2] != (RECTIFIED.height, RECTIFIED.width):
         raise ValueError(f"{rect}: {image.shape[1]} x {image.shape[0]} px is no straightened page")
-    try:
-        with np.load(mask) as contents:
-            drawn = contents["mask"]
-    except (OSError, KeyError, ValueError, EOFError, BadZipFile, ZlibError) as error:
-        raise ValueError(f"{mask}: not a mask ({error})") from error
-    if drawn.shape != (MASK_HEIGHT, MASK_WIDTH, ROW_CHANNELS):
-        raise ValueError(f"{mask}: a mask of shape {drawn.shape}")
     image = np.ascontiguousarray(image[CROP_TOP : CROP_TOP + INPUT_HEIGHT, :MASK_WIDTH])
-    y = (columns_from_mask(drawn) - CROP_TOP).astype(np.float32)
-    if not np.isfinite(y).any():
-        raise ValueError(f"{mask}: a mask without a trace")
-    return {"image": image, "y": y}
+    return {"image": image, "y": target_columns(read_record(signals))}
+
+
+def read_labelled(path: Path, signals: Path) -> tuple[Capture, Record]:
+    """An image with labels, its orientation undone, and its record."""
+    image = read_rgb(path)
+    gridpoint_xy, orientation = read_labels(labels_path(path))
+    upright_xy = unturn_points(gridpoint_xy, orientation, image.shape)
+    leads = read_record(signals)
+    record = Record(signals.stem, leads, leads.shape[1] // int(DURATION_S))
+    return Capture(unturn(image, orientation), upright_xy, lead_points(upright_xy), 0), record
 
 
 class PreparedPages:
-    """A source of prepared pages, all image types alike often."""
+    """A source of straightened pages, all image types alike often."""
 
     def __init__(self, images: pd.DataFrame):
         self.types = [group for _, group in images.groupby("type")]
 
     def __call__(self, rng: np.random.Generator) -> dict:
-        images = self.types[rng.integers(len(self.types))]
-        image = images.iloc[int(rng.integers(len(images)))]
-        page = read_prepared(image["rect"], image["mask"])
+        image = choose_image(self.types, rng)
+        page = read_prepared(image["rect"], image["signals"])
         return page | {"image": vary_capture(page["image"], rng)}
+
+
+class LabelledPages:
+    """A source of images with labels, all image types alike often, prepared for one stage."""
+
+    def __init__(self, data: Path, images: pd.DataFrame, samples: Samples):
+        self.data, self.samples = data, samples
+        self.types = [group for _, group in images.groupby("type")]
+
+    def __call__(self, rng: np.random.Generator) -> dict:
+        image = choose_image(self.types, rng)
+        capture, record = read_labelled(image["path"], record_path(self.data, image["record"]))
+        return self.samples.prepare(capture, record, rng)
+
+
+def choose_image(types: list[pd.DataFrame], rng: np.random.Generator) -> pd.Series:
+    images = types[rng.integers(len(types))]
+    return images.iloc[int(rng.integers(len(images)))]

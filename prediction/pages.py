@@ -10,9 +10,9 @@ import numpy as np
 
 from configs.page import DURATION_S, LEADS
 from datasets.competition import write_record
+from datasets.labels import grid_errors, read_labels, read_truth
 from prediction.digitizer import Digitized, Digitizer
 from prediction.report import Card, draw_card, draw_failed_card
-from prediction.truth import grid_errors, read_labels, read_truth
 from prediction.wfdb_records import record_name, write_wfdb
 from utils.command import describe
 from utils.files import open_text, replacing

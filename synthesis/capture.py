@@ -66,8 +66,12 @@ def capture(
         gridpoint_xy = warp.to_capture(page.gridpoint_xy)
     orientation = choose_orientation(rng) if turn is None else turn
     gridpoint_xy = turn_points(gridpoint_xy, orientation, image.shape)
-    leadpoint_xy = gridpoint_xy[tuple(np.transpose(LEAD_MARKER_POINTS))]
-    return Capture(turn_image(image, orientation), gridpoint_xy, leadpoint_xy, orientation, slip)
+    return Capture(turn_image(image, orientation), gridpoint_xy, lead_points(gridpoint_xy), orientation, slip)
+
+
+def lead_points(gridpoint_xy: np.ndarray) -> np.ndarray:
+    """The grid points (44, 57, 2) that are labelled for the thirteen lead names: (13, 2)."""
+    return gridpoint_xy[tuple(np.transpose(LEAD_MARKER_POINTS))]
 
 
 def choose_orientation(rng: np.random.Generator) -> int:

@@ -7,8 +7,8 @@ import pytest
 
 import evaluate
 from configs.page import LEADS, PAGE_PX_PER_MM, SQUARE_MM
+from datasets.labels import grid_errors
 from evaluate import find_pages, rank_failures, summarize
-from prediction.truth import grid_errors
 from utils.grid import CELLS
 from utils.images import read_rgb
 from utils.upright import turn_points

@@ -14,6 +14,7 @@ from configs.page import LEADS
 from datasets.competition import read_record
 from prediction.inputs import find_image, find_images, find_inputs, name_outputs
 from utils.checkpoint import CHECKPOINTS, read_checkpoint
+from utils.command import log, show_log
 from utils.files import alone_in
 from utils.images import read_rgb, write_png
 from utils.kaggle_metric import image_snr, to_db
@@ -29,6 +30,7 @@ def sample() -> Path:
 
 def run(monkeypatch, *arguments: object) -> int:
     monkeypatch.setattr("sys.argv", ["predict.py", *map(str, arguments)])
+    show_log()
     return predict.main()
 
 
@@ -73,7 +75,11 @@ def test_a_folder_with_bad_pages_gives_a_file_for_each_and_names_the_bad(
     assert good["V1"].notna().sum() == 625
 
 
-def test_a_test_table_gets_exactly_its_rows(sample, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("output", "submission", "pages"),
+    [("out", "out/submission.csv", "out/pages.csv"), ("my.csv", "my.csv", "my.pages.csv")],
+)
+def test_a_test_table_gets_exactly_its_rows(output, submission, pages, sample, tmp_path, monkeypatch):
     images = tmp_path / "test"
     images.mkdir()
     shutil.copy(sample, images / "7.png")
@@ -83,8 +89,9 @@ def test_a_test_table_gets_exactly_its_rows(sample, tmp_path, monkeypatch):
             asked.append((image_id, lead, fs, int((10 if lead == "II" else 2.5) * fs)))
     table = pd.DataFrame(asked, columns=["id", "lead", "fs", "number_of_rows"])
     table.to_csv(tmp_path / "test.csv", index=False)
-    assert run(monkeypatch, tmp_path / "test.csv", "--output", tmp_path / "out") == 1
-    submission = pd.read_csv(tmp_path / "out" / "submission.csv")
+    assert run(monkeypatch, tmp_path / "test.csv", "--output", tmp_path / output) == 1
+    assert pd.read_csv(tmp_path / pages)["name"].astype(str).tolist() == ["7", "8"]
+    submission = pd.read_csv(tmp_path / submission)
     assert list(submission.columns) == ["id", "value"]
     expected = [f"{i}_{row}_{lead}" for i, lead, _, rows in asked for row in range(rows)]
     assert submission["id"].tolist() == expected
@@ -101,6 +108,7 @@ def test_a_test_table_gets_exactly_its_rows(sample, tmp_path, monkeypatch):
         ([".", "--output", "out", "--threads", "-1"], "must be above 0"),
         (["nowhere.png", "--output", "out"], "nowhere.png: no such file"),
         ([".", "--output", "out", "--fs", "0"], "must be above 0"),
+        ([".", "--output", "out.csv"], "out.csv: --output is a folder"),
         ([".", "--output", "out", "--stage2", "gone.pt"], "gone.pt: no such checkpoint"),
     ],
 )
@@ -361,3 +369,15 @@ def test_odd_files_end_neither_the_run_nor_the_report(tmp_path, monkeypatch):
 def test_what_is_no_image_is_told_to_python_too(image):
     with pytest.raises(ValueError, match="the image"):
         predict.Digitizer()(image)
+
+
+def test_messages_can_be_silenced_from_python(tmp_path, monkeypatch, capsys, caplog):
+    """A program that imports ours reads the warnings from the log, or turns them off."""
+    (tmp_path / "text.png").write_text("no picture")
+    monkeypatch.setattr(log, "handlers", [])
+    monkeypatch.setattr(
+        "sys.argv", ["predict.py", str(tmp_path / "text.png"), "--output", str(tmp_path / "a")]
+    )
+    assert predict.main() == 1
+    assert "not an image" in caplog.text
+    assert "not an image" not in capsys.readouterr().err

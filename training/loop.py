@@ -18,7 +18,6 @@ from torch.utils.data import DataLoader
 
 from configs.network import NetworkConfig
 from datasets.pages import MixedPages, PagePool, PageSource, Samples, SyntheticPages, training_records
-from datasets.prepared import PreparedPages, prepared_images
 from models.unet import UNet
 from training.log import RunLog
 from training.processes import join_processes
@@ -116,12 +115,12 @@ def find_pages(stage: Stage, samples: Samples, options: Options) -> tuple[PageSo
     if options.records:
         drawn = SyntheticPages(training_records(options.records), samples, samples.config.image_types)
     if options.data:
-        shown, held = prepared_images(options.data, options.outputs, options.fold)
-        prepared = PreparedPages(shown)
-        source = MixedPages(drawn, prepared, options.synthetic_share) if drawn else prepared
-        return source, stage.prepared_validation(options.data, held, options.validation_pages)
+        source, pages = stage.pages_on_disk(
+            options.data, options.outputs, options.fold, options.validation_pages, samples
+        )
+        return MixedPages(drawn, source, options.synthetic_share) if drawn else source, pages
     if options.records and drawn:
-        return drawn, stage.validation(options.records, options.validation_pages)
+        return drawn, stage.validation(options.records, options.validation_pages, samples)
     raise ValueError("nothing to learn from: neither records nor data")
 
 

@@ -15,8 +15,15 @@ from configs.page import DURATION_S, FLAT_TYPES, IMAGE_TYPES
 from configs.stage2 import CROP_TOP
 from datasets.competition import read_record as read_signals
 from datasets.competition import record_path
-from datasets.pages import Samples, readable_records
-from datasets.prepared import read_prepared
+from datasets.pages import PageSource, Samples, readable_records
+from datasets.prepared import (
+    LabelledPages,
+    PreparedPages,
+    labelled_images,
+    prepared_images,
+    read_labelled,
+    read_prepared,
+)
 from datasets.stage0 import Stage0Samples
 from datasets.stage1 import Stage1Samples
 from datasets.stage2 import Stage2Samples
@@ -52,11 +59,10 @@ class Stage(ABC, Generic[Net, Output]):
 
     number: ClassVar[int]
     network: type[Net]
-    samples_for_validation: Samples
 
     @abstractmethod
     def samples(self, net: Net) -> Samples:
-        """What the network learns from; validation takes the same."""
+        """How pages become what the network learns from; validation takes the same."""
 
     @abstractmethod
     def loss(self, output: Output, target: list[torch.Tensor], net: Net) -> torch.Tensor:
@@ -75,11 +81,25 @@ class Stage(ABC, Generic[Net, Output]):
     def build(self, config: NetworkConfig, pretrained: bool) -> Net:
         return self.network(config, pretrained)
 
-    def prepared_validation(self, data: Path, images: pd.DataFrame, count: int) -> list[ValidationPage]:
-        """Pages that prepare_inputs.py has straightened, for a stage that learns from such."""
-        raise ValueError(f"stage {self.number} does not learn from prepared pages")
+    def pages_on_disk(
+        self, data: Path, outputs: Path, fold: int, count: int, samples: Samples
+    ) -> tuple[PageSource, list[ValidationPage]]:
+        """The source of a folder's pages to learn from, and `count` pages of the fold that is held back.
 
-    def validation(self, records: Path, count: int) -> list[ValidationPage]:
+        These are images with labels of synthesize.py; stage 2 takes the pages that prepare_inputs.py has
+        straightened into `outputs`.
+        """
+        shown, held = labelled_images(data, fold)
+        pages = []
+        for index, image in enumerate(spread_over_types(held, count).itertuples()):
+            rng = np.random.default_rng([VALIDATION_SEED, index])
+            capture, record = read_labelled(image.path, record_path(data, image.record))
+            page = samples.prepare(capture, record, rng)
+            sample = samples.sample(page, rng)
+            pages.append(ValidationPage(image.type, page, record.leads, record.fs, sample))
+        return LabelledPages(data, shown, samples), pages
+
+    def validation(self, records: Path, count: int, samples: Samples) -> list[ValidationPage]:
         """Pages of records that are never trained on, the image types in turn."""
         heldout = (path for path in find_records(records) if is_heldout(path.stem))
         unseen = list(islice(readable_records(heldout), count))
@@ -89,7 +109,6 @@ class Stage(ABC, Generic[Net, Output]):
         for index, (record, image_type) in enumerate(islice(zip(cycle(unseen), cycle(IMAGE_TYPES)), count)):
             rng = np.random.default_rng([VALIDATION_SEED, index])
             capture = synthesize(record, image_type, rng, turn=0)
-            samples = self.samples_for_validation
             page = samples.prepare(capture, record, rng)
             pages.append(ValidationPage(image_type, page, record.leads, record.fs, samples.sample(page, rng)))
         return pages
@@ -105,8 +124,7 @@ class TrainStage0(Stage[Stage0Net, dict[str, torch.Tensor]]):
     number, network = 0, Stage0Net
 
     def samples(self, net: Stage0Net) -> Stage0Samples:
-        self.samples_for_validation = Stage0Samples(net.config, net.decoder.stride[0])
-        return self.samples_for_validation
+        return Stage0Samples(net.config, net.decoder.stride[0])
 
     def loss(
         self, output: dict[str, torch.Tensor], target: list[torch.Tensor], net: Stage0Net
@@ -141,8 +159,7 @@ class TrainStage1(Stage[Stage1Net, dict[str, torch.Tensor]]):
     number, network = 1, Stage1Net
 
     def samples(self, net: Stage1Net) -> Stage1Samples:
-        self.samples_for_validation = Stage1Samples(net.config, net.decoder.stride[0])
-        return self.samples_for_validation
+        return Stage1Samples(net.config, net.decoder.stride[0])
 
     def loss(
         self, output: dict[str, torch.Tensor], target: list[torch.Tensor], net: Stage1Net
@@ -166,20 +183,21 @@ class TrainStage2(Stage[Stage2Net, torch.Tensor]):
     number, network = 2, Stage2Net
 
     def samples(self, net: Stage2Net) -> Stage2Samples:
-        self.samples_for_validation = Stage2Samples(net.config)
-        return self.samples_for_validation
+        return Stage2Samples(net.config)
 
     def loss(self, output: torch.Tensor, target: list[torch.Tensor], net: Stage2Net) -> torch.Tensor:
         return stage2_loss(output, target[0], net.row_stride, net.config)
 
-    def prepared_validation(self, data: Path, images: pd.DataFrame, count: int) -> list[ValidationPage]:
-        """Prepared pages of a fold with their signals, the image types in turn."""
+    def pages_on_disk(
+        self, data: Path, outputs: Path, fold: int, count: int, samples: Samples
+    ) -> tuple[PageSource, list[ValidationPage]]:
+        shown, held = prepared_images(data, outputs, fold)
         pages = []
-        for image in spread_over_types(images, count).itertuples():
-            leads = read_signals(record_path(data, image.record))
-            page = read_prepared(image.rect, image.mask)
+        for image in spread_over_types(held, count).itertuples():
+            leads = read_signals(image.signals)
+            page = read_prepared(image.rect, image.signals)
             pages.append(ValidationPage(image.type, page, leads, leads.shape[1] // int(DURATION_S), ()))
-        return pages
+        return PreparedPages(shown), pages
 
     @torch.no_grad()
     def validate(

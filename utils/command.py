@@ -1,6 +1,7 @@
-"""What all scripts say in the same way: numbers that must be counts, and why nothing could be done."""
+"""What all scripts do in the same way: log messages, read whole numbers, say why nothing could be done."""
 
 import argparse
+import logging
 import os
 import sys
 import time
@@ -10,6 +11,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+log = logging.getLogger("ecg_digitization")  # all messages of this program; scripts show them on stderr
 Item = TypeVar("Item")
 
 LINE_EVERY = 60.0  # s, between lines of progress where there is no terminal
@@ -30,13 +32,22 @@ def progress(items: Iterable[Item], total: int, unit: str, done: int = 0) -> Ite
         if now - said >= LINE_EVERY and done + number < total:
             said, rate = now, number / (now - started)
             left = (total - done - number) / rate / 60
-            say(f"{done + number} of {total} {unit}s, {rate:.2f} {unit}s/s, {left:.0f} min left")
+            log.info(f"{done + number} of {total} {unit}s, {rate:.2f} {unit}s/s, {left:.0f} min left")
 
 
-def say(message: str) -> None:
-    """A line on stderr, above a bar of progress."""
-    tqdm.write(message, file=sys.stderr)
-    sys.stderr.flush()
+class AboveProgress(logging.Handler):
+    """Writes messages to stderr, above a bar of progress."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stderr)
+        sys.stderr.flush()
+
+
+def show_log() -> None:
+    """Have a script show the program's messages on stderr; who imports the program decides for themselves."""
+    if not log.handlers:
+        log.addHandler(AboveProgress())
+        log.setLevel(logging.INFO)
 
 
 def count(text: str) -> int:
@@ -64,6 +75,7 @@ def run(main: Callable[[], int | None], interrupted: str = "interrupted") -> Non
     Ctrl-C ends this process at once, and with it the workers of utils.workers.
     """
     name = Path(sys.argv[0]).name
+    show_log()
     try:
         sys.exit(main())
     except (ValueError, OSError) as error:

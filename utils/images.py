@@ -9,15 +9,13 @@ from PIL import Image, ImageOps
 
 from utils.files import replacing
 
-MAX_PIXELS = 200_000_000  # refused before decoding; an A4 page at 1200 dpi has 139 million
+MAX_PIXELS = 178_000_000  # refused before decoding, as by Pillow; A4 at 1200 dpi has 139 million
 MAX_SIDE = 32_766  # px, of cv2.remap
 PNG_COMPRESSION = 1  # zlib's fastest
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
 DEPTHS = (8, 12, 16)  # bits of a grey value, in scanners and cameras
 PDF_SUFFIX = ".pdf"
 PDF_DPI = 300  # a page of 11 x 8.5 inches becomes 3300 x 2550 px
-
-Image.MAX_IMAGE_PIXELS = None  # read_rgb has its own limit, and says so
 
 
 def read_rgb(path: Path) -> np.ndarray:
@@ -36,7 +34,7 @@ def read_rgb(path: Path) -> np.ndarray:
         if path.suffix.lower() == PDF_SUFFIX:
             return read_pdf(path)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of damaged EXIF; what is too large is refused below
+            warnings.simplefilter("ignore")  # damaged EXIF, and Pillow's first limit of 89 megapixels
             with Image.open(path) as image:
                 check_size(*image.size)
                 ImageOps.exif_transpose(image, in_place=True)
@@ -44,6 +42,8 @@ def read_rgb(path: Path) -> np.ndarray:
     except Exception as error:  # decoders raise whatever they like on broken files
         if isinstance(error, Image.UnidentifiedImageError):
             reason: object = "not an image"
+        elif isinstance(error, Image.DecompressionBombError):
+            reason = f"above the limit of {MAX_PIXELS // 10**6} megapixels"
         elif isinstance(error, OSError) and error.strerror:
             reason = error.strerror
         else:
