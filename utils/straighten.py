@@ -9,6 +9,7 @@ import torch
 from configs.page import GRID_COLUMNS, RECTIFIED, Canvas
 from configs.stage1 import FRAME_PX_PER_SQUARE
 from utils.grid import REFERENCE, Calibration, GridFound, calibrate, find_grid, refit_grid
+from utils.lines import MEASURING, refine_columns
 from utils.rectify import rectify
 from utils.slip import Slip, find_slip
 from utils.upright import PageFound, PageNotFound, find_pages, map_points, unturn
@@ -129,6 +130,9 @@ class Straightener:
             slip, places = found
             gridpoint_xy = refit_grid(grid, places, slip.is_near(np.arange(GRID_COLUMNS), SMEARED_SQUARES))
             rect = self.rectify(upright, gridpoint_xy, slip)
+        measured = rectify(upright, gridpoint_xy, MEASURING, slip)
+        gridpoint_xy = refine_columns(gridpoint_xy, measured, MEASURING, slip)
+        rect = self.rectify(upright, gridpoint_xy, slip)
         return Straightened(
             orientation=page.orientation,
             homography=page.homography,

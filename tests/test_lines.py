@@ -1,0 +1,67 @@
+"""The lattice refined by the page's vertical lines: to a hundredth of a square, on every kind of print."""
+
+import numpy as np
+import pytest
+
+from configs.page import GRID_COLUMNS, GRID_ROWS, PAGE_PX_PER_MM, SQUARE_MM
+from utils.lines import FIRST, LAST, MEASURING, line_displacement, refine_columns
+from utils.rectify import rectify
+
+SQUARE = SQUARE_MM * PAGE_PX_PER_MM  # 39.37 px of a 200 dpi page
+ROWS, COLUMNS = np.mgrid[:GRID_ROWS, :GRID_COLUMNS].astype(float)
+INNER = (slice(2, -2), slice(FIRST + 1, LAST))
+BENT = 0.015 * np.sin(COLUMNS / 9 + ROWS / 12)  # squares (3 ms), as stage 1 errs on buckled sheets
+
+
+def draw_page(whole_pixels: bool, noise: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
+    """A page with lines of 5 mm and 1 mm, on whole pixels or exactly in place, and its true lattice."""
+    rng = np.random.default_rng(0)
+    height, width = 1760, 2260
+    x, y = np.arange(width), np.arange(height)
+    ink = np.zeros((height, width))
+    for places, along, across in ((x, GRID_COLUMNS, 0), (y, GRID_ROWS, 1)):
+        for fifth in range(5 * (along - 1) + 1):
+            place = 20 + fifth * SQUARE / 5
+            place = np.round(place) if whole_pixels else place
+            line = np.clip(1 - np.abs(places - place), 0, 1) * (110 if fifth % 5 == 0 else 45)
+            ink = np.maximum(ink, line[None, :] if across == 0 else line[:, None])
+    for row in (20, 27, 34, 41):  # traces, which are darker than any line
+        trace = np.round(20 + SQUARE * (row + 0.8 * np.sin(x / 23) ** 15)).astype(int)
+        ink[trace, x] = ink[trace + 1, x] = 200
+    image = np.clip(255 - ink + rng.normal(0, noise, ink.shape), 0, 255).astype(np.uint8)
+    return np.repeat(image[..., None], 3, axis=2), 20 + SQUARE * np.stack([COLUMNS, ROWS], axis=-1)
+
+
+def error(lattice: np.ndarray, truth: np.ndarray) -> float:
+    """Root mean square along x, in squares."""
+    return float(np.sqrt(np.mean(((lattice - truth)[..., 0][INNER] / SQUARE) ** 2)))
+
+
+@pytest.mark.parametrize("whole_pixels", [False, True])
+def test_a_lattice_that_errs_smoothly_is_put_right(whole_pixels):
+    image, truth = draw_page(whole_pixels)
+    wrong = truth + np.stack([BENT * SQUARE, np.zeros_like(BENT)], axis=-1)
+    refined = refine_columns(wrong, rectify(image, wrong, MEASURING))
+    assert error(wrong, truth) > 0.008
+    assert error(refined, truth) < 0.0015, "0.3 ms"
+    np.testing.assert_allclose(refined[..., 1], truth[..., 1], atol=0.02)
+
+
+def test_lines_on_whole_pixels_do_not_draw_the_lattice_along():
+    image, truth = draw_page(whole_pixels=True)
+    refined = refine_columns(truth, rectify(image, truth, MEASURING))
+    assert error(refined, truth) < 0.002, "0.4 ms; the lines themselves are off by 0.007"
+
+
+def test_a_page_without_lines_keeps_its_lattice():
+    _, truth = draw_page(whole_pixels=False)
+    noise = np.random.default_rng(1).integers(0, 256, (MEASURING.height, MEASURING.width, 3)).astype(np.uint8)
+    assert line_displacement(noise, MEASURING) is None
+    np.testing.assert_array_equal(refine_columns(truth, noise), truth)
+
+
+def test_noise_over_the_lines_moves_the_lattice_little():
+    """The noisier the lines are the stiffer the surface is, so that it does not follow the noise."""
+    image, truth = draw_page(whole_pixels=False, noise=60)
+    refined = refine_columns(truth, rectify(image, truth, MEASURING))
+    assert error(refined, truth) < 0.003

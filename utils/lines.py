@@ -1,0 +1,136 @@
+"""The lattice refined along x by the page's own vertical lines, which stage 1 follows only roughly.
+
+A QRS rises by 0.1 mV in a millisecond, so that an error of 0.1 mm (4 ms) along the page costs more than all
+others. On the straightened page each vertical line is seen over many rows at once, to about 0.01 mm.
+"""
+
+from itertools import pairwise
+
+import cv2
+import numpy as np
+from scipy.interpolate import make_interp_spline
+
+from configs.page import GRID_COLUMNS, GRID_ROWS, Canvas
+from utils.grid import smooth_offsets
+from utils.slip import (
+    FIRST,
+    LAST,
+    MAD_TO_SIGMA,
+    REACH,
+    SAMPLES,
+    WINDOW,
+    Slip,
+    locate_lines,
+    whole_pixel_pattern,
+)
+
+MEASURING = Canvas(
+    width=2200, height=850
+)  # the canvas on which lines are measured: all columns of a 200 dpi page
+BANDS = (
+    11  # bands of rows in which lines are measured one by one: four squares high, as high as a trace's swing
+)
+MIN_SIMILARITY = 0.8  # correlation with the page's mean line below which something else hides a line
+MIN_MEDIAN_SIMILARITY = 0.92  # of all lines: below it moire has made other patterns of them
+CLEAR_NOISE = 0.0015  # squares (0.3 ms), the lines' noise up to which the surface may be as flexible as paper
+PAPER_SMOOTHING = (
+    0.01  # smoothing of that surface; buckled sheets (0009, 0010) are followed over three squares
+)
+NOISE_POWER = 4  # the smoothing rises with this power of the noise: moire's errors are alike over many lines
+ROBUST_SPREADS = 1.5  # median distances from the surface at which a line's weight is halved
+ROBUST_ROUNDS = 2
+
+
+def refine_columns(
+    gridpoint_xy: np.ndarray, rectified: np.ndarray, canvas: Canvas = MEASURING, slip: Slip | None = None
+) -> np.ndarray:
+    """A lattice (44, 57, 2) px moved along its rows to where the vertical lines are seen: the same shape.
+
+    rectified (canvas height, canvas width, 3) uint8 is the page straightened by that lattice and slip.
+    Where the lines cannot be measured the lattice is returned as it is.
+    """
+    moved = line_displacement(rectified, canvas)
+    if moved is None:
+        return gridpoint_xy
+    points = np.arange(GRID_COLUMNS)
+    refined = np.empty_like(gridpoint_xy)
+    for row, xy in enumerate(gridpoint_xy.astype(np.float64)):
+        columns = points + moved[row]
+        if slip is None:
+            refined[row] = make_interp_spline(points, xy, k=3)(columns)
+        else:
+            scanned = make_interp_spline(slip.scanned_columns(points, row), xy, k=3)
+            refined[row] = scanned(slip.scanned_columns(columns, row))
+    return refined
+
+
+def line_displacement(rectified: np.ndarray, canvas: Canvas) -> np.ndarray | None:
+    """How far right of their places the vertical lines lie: a smooth surface (44, 57) in squares.
+
+    Lines of a print on whole pixels are uneven by up to half a pixel; that known pattern is no displacement.
+    None where too few lines look like the page's mean line.
+    """
+    profiles, rows = band_profiles(rectified, canvas)
+    template, _ = locate_lines(profiles.mean(axis=0))
+    displaced, similarity = match_lines(profiles, template)
+    inner = slice(FIRST, LAST + 1)
+    if np.median(similarity[:, inner]) < MIN_MEDIAN_SIMILARITY:
+        return None
+    displaced = displaced - whole_pixel_pattern(np.arange(GRID_COLUMNS) + displaced.mean(axis=0))
+    bends = np.diff(displaced[:, inner], n=2, axis=1)
+    noise = MAD_TO_SIGMA * np.median(np.abs(bends)) / np.sqrt(6)  # a second difference has six variances
+    smoothing = PAPER_SMOOTHING * max(noise / CLEAR_NOISE, 1.0) ** NOISE_POWER
+    offsets, weight = np.zeros((GRID_ROWS, GRID_COLUMNS, 1)), np.zeros((GRID_ROWS, GRID_COLUMNS))
+    offsets[rows, :, 0] = displaced
+    weight[rows, inner] = np.where(similarity > MIN_SIMILARITY, similarity**2, 0.0)[:, inner]
+    surface, _ = smooth_offsets(offsets, weight, smoothing)
+    for _ in range(ROBUST_ROUNDS):
+        distance = np.abs(offsets - surface)[..., 0]
+        spread = ROBUST_SPREADS * np.median(distance[weight > 0]) + 1e-6
+        surface, _ = smooth_offsets(offsets, weight / (1 + (distance / spread) ** 2), smoothing)
+    return surface[..., 0]
+
+
+def band_profiles(rectified: np.ndarray, canvas: Canvas) -> tuple[np.ndarray, np.ndarray]:
+    """Darkness of a rectified page's columns in BANDS, and the bands' middle grid rows (BANDS,) int.
+
+    Profiles (BANDS, GRID_COLUMNS - 1, SAMPLES) begin half a square left of each line, with mean 0 and
+    standard deviation 1 in each square.
+    """
+    grey = cv2.cvtColor(rectified, cv2.COLOR_RGB2GRAY)
+    edges = np.linspace(canvas.square_height, canvas.height - canvas.square_height, BANDS + 1)
+    dark = [255 - grey[a:b].mean(axis=0, dtype=np.float32) for a, b in pairwise(edges.astype(int))]
+    places = (np.arange(SAMPLES * (GRID_COLUMNS - 1)) / SAMPLES - 0.5) * canvas.square_width
+    sampled = np.stack([np.interp(places, np.arange(canvas.width), profile) for profile in dark])
+    squares = sampled.reshape(BANDS, GRID_COLUMNS - 1, SAMPLES)
+    squares = squares - squares.mean(axis=2, keepdims=True)
+    middles = np.round((edges[:-1] + edges[1:]) / 2 / canvas.square_height).astype(int)
+    return squares / (squares.std(axis=2, keepdims=True) + 1e-6), middles
+
+
+def match_lines(profiles: np.ndarray, template: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How far lines lie right of their places, in squares, and how similar they are: two of (BANDS, 57).
+
+    Each line of `profiles` is compared with the template (SAMPLES,) within REACH; similarity is a correlation
+    in -1..1. Lines outside FIRST..LAST are 0.
+    """
+    bell = np.exp(-(((np.arange(SAMPLES) / SAMPLES - 0.5) / WINDOW) ** 2) / 2)
+    pattern = (template - (template * bell).sum() / bell.sum()) * bell
+    reach = round(REACH * SAMPLES)
+    flat = profiles.reshape(len(profiles), -1)
+    starts = np.arange(FIRST, LAST + 1)[:, None] * SAMPLES + np.arange(-reach, reach + 1)
+    windows = np.lib.stride_tricks.sliding_window_view(flat, SAMPLES, axis=1)[
+        :, starts
+    ]  # (B, n, shifts, SAMPLES)
+    match = windows @ pattern
+    best = match.argmax(axis=2).clip(1, 2 * reach - 1)[..., None]
+    before, here, after = (np.take_along_axis(match, best + step, axis=2)[..., 0] for step in (-1, 0, 1))
+    bend = before - 2 * here + after
+    vertex = np.divide(0.5 * (before - after), bend, out=np.zeros_like(bend), where=bend < 0)
+    seen = np.take_along_axis(windows, best[..., None], axis=2)[:, :, 0]
+    seen = seen - (seen @ bell / bell.sum())[..., None]
+    power = np.sqrt(((pattern**2 / np.maximum(bell, 1e-9)).sum()) * (seen**2 @ bell)) + 1e-9
+    displaced, similarity = np.zeros((2, len(profiles), GRID_COLUMNS))
+    displaced[:, FIRST : LAST + 1] = (best[..., 0] - reach + vertex) / SAMPLES
+    similarity[:, FIRST : LAST + 1] = here / power
+    return displaced, similarity
