@@ -44,7 +44,7 @@ from utils.device import use_one_thread
 from utils.files import replacing
 from utils.images import write_png
 from utils.leads import mask_to_quarters
-from utils.slip import Slip
+from utils.slip import slip_arrays
 from utils.workers import map_unordered
 
 SLIP_CHOICES = {"some": None, "all": True, "none": False}
@@ -87,7 +87,6 @@ def make_record(task: Task) -> None:
         page = draw_page(record, rng, image_type)
         taken = capture(page, image_type, rng, slips=task.slips)
         write_png(image_path(task.root, task.id, image_type), taken.image)
-        slip = taken.slip or Slip(np.zeros(0), np.zeros(0))
         with replacing(task.labels_path(image_type)) as partial:
             np.savez(
                 partial,
@@ -95,9 +94,7 @@ def make_record(task: Task) -> None:
                 leadpoint_xy=taken.leadpoint_xy,
                 orientation=taken.orientation,
                 has_pulse=page.has_pulse,
-                slip_columns=slip.columns,
-                slip_lost=slip.lost,
-                slip_slant=slip.slant,
+                **slip_arrays(taken.slip),
             )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from configs.page import DURATION_S, GRID_COLUMNS, GRID_ROWS, PAGE_PX_PER_MM, SQUARE_MM
 from configs.stage0 import ORIENTATIONS
 from datasets.competition import read_record
-from utils.slip import Slip
+from utils.slip import Slip, slip_of_arrays
 from utils.upright import unturn_points
 
 
@@ -34,11 +34,12 @@ def read_labels(path: Path) -> tuple[np.ndarray, int]:
 
 
 def read_slip(path: Path) -> Slip | None:
-    """The slices of paper that the scanner lost, as synthesize.py writes them; None when it lost none."""
-    with np.load(path) as labels:
-        if "slip_columns" not in labels or not len(labels["slip_columns"]):
-            return None
-        return Slip(labels["slip_columns"], labels["slip_lost"], float(labels["slip_slant"]))
+    """The slices of paper that the scanner lost, None when it lost none.
+
+    The file is one of synthesize.py's labels or a .slip.npz of prepare_inputs.py.
+    """
+    with np.load(path) as arrays:
+        return slip_of_arrays(arrays)
 
 
 def grid_errors(

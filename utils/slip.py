@@ -5,6 +5,7 @@ seen on the page's darkness, averaged over all rows: how far each line lies from
 lost, and the 1 mm lines (or the stipple that was made of them) say where within a square.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -88,6 +89,23 @@ class Slip:
         for column, lost in zip(self.columns, self.lost, strict=True):
             shifted -= np.clip(columns - column - self.slant * (row - MIDDLE_ROW), 0, lost)
         return shifted
+
+
+def slip_arrays(slip: Slip | None) -> dict[str, np.ndarray]:
+    """A slip as files hold it: slip_columns and slip_lost (n,), slip_slant (); n is 0 without a slip."""
+    slip = slip or Slip(np.zeros(0), np.zeros(0))
+    return {
+        "slip_columns": slip.columns,
+        "slip_lost": slip.lost,
+        "slip_slant": np.array(slip.slant),
+    }
+
+
+def slip_of_arrays(arrays: Mapping[str, np.ndarray]) -> Slip | None:
+    """What slip_arrays was given; files without these arrays hold no slip. `uncertainty` is not kept."""
+    if "slip_columns" not in arrays or not len(arrays["slip_columns"]):
+        return None
+    return Slip(arrays["slip_columns"], arrays["slip_lost"], float(arrays["slip_slant"]))
 
 
 def find_slip(
