@@ -31,6 +31,9 @@ REACH = 0.11  # squares by which a line may be displaced: the 1 mm lines repeat 
 WINDOW = 0.12  # squares, standard deviation of the bell about a line in which its surroundings count
 FIRST, LAST = 2, GRID_COLUMNS - 3  # lines that are believed; those further out lie on the paper's edge
 MIN_STEP = 0.1 / SQUARE_MM  # squares: a third of the least slip that was measured on a scan (0.3 mm)
+MIN_SLIP = 0.17 / SQUARE_MM  # of the largest slice: photos of curled paper have squares too narrow by 0.15 mm
+MAX_STEP = 1 / SQUARE_MM  # twice what scans lose; a whole mm, and the 1 mm lines would lie as before
+SPREAD_SQUARES = 2  # squares over which the slices of one slip are spread, with that of the largest between
 STEP_SIGMAS = 6.0  # standard deviations of a page's squares that a narrow one must exceed
 MAD_TO_SIGMA = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
 NEAR_SQUARES = 0.15  # about a slice: a line that lies in it, or in it in some rows, says little
@@ -114,8 +117,8 @@ def find_slip(
     """The slip seen on a page that was straightened by a smooth sheet, and where it puts the grid's columns.
 
     rectified (canvas height, canvas width, 3) uint8; sheet (57,) float64, where the sheet has the grid's
-    columns, in squares of an even page; `slant` as in Slip. Returns the slip and (57,) float64, where the
-    columns lie in squares of that even page, or None where the lines show no slip.
+    columns, in squares of an even page; `slant` as in Slip. Returns the slip and (44, 57) float64, where
+    the columns lie in each row in squares of that even page, or None where the lines show no slip.
     """
     profiles = line_profiles(rectified, canvas)
     template, seen = locate_lines(profiles.mean(axis=0))
@@ -130,10 +133,13 @@ def find_slip(
         return None
     bands = [places(locate_lines(profile, template)[1]) - pattern for profile in profiles]
     step[~is_common(step, np.stack(bands))] = 0
-    steps = np.sort(np.argsort(-step)[: min(np.count_nonzero(step), MAX_SLICES)])
-    if not len(steps):
+    placed = {int(n): place_slice(profiles, template, seen, n, slant) for n in np.flatnonzero(step)}
+    step[[n for n, (_, _, evidence) in placed.items() if evidence <= 0]] = 0
+    step[~is_beside(step >= MIN_SLIP)] = 0
+    if not step.any():
         return None
-    columns, uncertainty = np.array([place_slice(profiles, template, seen, step, slant) for step in steps]).T
+    steps = np.sort(np.argsort(-step)[: min(np.count_nonzero(step), MAX_SLICES)])
+    columns, uncertainty, _ = np.array([placed[n] for n in steps.tolist()]).T
     weight = np.where((lines >= FIRST) & (lines <= LAST), 1.0, 0.0)
     begins = lines[:, None] - columns
     weight[((begins > -NEAR_SQUARES) & (begins < REACH + NEAR_SQUARES)).any(axis=1)] = NEAR_WEIGHT
@@ -143,7 +149,8 @@ def find_slip(
         return None
     slip = Slip(columns[kept], lost[kept], slant, uncertainty[kept])
     rest -= (begins > 0)[:, ~kept] @ lost[~kept]
-    return slip, rest + slip.scanned_columns(lines) - lines
+    rows = np.stack([slip.scanned_columns(lines, row) for row in range(GRID_ROWS)])
+    return slip, rest - lines + rows
 
 
 def fit_feed(places: np.ndarray, weight: np.ndarray, behind: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -229,7 +236,13 @@ def find_steps(places: np.ndarray) -> np.ndarray:
     """By how much each square between lines at (57,) is too narrow for chance: (56,) squares, 0 for most."""
     step = narrowing(places)
     noise = MAD_TO_SIGMA * np.median(np.abs(step[FIRST:LAST]))
-    return np.where(step > max(MIN_STEP, STEP_SIGMAS * noise), step, 0.0)
+    step[:SIGNAL_START_SQUARES] = 0  # what is lost there moves no signal, and the paper curls
+    return np.where((step > max(MIN_STEP, STEP_SIGMAS * noise)) & (step < MAX_STEP), step, 0.0)
+
+
+def is_beside(sure: np.ndarray) -> np.ndarray:
+    """Which squares lie within SPREAD_SQUARES of one that is sure (56,) bool: (56,) bool."""
+    return np.convolve(sure, np.ones(2 * SPREAD_SQUARES + 1), "same") > 0
 
 
 def is_common(step: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -251,32 +264,39 @@ def narrowing(places: np.ndarray) -> np.ndarray:
 
 def place_slice(
     profiles: np.ndarray, template: np.ndarray, displaced: np.ndarray, line: int, slant: float
-) -> tuple[float, float]:
-    """Where between `line` and the next a slice was lost, and the standard deviation of that: two in squares.
+) -> tuple[float, float, float]:
+    """Where between `line` and the next a slice was lost, the standard deviation of that, and its evidence.
 
     Left of the slice the profiles (BANDS, GRID_COLUMNS - 1, SAMPLES) go on as the left line has them, right
     of it as the right one; of all places that with the least squared difference, each counted by its
-    likelihood.
+    likelihood. The first two are in squares. The evidence is the logarithm of how much likelier that makes
+    the profiles than squares that shrink evenly from one line to the other, as they do where paper that is
+    not lost runs ahead or bends.
     """
     places = np.arange((line - 0.5) * SAMPLES, (line + 1.5) * SAMPLES) / SAMPLES
     repeated = np.append(template, template[0])
 
-    def expected(columns: np.ndarray, displacement: float) -> np.ndarray:
+    def expected(columns: np.ndarray, displacement: np.ndarray | float) -> np.ndarray:
         phase = (columns - displacement + 0.5) % 1
         return np.interp(phase * SAMPLES, np.arange(SAMPLES + 1), repeated)
 
     rows = (np.arange(BANDS) + 0.5) / BANDS * (GRID_ROWS - 1) - MIDDLE_ROW
-    excess, noise = np.zeros(len(places)), 0.0
+    ends = line + displaced[line], line + 1 + displaced[line + 1]
+    even = np.interp(places, ends, displaced[line : line + 2])
+    left_excess, even_excess, noise = np.zeros(len(places)), np.zeros(len(places)), 0.0
     for profile, row in zip(profiles.reshape(BANDS, -1), rows, strict=True):
         along = places + slant * row
         seen = np.interp((along + 0.5) * SAMPLES, np.arange(len(profile)), profile)
         left, right = ((seen - expected(along, displaced[n])) ** 2 for n in (line, line + 1))
-        excess += np.cumsum(left - right)
+        left_excess += left - right
+        even_excess += (seen - expected(along, even)) ** 2 - right
         noise += float(np.minimum(left, right).mean()) / BANDS
-    inside = (places >= line + displaced[line]) & (places <= line + 1 + displaced[line + 1])
-    excess, places = excess[inside], places[inside]
-    likelihood = np.exp(-(excess - excess.min()) / (2 * (noise + 1e-3) * SAMPLES / PAGE_SAMPLES))
+    inside = (places >= ends[0]) & (places <= ends[1])
+    excess, places = np.cumsum(left_excess[inside]), places[inside]
+    scale = 2 * (noise + 1e-3) * SAMPLES / PAGE_SAMPLES
+    likelihood = np.exp(-(excess - excess.min()) / scale)
+    evidence = float(np.log(likelihood.mean()) + (even_excess[inside].sum() - excess.min()) / scale)
     likelihood /= likelihood.sum()
     mean = float((likelihood * places).sum())
     deviation = float(np.sqrt((likelihood * (places - mean) ** 2).sum()))
-    return mean - float(displaced[line]), deviation
+    return mean - float(displaced[line]), deviation, evidence

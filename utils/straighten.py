@@ -127,7 +127,8 @@ class Straightener:
         sheet, slant = sheet_columns(grid)
         if found := find_slip(rect, sheet, slant, self.canvas):
             slip, places = found
-            gridpoint_xy = refit_grid(grid, places, slip.is_near(np.arange(GRID_COLUMNS), SMEARED_SQUARES))
+            near = slip.is_near(np.arange(GRID_COLUMNS), SMEARED_SQUARES)
+            gridpoint_xy = refit_grid(grid, places, near)
             rect = self.rectify(upright, gridpoint_xy, slip)
         return Straightened(
             orientation=page.orientation,
