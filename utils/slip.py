@@ -33,6 +33,7 @@ FIRST, LAST = 2, GRID_COLUMNS - 3  # lines that are believed; those further out 
 MIN_STEP = 0.1 / SQUARE_MM  # squares: a third of the least slip that was measured on a scan (0.3 mm)
 MIN_SLIP = 0.17 / SQUARE_MM  # of the largest slice: photos of curled paper have squares too narrow by 0.15 mm
 MAX_STEP = 1 / SQUARE_MM  # twice what scans lose; a whole mm, and the 1 mm lines would lie as before
+MIN_EVIDENCE = -2.0  # of a slice, below which paper that ran ahead is clearly likelier, by e² = 7 times
 SPREAD_SQUARES = 2  # squares over which the slices of one slip are spread, with that of the largest between
 STEP_SIGMAS = 6.0  # standard deviations of a page's squares that a narrow one must exceed
 MAD_TO_SIGMA = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
@@ -134,7 +135,7 @@ def find_slip(
     bands = [places(locate_lines(profile, template)[1]) - pattern for profile in profiles]
     step[~is_common(step, np.stack(bands))] = 0
     placed = {int(n): place_slice(profiles, template, seen, n, slant) for n in np.flatnonzero(step)}
-    step[[n for n, (_, _, evidence) in placed.items() if evidence <= 0]] = 0
+    step[[n for n, (_, _, evidence) in placed.items() if evidence < MIN_EVIDENCE]] = 0
     step[~is_beside(step >= MIN_SLIP)] = 0
     if not step.any():
         return None
@@ -178,9 +179,13 @@ def line_profiles(rectified: np.ndarray, canvas: Canvas = RECTIFIED) -> np.ndarr
     dark = [255 - grey[a:b].mean(axis=0, dtype=np.float32) for a, b in pairwise(edges)]
     places = (np.arange(SAMPLES * (GRID_COLUMNS - 1)) / SAMPLES - 0.5) * canvas.square_width
     sampled = np.stack([np.interp(places, np.arange(canvas.width), profile) for profile in dark])
-    squares = sampled.reshape(BANDS, GRID_COLUMNS - 1, SAMPLES)
-    squares = squares - squares.mean(axis=2, keepdims=True)
-    return squares / (squares.std(axis=2, keepdims=True) + 1e-6)
+    return normalize_squares(sampled.reshape(BANDS, GRID_COLUMNS - 1, SAMPLES))
+
+
+def normalize_squares(squares: np.ndarray) -> np.ndarray:
+    """The darkness (..., SAMPLES) of squares, each with mean 0 and standard deviation 1."""
+    squares = squares - squares.mean(axis=-1, keepdims=True)
+    return squares / (squares.std(axis=-1, keepdims=True) + 1e-6)
 
 
 def locate_lines(profile: np.ndarray, template: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
