@@ -7,6 +7,7 @@ lost, and the 1 mm lines (or the stipple that was made of them) say where within
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import pairwise
 
 import cv2
@@ -33,6 +34,10 @@ FIRST, LAST = 2, GRID_COLUMNS - 3  # lines that are believed; those further out 
 MIN_STEP = 0.1 / SQUARE_MM  # squares: a third of the least slip that was measured on a scan (0.3 mm)
 MIN_SLIP = 0.17 / SQUARE_MM  # of the largest slice: photos of curled paper have squares too narrow by 0.15 mm
 MAX_STEP = 1 / SQUARE_MM  # twice what scans lose; a whole mm, and the 1 mm lines would lie as before
+USUAL_COLUMNS = (42.5, 47.5)  # grid columns, where nine of nine scans of the competition slipped
+USUAL_STIFFNESS = 3.0  # as STIFFNESS, of what is smooth over 1.3 squares: it pools lines that are noisy
+USUAL_SLIP = 0.25 / SQUARE_MM  # squares that are to be lost at the usual place, where lines are noisy
+USUAL_SIGMAS = 3.6  # of such steps elsewhere on the page; steady pages shrunk to 400 px have up to 2.8
 MIN_EVIDENCE = -2.0  # of a slice, below which paper that ran ahead is clearly likelier, by e² = 7 times
 SPREAD_SQUARES = 2  # squares over which the slices of one slip are spread, with that of the largest between
 STEP_SIGMAS = 6.0  # standard deviations of a page's squares that a narrow one must exceed
@@ -154,18 +159,20 @@ def find_slip(
     return slip, rest - lines + rows
 
 
-def fit_feed(places: np.ndarray, weight: np.ndarray, behind: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def fit_feed(
+    places: np.ndarray, weight: np.ndarray, behind: np.ndarray, stiffness: float = STIFFNESS
+) -> tuple[np.ndarray, np.ndarray]:
     """Lines' places (57,) with weights (57,) as steps and a smooth rest: (n,) and (57,) squares.
 
     behind (57, n) is 1 right of the nth step and 0 left of it; a step is how far the lines right of it lie
-    further left. Least squares with STIFFNESS times the squared second differences of the rest.
+    further left. Least squares with `stiffness` times the squared second differences of the rest.
     """
     bending = np.diff(np.eye(len(places)), n=2, axis=0)
     basis = np.hstack([np.eye(len(places)), -behind])
     penalty = np.zeros((basis.shape[1], basis.shape[1]))
-    penalty[: len(places), : len(places)] = STIFFNESS * bending.T @ bending
+    penalty[: len(places), : len(places)] = stiffness * bending.T @ bending
     normal = basis.T @ (weight[:, None] * basis) + penalty
-    solved = np.linalg.solve(normal, basis.T @ (weight * places))
+    solved = np.linalg.solve(normal, (basis.T * weight) @ places)
     return solved[len(places) :], solved[: len(places)]
 
 
@@ -238,11 +245,33 @@ def whole_pixel_pattern(lines: np.ndarray) -> np.ndarray:
 
 
 def find_steps(places: np.ndarray) -> np.ndarray:
-    """By how much each square between lines at (57,) is too narrow for chance: (56,) squares, 0 for most."""
+    """By how much each square between lines at (57,) is too narrow for chance: (56,) squares, 0 for most.
+
+    Less is asked of the largest step at USUAL_COLUMNS, measured on the lines of several squares about it.
+    """
     step = narrowing(places)
     noise = MAD_TO_SIGMA * np.median(np.abs(step[FIRST:LAST]))
-    step[:SIGNAL_START_SQUARES] = 0  # what is lost there moves no signal, and the paper curls
-    return np.where((step > max(MIN_STEP, STEP_SIGMAS * noise)) & (step < MAX_STEP), step, 0.0)
+    narrow = step > max(MIN_STEP, STEP_SIGMAS * noise)
+    narrow[: SIGNAL_START_SQUARES + 1] = False  # the paper's edge curls, and no scan slipped there
+    usual = step_operator() @ places
+    noise = MAD_TO_SIGMA * np.median(np.abs(usual[FIRST:LAST]))
+    first, last = (int(column) for column in USUAL_COLUMNS)
+    largest = first + usual[first : last + 1].argmax()
+    if not narrow.any() and usual[largest] > max(USUAL_SLIP, USUAL_SIGMAS * noise):
+        step, narrow[largest] = usual, True
+    return np.where(narrow & (step < MAX_STEP), step, 0.0)
+
+
+@cache
+def step_operator() -> np.ndarray:
+    """(56, 57) float64: a step in each square, by fit_feed with USUAL_STIFFNESS, is this @ lines' places."""
+    lines = np.arange(GRID_COLUMNS)
+    weight = np.where((lines >= FIRST) & (lines <= LAST), 1.0, 0.0)
+    operator = np.zeros((GRID_COLUMNS - 1, GRID_COLUMNS))
+    for line in range(FIRST, LAST):
+        behind = (lines > line).astype(float)[:, None]
+        operator[line] = fit_feed(np.eye(GRID_COLUMNS), weight, behind, USUAL_STIFFNESS)[0]
+    return operator
 
 
 def is_beside(sure: np.ndarray) -> np.ndarray:
