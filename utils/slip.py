@@ -32,7 +32,7 @@ REACH = 0.11  # squares by which a line may be displaced: the 1 mm lines repeat 
 WINDOW = 0.12  # squares, standard deviation of the bell about a line in which its surroundings count
 FIRST, LAST = 2, GRID_COLUMNS - 3  # lines that are believed; those further out lie on the paper's edge
 MIN_STEP = 0.1 / SQUARE_MM  # squares: a third of the least slip that was measured on a scan (0.3 mm)
-MIN_SLIP = 0.17 / SQUARE_MM  # of the largest slice: photos of curled paper have squares too narrow by 0.15 mm
+MIN_SLIP = 0.17 / SQUARE_MM  # of the largest slice elsewhere: on photos of curled paper squares lack 0.15 mm
 MAX_STEP = 1 / SQUARE_MM  # twice what scans lose; a whole mm, and the 1 mm lines would lie as before
 USUAL_COLUMNS = (42.5, 47.5)  # grid columns, where nine of nine scans of the competition slipped
 USUAL_STIFFNESS = 3.0  # as STIFFNESS, of what is smooth over 1.3 squares: it pools lines that are noisy
@@ -139,9 +139,9 @@ def find_slip(
         return None
     bands = [places(locate_lines(profile, template)[1]) - pattern for profile in profiles]
     step[~is_common(step, np.stack(bands))] = 0
-    placed = {int(n): place_slice(profiles, template, seen, n, slant) for n in np.flatnonzero(step)}
+    placed = {n: place_slice(profiles, template, seen, n, slant) for n in np.flatnonzero(step).tolist()}
     step[[n for n, (_, _, evidence) in placed.items() if evidence < MIN_EVIDENCE]] = 0
-    step[~is_beside(step >= MIN_SLIP)] = 0
+    step[~is_beside(step >= np.where(usual_squares(), MIN_STEP, MIN_SLIP))] = 0
     if not step.any():
         return None
     steps = np.sort(np.argsort(-step)[: min(np.count_nonzero(step), MAX_SLICES)])
@@ -255,8 +255,7 @@ def find_steps(places: np.ndarray) -> np.ndarray:
     narrow[: SIGNAL_START_SQUARES + 1] = False  # the paper's edge curls, and no scan slipped there
     usual = step_operator() @ places
     noise = MAD_TO_SIGMA * np.median(np.abs(usual[FIRST:LAST]))
-    first, last = (int(column) for column in USUAL_COLUMNS)
-    largest = first + usual[first : last + 1].argmax()
+    largest = np.where(usual_squares(), usual, 0).argmax()
     if not narrow.any() and usual[largest] > max(USUAL_SLIP, USUAL_SIGMAS * noise):
         step, narrow[largest] = usual, True
     return np.where(narrow & (step < MAX_STEP), step, 0.0)
@@ -272,6 +271,12 @@ def step_operator() -> np.ndarray:
         behind = (lines > line).astype(float)[:, None]
         operator[line] = fit_feed(np.eye(GRID_COLUMNS), weight, behind, USUAL_STIFFNESS)[0]
     return operator
+
+
+def usual_squares() -> np.ndarray:
+    """Which squares hold USUAL_COLUMNS: (56,) bool."""
+    left = np.arange(GRID_COLUMNS - 1)
+    return (left + 1 > USUAL_COLUMNS[0]) & (left < USUAL_COLUMNS[1])
 
 
 def is_beside(sure: np.ndarray) -> np.ndarray:
