@@ -5,6 +5,8 @@ Writes for each image <id>-<type>, under OUT/stage1/rectified_kaggle_data_4400x1
   .homo.npy         (3, 3) float64, px of the unturned image to px of the stage-1 frame (1440 x 1152)
   .rotation.npy     int, the orientation 0..7: image == turn(unturned, orientation), see utils/upright.py
   .gridpoint_xy.npy (44, 57, 2) float32, the grid in px of the unturned image
+  .slip.npz         slices of paper that a slipping scanner lost, for datasets.labels.read_slip; with it
+                    utils.rectify.unrectify_points takes points of the rectified page to the unturned image
 and outcomes.csv, which has a row for each image: ok, or the reason why not. A later run goes on where
 this one stopped, even killed, and tries the failed images again. The masks go to DATA/mask_4352x1696/.
 
@@ -48,6 +50,7 @@ from utils.device import (
 from utils.files import alone_in, hash_file, is_newer, remove_partials, replacing
 from utils.images import read_rgb, write_png
 from utils.serving import NetServer
+from utils.slip import slip_arrays
 from utils.straighten import Straightened, Straightener
 from utils.upright import unturn
 from utils.workers import WorkerDied, map_unordered
@@ -55,7 +58,7 @@ from utils.workers import WorkerDied, map_unordered
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = Path("stage1") / f"rectified_kaggle_data_{RECTIFIED.width}x{RECTIFIED.height}"
 LAST_FILE = ".rect.png"  # written last
-FILES = (".homo.npy", ".rotation.npy", ".gridpoint_xy.npy", LAST_FILE)
+FILES = (".homo.npy", ".rotation.npy", ".gridpoint_xy.npy", ".slip.npz", LAST_FILE)
 NETWORKS_FILE = "networks.json"  # which weights made the folder
 DEBUG_WIDTH = 1600  # px of the pictures of --debug
 
@@ -72,6 +75,7 @@ class Outcome:
     px_per_mm_x: float | None = None
     px_per_mm_y: float | None = None
     aspect: float | None = None  # a square's height over its width, see utils.grid.Calibration
+    slip: str | None = None  # what a slipping scanner lost and where, empty for a steady page
     seconds: float | None = None
 
 
@@ -138,6 +142,8 @@ def prepare_image(image_id: str, path: Path, job: Job, straightener: Straightene
         write_array(job.folder / f"{image_id}.homo.npy", straightened.homography)
         write_array(job.folder / f"{image_id}.rotation.npy", np.array(straightened.orientation))
         write_array(job.folder / f"{image_id}.gridpoint_xy.npy", straightened.gridpoint_xy)
+        with replacing(job.folder / f"{image_id}.slip.npz") as partial:
+            np.savez(partial, **slip_arrays(straightened.slip))
         write_png(job.folder / f"{image_id}{LAST_FILE}", straightened.rect)
     except Exception as error:  # one image never stops the others; its row says what happened
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
@@ -152,6 +158,7 @@ def prepare_image(image_id: str, path: Path, job: Job, straightener: Straightene
         px_per_mm_x,
         px_per_mm_y,
         round(straightened.calibration.aspect, 4),
+        str(straightened.slip or ""),
         round(time.monotonic() - started, 2),
     )
 

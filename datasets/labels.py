@@ -10,7 +10,7 @@ from configs.stage0 import ORIENTATIONS
 from datasets.competition import read_record
 from synthesis import Capture
 from utils.files import replacing
-from utils.slip import Slip
+from utils.slip import Slip, slip_arrays, slip_of_arrays
 from utils.upright import unturn_points
 
 
@@ -33,7 +33,6 @@ def write_labels(path: Path, capture: Capture, has_pulse: bool) -> None:
 
     `has_pulse` says whether a calibration pulse is printed on the page.
     """
-    slip = capture.slip or Slip(np.zeros(0), np.zeros(0))
     with replacing(path) as partial:
         np.savez(
             partial,
@@ -41,9 +40,7 @@ def write_labels(path: Path, capture: Capture, has_pulse: bool) -> None:
             leadpoint_xy=capture.leadpoint_xy,
             orientation=capture.orientation,
             has_pulse=has_pulse,
-            slip_columns=slip.columns,
-            slip_lost=slip.lost,
-            slip_slant=slip.slant,
+            **slip_arrays(capture.slip),
         )
 
 
@@ -60,11 +57,12 @@ def read_labels(path: Path) -> tuple[np.ndarray, int]:
 
 
 def read_slip(path: Path) -> Slip | None:
-    """The slices of paper that the scanner lost, as synthesize.py writes them; None when it lost none."""
-    with np.load(path) as labels:
-        if "slip_columns" not in labels or not len(labels["slip_columns"]):
-            return None
-        return Slip(labels["slip_columns"], labels["slip_lost"], float(labels["slip_slant"]))
+    """The slices of paper that the scanner lost, None when it lost none.
+
+    The file is one of synthesize.py's labels or a .slip.npz of prepare_inputs.py.
+    """
+    with np.load(path) as arrays:
+        return slip_of_arrays(arrays)
 
 
 def grid_errors(

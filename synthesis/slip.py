@@ -12,11 +12,10 @@ import numpy as np
 from configs.page import GRID_COLUMNS, GRID_ROWS, SIGNAL_START_SQUARES, SQUARE_MM
 from synthesis.page import SQUARE_PX, Page
 from synthesis.warp import Warp
-from utils.slip import MIDDLE_ROW, Slip
+from utils.slip import MIDDLE_ROW, USUAL_COLUMNS, Slip
 
 SLIP_SHARE = 0.75  # of the scans; the others have a steady feed, as flatbed scanners have
 USUAL_SHARE = 0.8  # of the slips: those at the place that was measured; the others lie anywhere
-USUAL_COLUMNS = (42.5, 47.5)  # grid columns
 ANY_COLUMNS = (SIGNAL_START_SQUARES + 2.0, 52.0)
 LOST_MM = (0.25, 0.7)
 ONE_SLICE_SHARE = 0.6  # of the slips; the others lose two or three slices

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from filelock import FileLock
+from datasets.labels import read_slip
 
 from configs.page import GRID_COLUMNS, GRID_ROWS, RECTIFIED
 from configs.stage0 import Stage0Config
@@ -23,6 +24,8 @@ from models.stage1 import Stage1Net
 from utils.checkpoint import save_network
 from utils.grid import Calibration
 from utils.images import read_rgb, write_png
+from utils.rectify import unrectify_points
+from utils.slip import Slip
 from utils.straighten import Straightened
 from utils.upright import PageNotFound
 
@@ -35,6 +38,7 @@ class StraightenerOfWhitePages:
 
     def __init__(self):
         self.calls = 0
+        self.slip: Slip | None = None
 
     def straighten(self, image: np.ndarray) -> Straightened:
         self.calls += 1
@@ -43,13 +47,14 @@ class StraightenerOfWhitePages:
         return Straightened(
             orientation=3,
             homography=np.eye(3),
-            gridpoint_xy=np.zeros((GRID_ROWS, GRID_COLUMNS, 2), np.float32),
+            gridpoint_xy=np.indices((GRID_COLUMNS, GRID_ROWS), np.float32).T,
             seen=np.ones((GRID_ROWS, GRID_COLUMNS), bool),
             calibration=Calibration(np.full(2, 7.9), 1.0),
             page_score=0.9,
             score_parts={"points": 0.9},
             markers=np.zeros((13, 2), np.float32),
             rect=image,
+            slip=self.slip,
         )
 
 
@@ -91,6 +96,26 @@ def test_each_image_gets_its_files_and_a_failure_is_named(images, job, straighte
     outcomes = pd.read_csv(job.folder / "outcomes.csv", index_col="image_id")["outcome"]
     assert list(outcomes[[IDS[0], IDS[2]]]) == ["ok", "ok"]
     assert "lead names" in outcomes[IDS[1]]
+
+
+def test_a_slip_is_kept_beside_the_grid(images, job, straightener):
+    straightener.slip = Slip(np.array([20.25, 44.5]), np.array([0.05, 0.1]), slant=0.002)
+    prepare_inputs(images, job, workers=1)
+    grid = np.load(job.folder / f"{IDS[0]}.gridpoint_xy.npy")
+    columns = np.array([10.0, 20.3, 44.4, 44.55, 50.0])
+    places = np.stack([columns * RECTIFIED.square_width, np.full(5, 500.0)], axis=1)
+    kept = read_slip(job.folder / f"{IDS[0]}.slip.npz")
+    np.testing.assert_array_equal(
+        unrectify_points(places, grid, slip=kept), unrectify_points(places, grid, slip=straightener.slip)
+    )
+    outcomes = pd.read_csv(job.folder / "outcomes.csv", index_col="image_id")
+    assert outcomes["slip"][IDS[0]] == str(straightener.slip)
+
+
+def test_a_steady_page_has_no_slip_beside_its_grid(images, job, straightener):
+    prepare_inputs(images, job, workers=1)
+    assert read_slip(job.folder / f"{IDS[0]}.slip.npz") is None
+    assert read_outcomes(job.folder / "outcomes.csv")[IDS[0]]["slip"] == ""
 
 
 def test_a_second_run_does_only_what_is_missing(images, job, straightener):

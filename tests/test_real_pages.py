@@ -52,10 +52,11 @@ def test_real_pages_are_found_and_trusted(straightener, path):
 
 @needs_shared
 @pytest.mark.parametrize("name", ["1006867983-0003", "46930936-0003"])
-def test_thumbnails_of_the_competitions_pages_are_found(straightener, name):
+def test_thumbnails_of_the_competitions_scans_are_found_and_their_slip(straightener, name):
     page = straightener.straighten(read_rgb(SHARED / f"samples/competition/{name}.small.png"))
     assert page.orientation == 0
     assert page.page_score > 0.7
+    assert page.slip.columns == pytest.approx([44.5], abs=0.8)  # square 44 is the narrow one
 
 
 @pytest.mark.parametrize("orientation", range(8))

@@ -1,16 +1,20 @@
 """Paper that slipped in the scanner: drawn with exact labels, seen on the page's lines, corrected, told."""
 
+import cv2
 import numpy as np
 import pytest
 
+from benchmarks.square_widths import measure_strip
 from configs.page import RECTIFIED, SQUARE_MM
+from configs.stage1 import FRAME_PX_PER_SQUARE
 from datasets.stage2 import shake_slip
 from synthesis import Capture
 from synthesis.capture import capture
 from synthesis.page import Page, draw_page
 from synthesis.signals import Record
+from utils.grid import REFERENCE, GridFound, refit_grid
 from utils.rectify import rectify, unrectify_points
-from utils.slip import FIRST, LAST, Slip, find_slip, line_profiles, locate_lines
+from utils.slip import FIRST, LAST, Slip, find_slip, find_steps, line_profiles, locate_lines
 
 LINES = np.arange(57)
 
@@ -96,7 +100,7 @@ def test_a_slip_is_seen_placed_and_measured(seed):
     assert found.lost[near].sum() == pytest.approx(truth.lost[truly_near].sum(), abs=0.03)
     true_places = taken.gridpoint_xy[..., 0].mean(axis=0)
     true_places = true_places / np.linalg.norm(np.diff(sheet[21], axis=0), axis=1).mean()
-    assert np.abs(places - true_places)[FIRST:LAST].mean() < 0.03  # squares
+    assert np.abs(places.mean(axis=0) - true_places)[FIRST:LAST].mean() < 0.03  # squares
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -104,6 +108,68 @@ def test_a_steady_scan_has_no_slip(seed):
     taken = scan(seed, slips=False)
     sheet = bend_smoothly(taken.gridpoint_xy)
     assert find_slip(rectify(taken.image, sheet), even_columns(sheet), 0.0) is None
+
+
+def move_columns(rect: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """A rectified page whose px show the grid columns (canvas width,) float64 of another."""
+    x = np.tile((columns * RECTIFIED.square_width).astype(np.float32), (len(rect), 1))
+    y = np.tile(np.arange(len(rect), dtype=np.float32)[:, None], (1, rect.shape[1]))
+    return cv2.remap(rect, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+@pytest.fixture(scope="module")
+def steady_page() -> np.ndarray:
+    taken = scan(1, slips=False)
+    return rectify(taken.image, taken.gridpoint_xy)
+
+
+COLUMNS = np.arange(RECTIFIED.width) / RECTIFIED.square_width
+
+
+def test_paper_that_ran_ahead_and_fell_back_lost_no_slice(steady_page):
+    wiggle = 0.1 * np.exp(-(((COLUMNS - 30.5) / 0.8) ** 2) / 2)  # 0.5 mm
+    assert find_slip(move_columns(steady_page, COLUMNS + wiggle), LINES.astype(float), 0.0) is None
+    step = 0.06 * (COLUMNS > 30.5)
+    found, _ = find_slip(move_columns(steady_page, COLUMNS + step), LINES.astype(float), 0.0)
+    assert found.lost == pytest.approx([0.06], abs=0.01)
+    assert found.columns == pytest.approx([30.5], abs=0.2)  # between two 1 mm lines
+
+
+@pytest.mark.parametrize(("column", "lost_mm"), [(3.5, 0.5), (30.5, 0.14)])
+def test_a_curled_edge_or_a_square_little_too_narrow_is_no_slip(steady_page, column, lost_mm):
+    moved = move_columns(steady_page, COLUMNS + lost_mm / SQUARE_MM * (column < COLUMNS))
+    assert find_slip(moved, LINES.astype(float), 0.0) is None
+
+
+def test_noisy_lines_show_a_slip_at_the_usual_place_alone():
+    rng = np.random.default_rng(0)
+    for seen, column in ((True, 44), (False, 20)):
+        found = []
+        for _ in range(20):
+            places = LINES - 0.08 * (column < LINES) + rng.normal(0, 0.012, len(LINES))
+            found.append(find_steps(places)[column] > 0)
+        assert np.mean(found) > 0.8 if seen else np.mean(found) < 0.3
+
+
+def test_a_lattice_beside_a_slip_lies_on_the_lines_measured():
+    rng = np.random.default_rng(0)
+    places = np.tile(LINES - 0.1 * (LINES > 44) + 0.05 * np.exp(-((LINES - 30.0) ** 2)), (44, 1))
+    smooth = cv2.GaussianBlur(places - LINES, (0, 0), 2.0)  # as stage 1 sees it
+    offsets = np.dstack([smooth * FRAME_PX_PER_SQUARE, np.zeros((44, 57))]) + rng.normal(0, 0.2, (44, 57, 2))
+    seen = np.ones((44, 57), bool)
+    grid = GridFound(np.zeros((44, 57, 2)), seen, 0.0, {}, np.eye(3), offsets, seen.astype(float))
+    refitted = refit_grid(grid, places, np.abs(LINES - 44.5) < 1.5)
+    columns = (refitted - REFERENCE)[..., 0].mean(axis=0) / FRAME_PX_PER_SQUARE + LINES
+    np.testing.assert_allclose(columns, places[0], atol=1e-4)
+
+
+def test_a_strip_shows_its_narrow_square():
+    lines = np.arange(57) - 0.1 * (np.arange(57) > 44)
+    dark = np.exp(-(((np.arange(1080) - 19.0 * lines[:, None] - 3.3) / 1.0) ** 2) / 2).sum(axis=0)
+    strip = np.tile((255 - 200 * dark).astype(np.uint8)[None, :, None], (100, 1, 3))
+    rows, _ = measure_strip(strip)
+    assert rows["lines"][44] == pytest.approx(-0.5, abs=0.08)
+    assert np.abs(np.delete(rows["lines"][5:52], [39])).max() < 0.08
 
 
 def test_a_slip_is_shaken_as_it_would_be_found():

@@ -501,14 +501,16 @@ def decode_grid(probability: np.ndarray, page: PageFound, ends: np.ndarray | Non
 def refit_grid(grid: GridFound, places: np.ndarray, near: np.ndarray) -> np.ndarray:
     """The lattice (44, 57, 2) float32 px of the unturned image, of a page whose columns are not even.
 
-    places (57,) are those of the columns in squares of the frame, the same in all rows; only what the points
-    seen lie off them is smooth. Stage 1 takes lines for even, so that points of columns near (57,) bool a
-    step do not count.
+    places (44, 57) are those of the columns in each row, in squares of the frame, as their lines were
+    measured over all rows at once. What the points seen lie off them is smooth and says how the rows differ.
+    Stage 1 takes lines for even, so that points of columns near (57,) bool a step do not count.
     """
     uneven = np.zeros_like(grid.offsets)
     uneven[..., 0] = (places - np.arange(GRID_COLUMNS)) * FRAME_PX_PER_SQUARE
-    weight = np.where(near, 0.0, grid.weight)
-    frame_xy = REFERENCE + uneven + smooth_best(grid.offsets - uneven, weight)
+    sheet = smooth_best(grid.offsets - uneven, np.where(near, 0.0, grid.weight))
+    mean = sheet[..., 0].mean(axis=0)
+    sheet[..., 0] -= mean
+    frame_xy = REFERENCE + uneven + sheet
     return map_points(frame_xy, np.linalg.inv(grid.homography)).astype(np.float32)
 
 

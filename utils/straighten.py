@@ -125,10 +125,11 @@ class Straightener:
             raise reason
         page, upright, grid = best
         rect, gridpoint_xy, slip = self.rectify(upright, grid.gridpoint_xy), grid.gridpoint_xy, None
-        sheet, slant = sheet_columns(grid)
+        sheet, slant = sheet_columns(grid.gridpoint_xy, grid.homography)
         if found := find_slip(rect, sheet, slant, self.canvas):
             slip, places = found
-            gridpoint_xy = refit_grid(grid, places, slip.is_near(np.arange(GRID_COLUMNS), SMEARED_SQUARES))
+            near = slip.is_near(np.arange(GRID_COLUMNS), SMEARED_SQUARES)
+            gridpoint_xy = refit_grid(grid, places, near)
             rect = self.rectify(upright, gridpoint_xy, slip)
         measured = rectify(upright, gridpoint_xy, MEASURING, slip)
         gridpoint_xy = refine_columns(gridpoint_xy, measured, MEASURING, slip)
@@ -147,13 +148,14 @@ class Straightener:
         )
 
 
-def sheet_columns(grid: GridFound) -> tuple[np.ndarray, float]:
+def sheet_columns(gridpoint_xy: np.ndarray, homography: np.ndarray) -> tuple[np.ndarray, float]:
     """Where a lattice has the grid's columns, (57,) in squares of the stage-1 frame, and its slant.
 
-    The slant is by how many columns an upright line of the image moves right from a grid row to the next.
+    gridpoint_xy (44, 57, 2) px of the unturned image, homography as in Straightened. The slant
+    is by how many columns an upright line of the image moves right from a grid row to the next.
     """
-    frame_xy = map_points(grid.gridpoint_xy.astype(np.float64), grid.homography)
+    frame_xy = map_points(gridpoint_xy.astype(np.float64), homography)
     off = (frame_xy[..., 0] - REFERENCE[..., 0]).mean(axis=0) / FRAME_PX_PER_SQUARE
-    down = np.diff(grid.gridpoint_xy[..., 0], axis=0).mean(dtype=np.float64)
-    across = np.diff(grid.gridpoint_xy[..., 0], axis=1).mean(dtype=np.float64)
+    down = np.diff(gridpoint_xy[..., 0], axis=0).mean(dtype=np.float64)
+    across = np.diff(gridpoint_xy[..., 0], axis=1).mean(dtype=np.float64)
     return np.maximum.accumulate(np.arange(GRID_COLUMNS) + off), float(-down / across)
