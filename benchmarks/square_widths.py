@@ -19,7 +19,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from configs.page import GRID_COLUMNS, SQUARE_MM
+from configs.page import GRID_COLUMNS, RECTIFIED, SQUARE_MM
 from utils.checkpoint import checkpoint_path, load_network
 from utils.command import count, run
 from utils.device import limit_threads
@@ -43,7 +43,7 @@ def widths(places: np.ndarray) -> np.ndarray:
 def measure_page(image: np.ndarray, straightener: Straightener) -> tuple[dict[str, np.ndarray], str]:
     """Rows of the table for a whole page, and its slip in words. Raises PageNotFound."""
     page = straightener.straighten(image)
-    _, left = locate_lines(line_profiles(page.rect).mean(axis=0))
+    _, left = locate_lines(line_profiles(cv2.cvtColor(page.rect, cv2.COLOR_RGB2GRAY), RECTIFIED).mean(axis=0))
     lattice, _ = sheet_columns(page.gridpoint_xy, page.homography)
     return {"lattice": widths(lattice), "lines": widths(lattice + left)}, str(page.slip or "none")
 
@@ -91,9 +91,9 @@ def main() -> None:
     parser.add_argument("--threads", type=count, help="torch threads")
     args = parser.parse_args()
     limit_threads(args.threads)
-    straightener = Straightener(*[load_network(checkpoint_path(stage), stage) for stage in (0, 1)])
+    straightener = Straightener(load_network(checkpoint_path(0), 0), load_network(checkpoint_path(1), 1))
     shown = range(max(args.first, FIRST), min(args.last, LAST - 1) + 1)
-    rows = {}
+    rows: dict[tuple[str, str], np.ndarray] = {}
     for path in args.images:
         image = read_rgb(path)
         try:

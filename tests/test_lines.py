@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from configs.page import GRID_COLUMNS, GRID_ROWS, PAGE_PX_PER_MM, SQUARE_MM
-from utils.lines import FIRST, LAST, MEASURING, line_displacement, refine_columns
-from utils.rectify import rectify
+from utils.lines import FIRST, LAST, line_displacement, refine_columns
+from utils.rectify import rectify_grey
+from utils.slip import MEASURING
 
 SQUARE = SQUARE_MM * PAGE_PX_PER_MM  # 39.37 px of a 200 dpi page
 ROWS, COLUMNS = np.mgrid[:GRID_ROWS, :GRID_COLUMNS].astype(float)
@@ -41,7 +42,7 @@ def error(lattice: np.ndarray, truth: np.ndarray) -> float:
 def test_a_lattice_that_errs_smoothly_is_put_right(whole_pixels):
     image, truth = draw_page(whole_pixels)
     wrong = truth + np.stack([BENT * SQUARE, np.zeros_like(BENT)], axis=-1)
-    refined = refine_columns(wrong, rectify(image, wrong, MEASURING))
+    refined = refine_columns(wrong, rectify_grey(image, wrong, MEASURING))
     assert error(wrong, truth) > 0.008
     assert error(refined, truth) < 0.0015, "0.3 ms"
     np.testing.assert_allclose(refined[..., 1], truth[..., 1], atol=0.02)
@@ -49,13 +50,13 @@ def test_a_lattice_that_errs_smoothly_is_put_right(whole_pixels):
 
 def test_lines_on_whole_pixels_do_not_draw_the_lattice_along():
     image, truth = draw_page(whole_pixels=True)
-    refined = refine_columns(truth, rectify(image, truth, MEASURING))
+    refined = refine_columns(truth, rectify_grey(image, truth, MEASURING))
     assert error(refined, truth) < 0.002, "0.4 ms; the lines themselves are off by 0.007"
 
 
 def test_a_page_without_lines_keeps_its_lattice():
     _, truth = draw_page(whole_pixels=False)
-    noise = np.random.default_rng(1).integers(0, 256, (MEASURING.height, MEASURING.width, 3)).astype(np.uint8)
+    noise = np.random.default_rng(1).integers(0, 256, (MEASURING.height, MEASURING.width)).astype(np.uint8)
     assert line_displacement(noise, MEASURING) is None
     np.testing.assert_array_equal(refine_columns(truth, noise), truth)
 
@@ -63,5 +64,5 @@ def test_a_page_without_lines_keeps_its_lattice():
 def test_noise_over_the_lines_moves_the_lattice_little():
     """The noisier the lines are the stiffer the surface is, so that it does not follow the noise."""
     image, truth = draw_page(whole_pixels=False, noise=60)
-    refined = refine_columns(truth, rectify(image, truth, MEASURING))
+    refined = refine_columns(truth, rectify_grey(image, truth, MEASURING))
     assert error(refined, truth) < 0.003

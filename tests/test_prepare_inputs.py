@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from filelock import FileLock
-from datasets.labels import read_slip
 
 from configs.page import GRID_COLUMNS, GRID_ROWS, RECTIFIED
 from configs.stage0 import Stage0Config
@@ -19,6 +18,7 @@ from data_preparation import prepare_inputs as script
 from data_preparation.generate_masks import mask_path
 from data_preparation.prepare_inputs import Job, prepare_inputs, read_outcomes
 from datasets.competition import image_path, record_path, write_record
+from datasets.labels import read_slip
 from models.stage0 import Stage0Net
 from models.stage1 import Stage1Net
 from utils.checkpoint import save_network

@@ -13,8 +13,8 @@ from synthesis.capture import capture
 from synthesis.page import Page, draw_page
 from synthesis.signals import Record
 from utils.grid import REFERENCE, GridFound, refit_grid
-from utils.rectify import rectify, unrectify_points
-from utils.slip import FIRST, LAST, Slip, find_slip, find_steps, line_profiles, locate_lines
+from utils.rectify import rectify_grey, unrectify_points
+from utils.slip import FIRST, LAST, MEASURING, Slip, find_slip, find_steps, line_profiles, locate_lines
 
 LINES = np.arange(57)
 
@@ -73,8 +73,8 @@ def test_a_page_differs_by_its_slip_alone(seed):
 @pytest.mark.parametrize("seed", range(3))
 def test_rectified_by_its_labels_a_slipped_page_has_its_lines_in_place(seed):
     taken = scan(seed, slips=True)
-    rect = rectify(taken.image, taken.gridpoint_xy, slip=taken.slip)
-    _, displaced = locate_lines(line_profiles(rect).mean(axis=0))
+    page = rectify_grey(taken.image, taken.gridpoint_xy, MEASURING, taken.slip)
+    _, displaced = locate_lines(line_profiles(page).mean(axis=0))
     assert np.abs(displaced[FIRST : LAST + 1]).max() < 0.03  # 0.15 mm; lines on whole pixels make 0.013
 
 
@@ -90,7 +90,7 @@ def test_a_slip_is_seen_placed_and_measured(seed):
     taken = scan(seed, slips=True)
     sheet = bend_smoothly(taken.gridpoint_xy)
     slant = taken.slip.slant
-    found, places = find_slip(rectify(taken.image, sheet), even_columns(sheet), slant)
+    found, places = find_slip(rectify_grey(taken.image, sheet, MEASURING), even_columns(sheet), slant)
     truth = taken.slip
     largest = truth.lost.argmax()
     nearest = np.abs(found.columns - truth.columns[largest]).argmin()
@@ -107,12 +107,12 @@ def test_a_slip_is_seen_placed_and_measured(seed):
 def test_a_steady_scan_has_no_slip(seed):
     taken = scan(seed, slips=False)
     sheet = bend_smoothly(taken.gridpoint_xy)
-    assert find_slip(rectify(taken.image, sheet), even_columns(sheet), 0.0) is None
+    assert find_slip(rectify_grey(taken.image, sheet, MEASURING), even_columns(sheet), 0.0) is None
 
 
 def move_columns(rect: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """A rectified page whose px show the grid columns (canvas width,) float64 of another."""
-    x = np.tile((columns * RECTIFIED.square_width).astype(np.float32), (len(rect), 1))
+    """A rectified grey page whose px show the grid columns (canvas width,) float64 of another."""
+    x = np.tile((columns * MEASURING.square_width).astype(np.float32), (len(rect), 1))
     y = np.tile(np.arange(len(rect), dtype=np.float32)[:, None], (1, rect.shape[1]))
     return cv2.remap(rect, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
@@ -120,10 +120,10 @@ def move_columns(rect: np.ndarray, columns: np.ndarray) -> np.ndarray:
 @pytest.fixture(scope="module")
 def steady_page() -> np.ndarray:
     taken = scan(1, slips=False)
-    return rectify(taken.image, taken.gridpoint_xy)
+    return rectify_grey(taken.image, taken.gridpoint_xy, MEASURING)
 
 
-COLUMNS = np.arange(RECTIFIED.width) / RECTIFIED.square_width
+COLUMNS = np.arange(MEASURING.width) / MEASURING.square_width
 
 
 def test_paper_that_ran_ahead_and_fell_back_lost_no_slice(steady_page):

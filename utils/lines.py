@@ -4,9 +4,6 @@ A QRS rises by 0.1 mV in a millisecond, so that an error of 0.1 mm (4 ms) along 
 others. On the straightened page each vertical line is seen over many rows at once, to about 0.01 mm.
 """
 
-from itertools import pairwise
-
-import cv2
 import numpy as np
 from scipy.interpolate import make_interp_spline
 
@@ -16,17 +13,17 @@ from utils.slip import (
     FIRST,
     LAST,
     MAD_TO_SIGMA,
+    MEASURING,
     REACH,
     SAMPLES,
     WINDOW,
     Slip,
+    band_edges,
+    line_profiles,
     locate_lines,
     whole_pixel_pattern,
 )
 
-MEASURING = Canvas(
-    width=2200, height=850
-)  # the canvas on which lines are measured: all columns of a 200 dpi page
 BANDS = (
     11  # bands of rows in which lines are measured one by one: four squares high, as high as a trace's swing
 )
@@ -46,7 +43,7 @@ def refine_columns(
 ) -> np.ndarray:
     """A lattice (44, 57, 2) px moved along its rows to where the vertical lines are seen: the same shape.
 
-    rectified (canvas height, canvas width, 3) uint8 is the page straightened by that lattice and slip.
+    rectified (canvas height, canvas width) uint8 is the grey page straightened by that lattice and slip.
     Where the lines cannot be measured the lattice is returned as it is.
     """
     moved = line_displacement(rectified, canvas)
@@ -70,7 +67,9 @@ def line_displacement(rectified: np.ndarray, canvas: Canvas) -> np.ndarray | Non
     Lines of a print on whole pixels are uneven by up to half a pixel; that known pattern is no displacement.
     None where too few lines look like the page's mean line.
     """
-    profiles, rows = band_profiles(rectified, canvas)
+    profiles = line_profiles(rectified, canvas, BANDS)
+    edges = band_edges(BANDS)
+    rows = np.round((edges[:-1] + edges[1:]) / 2).astype(int)
     template, _ = locate_lines(profiles.mean(axis=0))
     displaced, similarity = match_lines(profiles, template)
     inner = slice(FIRST, LAST + 1)
@@ -89,23 +88,6 @@ def line_displacement(rectified: np.ndarray, canvas: Canvas) -> np.ndarray | Non
         spread = ROBUST_SPREADS * np.median(distance[weight > 0]) + 1e-6
         surface, _ = smooth_offsets(offsets, weight / (1 + (distance / spread) ** 2), smoothing)
     return surface[..., 0]
-
-
-def band_profiles(rectified: np.ndarray, canvas: Canvas) -> tuple[np.ndarray, np.ndarray]:
-    """Darkness of a rectified page's columns in BANDS, and the bands' middle grid rows (BANDS,) int.
-
-    Profiles (BANDS, GRID_COLUMNS - 1, SAMPLES) begin half a square left of each line, with mean 0 and
-    standard deviation 1 in each square.
-    """
-    grey = cv2.cvtColor(rectified, cv2.COLOR_RGB2GRAY)
-    edges = np.linspace(canvas.square_height, canvas.height - canvas.square_height, BANDS + 1)
-    dark = [255 - grey[a:b].mean(axis=0, dtype=np.float32) for a, b in pairwise(edges.astype(int))]
-    places = (np.arange(SAMPLES * (GRID_COLUMNS - 1)) / SAMPLES - 0.5) * canvas.square_width
-    sampled = np.stack([np.interp(places, np.arange(canvas.width), profile) for profile in dark])
-    squares = sampled.reshape(BANDS, GRID_COLUMNS - 1, SAMPLES)
-    squares = squares - squares.mean(axis=2, keepdims=True)
-    middles = np.round((edges[:-1] + edges[1:]) / 2 / canvas.square_height).astype(int)
-    return squares / (squares.std(axis=2, keepdims=True) + 1e-6), middles
 
 
 def match_lines(profiles: np.ndarray, template: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -72,21 +72,45 @@ def rectify_region(
     check_inputs(image, gridpoint_xy)
     if not (x0 < x1 and y0 < y1):
         raise ValueError(f"empty region: x {x0}..{x1}, y {y0}..{y1}")
-    down = spline_weights(GRID_ROWS, np.arange(y0, y1) / canvas.square_height)  # (h, 44)
+    return resample(image, gridpoint_xy, (x0, y0, x1, y1), canvas, slip, cv2.INTER_CUBIC)
+
+
+def rectify_grey(
+    image: np.ndarray, gridpoint_xy: np.ndarray, canvas: Canvas, slip: Slip | None = None
+) -> np.ndarray:
+    """The whole rectified page in grey, read bilinearly: (canvas.height, canvas.width) uint8.
+
+    For measuring lines, at a fraction of the time of `rectify`, whose arguments it has.
+    """
+    check_inputs(image, gridpoint_xy)
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return resample(grey, gridpoint_xy, (0, 0, canvas.width, canvas.height), canvas, slip, cv2.INTER_LINEAR)
+
+
+def resample(
+    image: np.ndarray,
+    gridpoint_xy: np.ndarray,
+    region: tuple[int, int, int, int],
+    canvas: Canvas,
+    slip: Slip | None,
+    interpolation: int,
+) -> np.ndarray:
+    """The part (x0, y0, x1, y1) of the canvas, with as many channels as the image has."""
+    x0, y0, x1, y1 = region
+    down = spline_weights(GRID_ROWS, np.arange(y0, y1) / canvas.square_height).astype(np.float32)  # (h, 44)
     columns = dense_rows(gridpoint_xy, np.arange(x0, x1) / canvas.square_width, slip).astype(np.float32)
-    down = down.astype(np.float32)
-    region = np.empty((y1 - y0, x1 - x0, 3), np.uint8)
-    for top in range(0, len(region), BAND_HEIGHT):
+    resampled = np.empty((y1 - y0, x1 - x0, *image.shape[2:]), np.uint8)
+    for top in range(0, len(resampled), BAND_HEIGHT):
         band = down[top : top + BAND_HEIGHT]
-        region[top : top + BAND_HEIGHT] = cv2.remap(
+        resampled[top : top + BAND_HEIGHT] = cv2.remap(
             image,
             band @ columns[0],
             band @ columns[1],
-            cv2.INTER_CUBIC,
+            interpolation,
             borderMode=cv2.BORDER_CONSTANT,
             borderValue=WHITE,
         )
-    return region
+    return resampled
 
 
 def rectify(

@@ -9,21 +9,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
+from typing import Any
 
-import cv2
 import numpy as np
 
 from configs.page import (
     GRID_COLUMNS,
     GRID_ROWS,
     PAGE_PX_PER_MM,
-    RECTIFIED,
     SIGNAL_START_SQUARES,
     SQUARE_MM,
     SQUARES_PER_SECOND,
     Canvas,
 )
 
+MEASURING = Canvas(width=2200, height=850)  # on which lines are measured: all columns of a 200 dpi page
 MIDDLE_ROW = (GRID_ROWS - 1) / 2
 BANDS = 6  # of the page's rows that are looked at one by one
 SAMPLES = 96  # of a profile in each square
@@ -100,7 +100,7 @@ class Slip:
         return shifted
 
 
-def slip_arrays(slip: Slip | None) -> dict[str, np.ndarray]:
+def slip_arrays(slip: Slip | None) -> dict[str, Any]:
     """A slip as files hold it: slip_columns and slip_lost (n,), slip_slant (); n is 0 without a slip."""
     slip = slip or Slip(np.zeros(0), np.zeros(0))
     return {
@@ -118,11 +118,11 @@ def slip_of_arrays(arrays: Mapping[str, np.ndarray]) -> Slip | None:
 
 
 def find_slip(
-    rectified: np.ndarray, sheet: np.ndarray, slant: float, canvas: Canvas = RECTIFIED
+    rectified: np.ndarray, sheet: np.ndarray, slant: float, canvas: Canvas = MEASURING
 ) -> tuple[Slip, np.ndarray] | None:
     """The slip seen on a page that was straightened by a smooth sheet, and where it puts the grid's columns.
 
-    rectified (canvas height, canvas width, 3) uint8; sheet (57,) float64, where the sheet has the grid's
+    rectified (canvas height, canvas width) uint8, grey; sheet (57,) float64, where the sheet has the grid's
     columns, in squares of an even page; `slant` as in Slip. Returns the slip and (44, 57) float64, where
     the columns lie in each row in squares of that even page, or None where the lines show no slip.
     """
@@ -176,23 +176,28 @@ def fit_feed(
     return solved[len(places) :], solved[: len(places)]
 
 
-def line_profiles(rectified: np.ndarray, canvas: Canvas = RECTIFIED) -> np.ndarray:
-    """Darkness of a rectified page's columns in bands of its rows: (BANDS, GRID_COLUMNS - 1, SAMPLES) float.
+def line_profiles(rectified: np.ndarray, canvas: Canvas = MEASURING, bands: int = BANDS) -> np.ndarray:
+    """Darkness of a rectified page's columns in bands of its rows: (bands, GRID_COLUMNS - 1, SAMPLES) float.
 
-    Each square starts half a square left of its line, and has mean 0 and standard deviation 1.
+    rectified (canvas height, canvas width) uint8, grey. Each square starts half a square left of its line,
+    and has mean 0 and standard deviation 1. The bands are those of `band_edges`.
     """
-    grey = cv2.cvtColor(rectified, cv2.COLOR_RGB2GRAY)
-    edges = np.linspace(canvas.square_height, canvas.height - canvas.square_height, BANDS + 1).astype(int)
-    dark = [255 - grey[a:b].mean(axis=0, dtype=np.float32) for a, b in pairwise(edges)]
+    edges = np.round(band_edges(bands) * canvas.square_height).astype(int)
+    dark = [255 - rectified[a:b].mean(axis=0, dtype=np.float32) for a, b in pairwise(edges)]
     places = (np.arange(SAMPLES * (GRID_COLUMNS - 1)) / SAMPLES - 0.5) * canvas.square_width
     sampled = np.stack([np.interp(places, np.arange(canvas.width), profile) for profile in dark])
-    return normalize_squares(sampled.reshape(BANDS, GRID_COLUMNS - 1, SAMPLES))
+    return normalize_squares(sampled.reshape(bands, GRID_COLUMNS - 1, SAMPLES))
 
 
 def normalize_squares(squares: np.ndarray) -> np.ndarray:
-    """The darkness (..., SAMPLES) of squares, each with mean 0 and standard deviation 1."""
+    """Profiles of squares (..., SAMPLES), each to mean 0 and standard deviation 1."""
     squares = squares - squares.mean(axis=-1, keepdims=True)
     return squares / (squares.std(axis=-1, keepdims=True) + 1e-6)
+
+
+def band_edges(bands: int) -> np.ndarray:
+    """Where bands of rows begin and end, (bands + 1,) in grid rows; the outermost squares are left out."""
+    return np.linspace(1, GRID_ROWS - 2, bands + 1)
 
 
 def locate_lines(profile: np.ndarray, template: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -9,9 +9,9 @@ import torch
 from configs.page import GRID_COLUMNS, RECTIFIED, Canvas
 from configs.stage1 import FRAME_PX_PER_SQUARE
 from utils.grid import REFERENCE, Calibration, GridFound, calibrate, find_grid, refit_grid
-from utils.lines import MEASURING, refine_columns
-from utils.rectify import rectify
-from utils.slip import Slip, find_slip
+from utils.lines import refine_columns
+from utils.rectify import rectify, rectify_grey
+from utils.slip import MEASURING, Slip, find_slip
 from utils.upright import PageFound, PageNotFound, find_pages, map_points, unturn
 
 WEAKNESSES = {  # what a low part of the page score means, see utils.grid.judge_grid
@@ -124,15 +124,15 @@ class Straightener:
         if best is None:
             raise reason
         page, upright, grid = best
-        rect, gridpoint_xy, slip = self.rectify(upright, grid.gridpoint_xy), grid.gridpoint_xy, None
-        sheet, slant = sheet_columns(grid.gridpoint_xy, grid.homography)
-        if found := find_slip(rect, sheet, slant, self.canvas):
+        gridpoint_xy, slip = grid.gridpoint_xy, None
+        measured = rectify_grey(upright, gridpoint_xy, MEASURING)
+        sheet, slant = sheet_columns(gridpoint_xy, grid.homography)
+        if found := find_slip(measured, sheet, slant):
             slip, places = found
             near = slip.is_near(np.arange(GRID_COLUMNS), SMEARED_SQUARES)
             gridpoint_xy = refit_grid(grid, places, near)
-            rect = self.rectify(upright, gridpoint_xy, slip)
-        measured = rectify(upright, gridpoint_xy, MEASURING, slip)
-        gridpoint_xy = refine_columns(gridpoint_xy, measured, MEASURING, slip)
+            measured = rectify_grey(upright, gridpoint_xy, MEASURING, slip)
+        gridpoint_xy = refine_columns(gridpoint_xy, measured, slip=slip)
         rect = self.rectify(upright, gridpoint_xy, slip)
         return Straightened(
             orientation=page.orientation,
