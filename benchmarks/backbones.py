@@ -26,8 +26,8 @@ from torch.utils.flop_counter import FlopCounterMode
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.stage2 import INPUT_HEIGHT, INPUT_WIDTH, ROW_CHANNELS, Stage2Config
-from models.stage2 import Stage2Net
 from models.inference import prepare_for_inference
+from models.stage2 import Stage2Net
 from utils.command import count, run, say
 from utils.device import choose_device, limit_threads
 from utils.losses import stage2_loss

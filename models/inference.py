@@ -1,4 +1,4 @@
-"""A trained network rewritten for prediction: the same function of the image, in fewer multiplications and copies.
+"""A trained network rewritten for prediction: the same function, in fewer multiplications and copies.
 
 On a processor the networks' convolutions already run at its peak, so what is left is to multiply less and to
 write fewer large maps: batch norms go into the convolutions before them, an upsampled map is never written,
@@ -108,7 +108,8 @@ class ImageStem(nn.Module):
     def __init__(self, encoder: CompactEncoder, mean: torch.Tensor, std: torch.Tensor):
         super().__init__()
         conv, (rows, columns) = encoder.stem[0], encoder.stem_stride
-        assert isinstance(conv, nn.Conv2d) and conv.bias is not None
+        assert isinstance(conv, nn.Conv2d)
+        assert conv.bias is not None
         weight = conv.weight.detach().reshape(-1, 3, rows, columns, 3, 3)  # fold_pixels' order of channels
         weight = weight.permute(0, 1, 4, 2, 5, 3).reshape(-1, 3, 3 * rows, 3 * columns) / std
         self.conv = nn.Conv2d(
@@ -132,7 +133,7 @@ class ImageStem(nn.Module):
 
 
 def rim_places(size: int, device: torch.device) -> torch.Tensor:
-    """For each of `size` cells its place in ImageStem.rim: 0 first, 1 within, 2 last. ValueError for one cell."""
+    """Of each of `size` cells its place in ImageStem.rim: 0 first, 1 within, 2 last. ValueError for one."""
     if size < 2:
         raise ValueError("an image of a single cell of the stem in height or width")
     places = torch.ones(size, dtype=torch.long, device=device)

@@ -17,8 +17,8 @@ from configs.page import RECTIFIED
 from configs.stage0 import MARKER_CLASSES, ORIENTATIONS, Stage0Config
 from configs.stage1 import HEAD_CLASSES, Stage1Config
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT, Stage2Config
-from models.inference import prepare_for_inference
 from models.imagenet import PretrainedUnavailable, load_imagenet_weights
+from models.inference import prepare_for_inference
 from models.stage0 import Stage0Net
 from models.stage1 import Stage1Net
 from models.stage2 import Stage2Net

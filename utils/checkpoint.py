@@ -84,7 +84,7 @@ def load_weights(net: nn.Module, state: dict, path: Path) -> None:
 def load_network(
     path: Path, stage: int, device: torch.device | str = "cpu", precision: torch.dtype = torch.float32
 ) -> nn.Module:
-    """The network of a stage for inference, rewritten by models/inference.py, from our checkpoint or a published one.
+    """The network of a stage, from our checkpoint or a published one, as models/inference.py rewrites it.
 
     It multiplies in `precision`, which utils.device.choose_precision gives for the device.
     A file without a config is taken for the published weights of stage 0 or 1.

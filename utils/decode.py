@@ -77,8 +77,8 @@ def find_path(log_probability: np.ndarray, starts: np.ndarray) -> np.ndarray:
     """The bins (R, W) about which (R, H, W) log probabilities are read: each column's likeliest, as a rule.
 
     Where these leap or are hardly likelier than others, a blot or another row's trace may outshine the trace:
-    there, and as far about as columns can stray before that costs more than to leap away and back, the path is
-    the cheapest of `track`. A lead begins at any height in `starts` (R, W) bool.
+    there, and as far about as columns can stray before that costs more than to leap away and back, the path
+    is the cheapest of `track`. A lead begins at any height in `starts` (R, W) bool.
     """
     path = log_probability.argmax(axis=1)
     height, width = log_probability.shape[1:]
