@@ -64,7 +64,8 @@ class SplitDecoderBlock(nn.Module):
             self.skip = nn.Conv2d(conv.in_channels - inputs, conv.out_channels, 3, padding=1, bias=False)
             self.skip.weight = frozen(conv.weight[:, inputs:])
         kernel = upsampling_kernel(conv.weight[:, :inputs], block.scale)
-        self.coarse = nn.ConvTranspose2d(inputs, conv.out_channels, kernel.shape[2:], block.scale, padding=1)
+        size = block.scale[0] + 2, block.scale[1] + 2
+        self.coarse = nn.ConvTranspose2d(inputs, conv.out_channels, size, block.scale, padding=1)
         self.coarse.weight = frozen(kernel)
         assert conv.bias is not None
         self.coarse.bias = frozen(conv.bias)
@@ -107,14 +108,14 @@ class ImageStem(nn.Module):
 
     def __init__(self, encoder: CompactEncoder, mean: torch.Tensor, std: torch.Tensor):
         super().__init__()
+        assert isinstance(encoder.stem, nn.Sequential)
         conv, (rows, columns) = encoder.stem[0], encoder.stem_stride
         assert isinstance(conv, nn.Conv2d)
         assert conv.bias is not None
         weight = conv.weight.detach().reshape(-1, 3, rows, columns, 3, 3)  # fold_pixels' order of channels
         weight = weight.permute(0, 1, 4, 2, 5, 3).reshape(-1, 3, 3 * rows, 3 * columns) / std
-        self.conv = nn.Conv2d(
-            3, len(weight), weight.shape[2:], stride=encoder.stem_stride, padding=encoder.stem_stride
-        )
+        size = 3 * rows, 3 * columns
+        self.conv = nn.Conv2d(3, len(weight), size, encoder.stem_stride, padding=encoder.stem_stride)
         self.conv.weight = frozen(weight)
         cells = mean.expand(1, 3, 3 * rows, 3 * columns)  # 3 x 3 cells of the mean colour
         given = F.conv2d(cells, weight, stride=encoder.stem_stride, padding=encoder.stem_stride)[0]
