@@ -180,7 +180,7 @@ def flipped_class(orientation: int, left_right: bool, up_down: bool) -> int:
 
 
 def mirrored_class(orientation: int) -> int:
-    """The class that shows the page upright, but left and right swapped, where `orientation` shows it right."""
+    """The class that shows a page left-right swapped, but upright, where `orientation` shows it as it is."""
     sideways = orientation % 2 == 1  # then the page's left and right are the image's top and bottom
     return flipped_class(orientation, left_right=not sideways, up_down=sideways)
 
