@@ -26,8 +26,8 @@ from torch.utils.flop_counter import FlopCounterMode
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.stage2 import INPUT_HEIGHT, INPUT_WIDTH, ROW_CHANNELS, Stage2Config
+from models.inference import prepare_for_inference
 from models.stage2 import Stage2Net
-from models.unet import fold_norms
 from utils.command import count, log, run
 from utils.device import choose_device, limit_threads
 from utils.losses import stage2_loss
@@ -199,7 +199,7 @@ def measure(config: Stage2Config, device: torch.device, timed: bool, columns: in
     row["crops/s, training"] = batch / seconds(step, device)
     del step, average
     net.zero_grad(set_to_none=True)
-    fold_norms(net.eval()).to(memory_format=torch.channels_last)
+    prepare_for_inference(net.eval()).to(memory_format=torch.channels_last)
     page = read_page(net, columns, device)
     if cuda:
         row["page GiB"] = peak_memory(page, device) / GIB

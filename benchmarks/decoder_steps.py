@@ -44,12 +44,12 @@ class Maps:
     def path(self, tracked: bool = True, spikes: bool = True) -> np.ndarray:
         if not tracked:
             return self.log_probability.argmax(axis=1)
-        path = decode.track(np.minimum(-self.log_probability, decode.FLOOR), self.starts)
-        return decode.follow_spikes(path, np.exp(self.log_probability)) if spikes else path
+        path = decode.find_path(self.log_probability, self.starts)
+        return decode.follow_spikes(path, self.log_probability) if spikes else path
 
     def refined(self, path: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Bins, which of them are no gaps, and their confidence, all (4, W)."""
-        bins, mass, variance = decode.refine(np.exp(self.log_probability), path)
+        bins, mass, variance = decode.refine(self.log_probability, path)
         return bins, mass > decode.UNSURE, decode.rate_columns(bins, mass, variance, self.row_stride)
 
     def parabola(self, path: np.ndarray) -> np.ndarray:

@@ -27,7 +27,7 @@ from synthesis.signals import deepfake_record, find_records, read_record
 from utils.checkpoint import CHECKPOINTS, checkpoint_path, load_network
 from utils.command import count, run
 from utils.decode import decode_rows
-from utils.device import add_precision_argument, choose_device, choose_precision, limit_threads
+from utils.device import add_precision_argument, choose_device, choose_precision, keep_memory, limit_threads
 from utils.grid import decode_grid
 from utils.images import read_rgb, write_png
 from utils.rectify import rectify
@@ -99,6 +99,7 @@ def main() -> None:
     parser.add_argument("--checkpoints", type=Path, default=CHECKPOINTS, help="folder of the networks")
     args = parser.parse_args()
     limit_threads(args.threads)
+    keep_memory()
     if args.threads:
         cv2.setNumThreads(args.threads)
     device = choose_device(args.device)

@@ -44,7 +44,7 @@ from utils.device import (
     add_precision_argument,
     choose_devices,
     choose_precision,
-    return_memory,
+    keep_memory,
     use_one_thread,
 )
 from utils.files import alone_in, hash_file, is_newer, remove_partials, replacing
@@ -110,7 +110,7 @@ def load_networks(job: Job) -> tuple[torch.nn.Module, torch.nn.Module]:
 def settle() -> None:
     """What a process does first that is to work through many images beside others."""
     use_one_thread()
-    return_memory()
+    keep_memory()
 
 
 @cache

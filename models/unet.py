@@ -6,7 +6,6 @@ from itertools import pairwise
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.checkpoint import checkpoint
 
 from configs.network import NetworkConfig
@@ -18,20 +17,6 @@ Stride = tuple[int, int]  # (rows, columns)
 def conv_norm(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     conv = nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=1, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(outputs))
-
-
-def fold_norms(net: nn.Module) -> nn.Module:
-    """Put each batch norm that follows a convolution into its weights, in place, and return the network.
-
-    It has to be in evaluation mode, and cannot be trained any more.
-    """
-    for module in net.modules():
-        if isinstance(module, nn.Sequential):
-            for index, (conv, norm) in enumerate(pairwise(module)):
-                if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                    module[index] = fuse_conv_bn_eval(conv, norm)
-                    module[index + 1] = nn.Identity()
-    return net
 
 
 def fold_pixels(image: torch.Tensor, stride: Stride) -> torch.Tensor:
@@ -71,8 +56,12 @@ def still_blocks(channels: int, count: int) -> nn.Sequential:
 class CompactEncoder(nn.Module):
     """A small encoder for CPUs: pixels folded into channels, then stages of stride 2.
 
-    Input (B, 3, H, W); output a list of maps at strides stem, 2 stem, 4 stem, ...
+    Input (B, 3, H, W); output a list of maps at strides stem, 2 stem, 4 stem, ... `folds` is False where the
+    stem takes the pixels as they are, see models/inference.py.
     """
+
+    folds = True
+    stem: nn.Module
 
     def __init__(
         self,
@@ -93,7 +82,8 @@ class CompactEncoder(nn.Module):
         self.context = nn.ModuleList(map(still_blocks, channels[1:], counts))
 
     def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
-        features = [self.fine(F.relu_(self.stem(fold_pixels(image, self.stem_stride))))]
+        pixels = fold_pixels(image, self.stem_stride) if self.folds else image
+        features = [self.fine(F.relu_(self.stem(pixels)))]
         for down, block, context in zip(self.downs, self.blocks, self.context, strict=True):
             features.append(context(block(F.relu_(down(features[-1])))))
         return features
@@ -135,7 +125,7 @@ class DecoderBlock(nn.Module):
 
     def __init__(self, inputs: int, skip: int, outputs: int, scale: Stride):
         super().__init__()
-        self.scale = scale
+        self.inputs, self.scale = inputs, scale
         self.conv1 = nn.Sequential(*conv_norm(inputs + skip, outputs), nn.ReLU(inplace=True))
         self.conv2 = nn.Sequential(*conv_norm(outputs, outputs), nn.ReLU(inplace=True))
 
@@ -194,10 +184,12 @@ class UNet(nn.Module):
 
     `mean`, `std` and `D` are buffers because the public weights carry them. `checkpointing` trades time for
     memory in training; batch norms then see each batch twice, which hastens their running averages.
-    `precision` is what convolutions multiply in; weights and output are float32 whatever it is.
+    `precision` is what convolutions multiply in; weights and output are float32 whatever it is. `normalises`
+    is False where the encoder's stem does it, see models/inference.py.
     """
 
     checkpointing = False
+    normalises = True
     precision = torch.float32
     mean: torch.Tensor
     std: torch.Tensor
@@ -234,7 +226,8 @@ class UNet(nn.Module):
         return {name: maps.float() for name, maps in output.items()}
 
     def encode(self, image: torch.Tensor) -> list[torch.Tensor]:
-        image = (image - self.mean).div_(self.std)
+        if self.normalises:
+            image = (image - self.mean).div_(self.std)
         fine = run(self.fine, self.rethinks, image) if self.fine else []
         coarse = list(run(self.encoder, self.rethinks, image))
         return [*fine, *coarse[len(fine) - self.levels :]]  # without those finer than the stem's

@@ -19,8 +19,8 @@ from utils.device import (
     AUTO,
     choose_devices,
     choose_precision,
+    keep_memory,
     limit_threads,
-    return_memory,
     use_one_thread,
 )
 from utils.files import hash_file
@@ -98,6 +98,7 @@ class Engine:
     def __init__(self, setup: Setup):
         self.setup = setup
         limit_threads(setup.threads)
+        keep_memory()
         self.devices = choose_devices(setup.device)
         precision = choose_precision(setup.precision, self.devices[0])
         self.nets = load_networks(setup.stage0, setup.stage1, setup.stage2, precision)
@@ -140,7 +141,7 @@ in_worker: dict = {}  # what start_worker leaves in its process for call
 
 def start_worker(function: Callable, nets: list[nn.Module], tta: tuple[str, ...], merge: str) -> None:
     use_one_thread()
-    return_memory()
+    keep_memory()
     in_worker.update(function=function, digitizer=Digitizer.of_networks(nets, tta=tta, merge=merge))
 
 

@@ -9,9 +9,11 @@ from configs.stage2 import CROP_TOP, INPUT_HEIGHT, INPUT_WIDTH, Stage2Config
 from synthesis.signals import EXPANSION
 from utils.beats import expected_heights, find_beats
 from utils.decode import (
+    FLOOR,
     bridge,
     decode_rows,
     find_gaps,
+    find_path,
     merge_confidence,
     merge_heights,
     rate_leads,
@@ -84,6 +86,24 @@ def test_the_path_follows_the_cheapest_way():
     truth = np.round(4 + 3 * np.sin(np.arange(30) / 5)).astype(int)
     cost[0, truth, np.arange(30)] = 0
     np.testing.assert_array_equal(track(cost)[0], truth)
+
+
+@pytest.mark.parametrize("columns", [1, 4, 14])
+@pytest.mark.parametrize("first", [0, 300, 586])
+def test_where_the_likeliest_heights_leap_the_path_is_that_of_all_columns_tracked(first, columns):
+    rng = np.random.default_rng(columns)
+    bins = np.arange(336)[:, None]
+    truth = 200 + 40 * np.sin(np.arange(600) / 30)
+    logits = np.maximum(-0.5 * (bins - truth) ** 2, -9)[None] + rng.normal(0, 0.1, (1, 336, 600))
+    logits[0, 30:34, first : first + columns] = 3.0  # a blot, brighter than the trace
+    log_probability = torch.log_softmax(torch.from_numpy(logits), dim=1).float().numpy()
+    starts = np.zeros((1, 600), bool)
+    starts[0, 450] = True
+    path = find_path(log_probability, starts)
+    tracked = track(np.minimum(-log_probability, FLOOR), starts)
+    assert np.abs(path - tracked).max() <= 2
+    assert np.abs(log_probability.argmax(axis=1) - truth).max() > 100
+    assert columns == 14 or np.abs(path - truth).max() < 5
 
 
 def test_gaps_are_bridged_between_their_shores():

@@ -1,5 +1,8 @@
 """What networks multiply in: chosen by name, or by what the hardware can do."""
 
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +11,7 @@ import torch
 from utils import device
 from utils.device import choose_precision, cpu_has_amx
 
+ROOT = Path(__file__).parent.parent
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
 
 
@@ -41,3 +45,31 @@ def test_where_torch_does_not_tell_linux_says_what_the_cpu_has(amx, monkeypatch,
 def test_cuda_multiplies_bfloat16_from_ampere_on(capability, expected, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
     assert choose_precision("auto", CUDA) == expected
+
+
+FILL_AGAIN = """
+import resource, sys
+import torch
+from utils.device import keep_memory
+if sys.argv[1] == "keep":
+    keep_memory()
+for _ in range(12):  # the first of them find room beside each other
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.empty(12 * 2**20).fill_(1)  # 48 MB, a map of stage 2
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print(faults)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
+def test_memory_that_is_kept_needs_no_new_pages():
+    kept, given_back = (
+        int(
+            subprocess.run(
+                [sys.executable, "-c", FILL_AGAIN, way], cwd=ROOT, capture_output=True, text=True, check=True
+            ).stdout
+        )
+        for way in ("keep", "give back")
+    )
+    assert kept < 100
+    assert given_back > kept

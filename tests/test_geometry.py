@@ -28,8 +28,10 @@ from utils.upright import (
     guess_page,
     locate_page,
     map_points,
+    mirrored_class,
     move_page,
     prepare_input,
+    try_turns,
     turn,
     turn_matrix,
     turn_points,
@@ -517,3 +519,26 @@ def test_a_squeezed_page_is_refused():
     points = reference_points(np.array(LEAD_MARKER_POINTS)) * (0.5, 1.0)
     with pytest.raises(PageNotFound, match="squeezed"):
         locate_page(points, np.ones(13), PAGE_SHAPE)
+
+
+@pytest.mark.parametrize("orientation", range(8))
+def test_the_mirrored_class_shows_the_page_with_left_and_right_swapped(orientation):
+    page = np.arange(12).reshape(3, 4)
+    seen = unturn(turn(page, orientation), mirrored_class(orientation))
+    np.testing.assert_array_equal(seen, page[:, ::-1])
+
+
+@pytest.mark.parametrize(("evidence", "looks"), [(15.0, [0]), (11.0, [0, 6]), (8.0, list(range(8)))])
+def test_a_likely_turn_is_tried_against_its_mirror_image_alone(evidence, looks, monkeypatch):
+    image, seen = np.arange(12 * 16).reshape(12, 16), []
+
+    def read(upright, *_):
+        turn_seen = next(k for k in range(8) if np.array_equal(unturn(image, k), upright))
+        seen.append(turn_seen)
+        page = PageFound(0, np.zeros((13, 2)), np.ones(13), np.eye(3), np.ones(13))
+        return (evidence if turn_seen == 0 else 1.0), page, np.eye(8)[0]
+
+    monkeypatch.setattr("utils.upright.read_names", read)
+    found, _ = try_turns(image, None, "cpu", every=True)
+    assert seen == looks
+    assert found[0][1].orientation == 0

@@ -1,5 +1,6 @@
 """The three networks: shapes, gradients, and the names of the public weights."""
 
+import copy
 import importlib
 import sys
 from dataclasses import replace
@@ -17,12 +18,25 @@ from configs.stage0 import MARKER_CLASSES, ORIENTATIONS, Stage0Config
 from configs.stage1 import HEAD_CLASSES, Stage1Config
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT, Stage2Config
 from models.imagenet import PretrainedUnavailable, load_imagenet_weights
+from models.inference import prepare_for_inference
 from models.stage0 import Stage0Net
 from models.stage1 import Stage1Net
 from models.stage2 import Stage2Net
 from models.unet import fold_pixels, unfold_columns
-from utils.checkpoint import CHECKPOINTS, CheckpointError, load_network, save_network
+from utils.checkpoint import (
+    CHECKPOINTS,
+    CheckpointError,
+    load_network,
+    load_weights,
+    read_checkpoint,
+    restore_config,
+    save_network,
+)
+from utils.images import read_rgb
 from utils.trace import draw_traces
+from utils.upright import to_tensor
+
+ROOT = Path(__file__).parent.parent
 
 TIMM_BACKBONES = ("convnextv2", "hrnet", "efficientnetv2", "resnet34", "efficientnet_lite0")
 BACKBONES = ("compact", "compact_wide", "convnextv2_atto", *TIMM_BACKBONES)
@@ -97,6 +111,64 @@ def test_the_row_prior_takes_ink_for_the_row_whose_zero_line_is_near():
 def test_a_row_prior_that_is_no_width_is_refused(prior):
     with pytest.raises(ValueError, match="prior_mv"):
         Stage2Config(prior_mv=prior)
+
+
+def with_lived_norms(net: torch.nn.Module) -> torch.nn.Module:
+    """The network in evaluation mode, its batch norms as after some training."""
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.normal_(module.running_mean, std=0.2)
+            torch.nn.init.uniform_(module.running_var, 0.5, 2)
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.normal_(module.bias, std=0.2)
+    return net.eval()
+
+
+SMALL = {"encoder_channels": (8, 12, 16), "decoder_channels": (12, 8)}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Stage0Net(Stage0Config(stem_stride=(4, 4), **SMALL)),
+        lambda: Stage1Net(Stage1Config(heads=tuple(HEAD_CLASSES), **SMALL)),
+        lambda: Stage2Net(Stage2Config(fine_blocks=1, context_blocks=(1,), **SMALL)),
+        lambda: Stage2Net(Stage2Config(stem_stride=(4, 1), prior_mv=1.0, **SMALL)),
+        lambda: Stage2Net(importlib.import_module("configs.resnet34").config),
+        lambda: Stage1Net(replace(stage1.published, backbone="resnet18")),
+    ],
+    ids=["stage 0", "stage 1", "stage 2", "stage 2, stem of 4 x 1", "timm", "published form"],
+)
+def test_rewritten_for_prediction_a_network_is_the_same_function(make):
+    torch.manual_seed(0)
+    net = with_lived_norms(make())
+    page = torch.ones(2, 3, 64, 128)  # white to its rim, where a wrong padding would show
+    page[1] = torch.rand(3, 64, 128)
+    rewritten = prepare_for_inference(copy.deepcopy(net))
+    with torch.no_grad():
+        for image in (page, page.contiguous(memory_format=torch.channels_last)):
+            expected, given = net(image), rewritten(image)
+            torch.testing.assert_close(given, expected, atol=1e-3, rtol=0)
+
+
+def test_the_shipped_networks_are_rewritten_and_give_what_they_gave_on_a_real_page():
+    image = read_rgb(next((ROOT / "samples" / "train").glob("*/*-0001.png")))
+    for stage, kind in ((0, Stage0Net), (1, Stage1Net), (2, Stage2Net)):
+        path = CHECKPOINTS / f"stage{stage}.pt"
+        checkpoint = read_checkpoint(path)
+        net = kind(restore_config(stage, checkpoint["config"], path))
+        load_weights(net, checkpoint["state_dict"], path)
+        given = load_network(path, stage)
+        assert not given.normalises
+        page = to_tensor(image[600:1112, 100:868])
+        with torch.no_grad():
+            torch.testing.assert_close(given(page), net.float().eval()(page), atol=1e-3, rtol=0)
+
+
+def test_in_bfloat16_the_image_is_normalised_before_it_is_rounded():
+    net = load_network(CHECKPOINTS / "stage2.pt", 2, precision=torch.bfloat16)
+    assert net.normalises
+    assert net.encoder.folds
 
 
 def test_stage0_and_stage1_output_shapes():

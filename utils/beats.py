@@ -96,10 +96,10 @@ class Patches:
         total = weight.sum(axis=(0, 2))
         seen = total > 0.1 * self.reach
         apart = (weight * (one - many) ** 2).sum(axis=(0, 2))
-        size = (weight * (one**2 + many**2)).sum(axis=(0, 2))
         distance = np.where(seen, apart / np.maximum(total, 1e-9), np.inf)
         best = int(distance.argmin())
-        difference = apart[best] / max(size[best], 1e-9)
+        size = (weight[:, best] * (one[:, 0] ** 2 + many[:, best] ** 2)).sum()
+        difference = apart[best] / max(size, 1e-9)
         if not seen[best] or difference > UNLIKE:
             return None
         shift = float(best - self.slack)
@@ -169,18 +169,16 @@ def transfer(
 def lean_on_beats(
     log_probability: np.ndarray, confidence: np.ndarray, expected: np.ndarray, variance: np.ndarray
 ) -> np.ndarray:
-    """Log probabilities (R, H, W) of a column's height, where unsure drawn to what is expected.
+    """Log probabilities (N, H) of the heights of N columns, where unsure drawn to what is expected.
 
-    Expected bins and their variance in bins^2, both (R, W): a normal distribution beside which any height has
-    the chance STRAY, raised to the power of 1 - confidence.
+    Expected bins and their variance in bins^2, both (N,): a normal distribution beside which any height has
+    the chance STRAY, raised to the power of 1 - confidence (N,). Columns of confidence 1 stay as they are.
     """
-    lean = 1 - confidence.clip(0, 1)
-    row, column = np.nonzero(np.isfinite(variance) & (lean > 1 - CERTAIN))
+    lean = (1 - confidence.clip(0, 1))[:, None].astype(np.float32)
     bins = np.arange(log_probability.shape[1], dtype=np.float32)
-    mean, spread, lean = (part[row, column, None].astype(np.float32) for part in (expected, variance, lean))
+    mean, spread = (part[:, None].astype(np.float32) for part in (expected, variance))
     like = np.exp(-((bins - mean) ** 2) / (2 * spread)) / np.sqrt(2 * np.pi * spread)
     chance = (1 - STRAY) * like + STRAY / len(bins)
-    joint = np.maximum(log_probability[row, :, column], -SURE) + lean * np.log(chance)
-    leaning = log_probability.copy()
-    leaning[row, :, column] = joint - np.log(np.exp(joint).sum(axis=1, keepdims=True))
-    return leaning
+    joint = np.maximum(log_probability, -SURE) + lean * np.log(chance)
+    joint -= np.log(np.exp(joint).sum(axis=1, keepdims=True))
+    return np.where(lean > 0, joint, log_probability)

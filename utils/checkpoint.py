@@ -8,10 +8,11 @@ from torch import nn
 
 from configs import stage0, stage1, stage2
 from configs.network import NetworkConfig
+from models.inference import prepare_for_inference
 from models.stage0 import Stage0Net
 from models.stage1 import Stage1Net
 from models.stage2 import Stage2Net
-from models.unet import UNet, fold_norms
+from models.unet import UNet
 from utils.files import replacing
 
 CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoints"  # those shipped
@@ -83,7 +84,7 @@ def load_weights(net: nn.Module, state: dict, path: Path) -> None:
 def load_network(
     path: Path, stage: int, device: torch.device | str = "cpu", precision: torch.dtype = torch.float32
 ) -> nn.Module:
-    """The network of a stage for inference, its batch norms folded, from our checkpoint or a published one.
+    """The network of a stage, from our checkpoint or a published one, as models/inference.py rewrites it.
 
     It multiplies in `precision`, which utils.device.choose_precision gives for the device.
     A file without a config is taken for the published weights of stage 0 or 1.
@@ -103,7 +104,7 @@ def load_network(
         raise CheckpointError(f"{path}: its config builds no network ({error})") from None
     load_weights(net, checkpoint["state_dict"], path)
     net.precision = precision
-    return fold_norms(net.float().eval()).to(memory_format=torch.channels_last).to(device)
+    return prepare_for_inference(net.float().eval()).to(memory_format=torch.channels_last).to(device)
 
 
 def save_network(path: Path, net: UNet, stage: int, state: dict | None = None, **facts) -> None:

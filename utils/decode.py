@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from itertools import pairwise
 
+import cv2
 import numpy as np
 import torch
 from scipy.interpolate import PchipInterpolator
@@ -10,7 +11,7 @@ from scipy.ndimage import median_filter
 
 from configs.page import DURATION_S, LEADS, RECTIFIED, RHYTHM_LEAD, ROWS
 from configs.stage2 import CROP_TOP, Stage2Config
-from utils.beats import expected_heights, lean_on_beats
+from utils.beats import CERTAIN, expected_heights, lean_on_beats
 from utils.ends import forget, hidden_ends, hold_ends
 from utils.leads import lead_place, lead_slice
 from utils.limbs import reconcile_limbs
@@ -18,7 +19,9 @@ from utils.losses import STEEP_REACH, local_range
 from utils.trace import rows_from_columns, segment_columns, segments
 
 STEP_COST = 0.15  # per bin and column: the price of a jump, in nats
+LEAP = 24  # bins between columns, half of CENTROID_REACH: a shorter step hardly changes what is read about it
 FLOOR = 6.0  # nats: no column is worse than this, so that a hole does not bend the path
+UNSEEN = 3.0  # nats: a column whose likeliest bin costs more, a probability of 0.05, shows no trace by itself
 CENTROID_REACH = 48  # bins on either side of the path
 HALF_SURE_MV = 0.05  # half a small square: confidence is 0.5 where a trace's height is left open by so much
 EARLY_OR_LATE = 0.9  # columns, 2 ms: a stroke's place in time is not that sure even where it is well seen
@@ -70,16 +73,42 @@ def track(cost: np.ndarray, starts: np.ndarray | None = None) -> np.ndarray:
     return path
 
 
-def refine(probability: np.ndarray, path: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The centroid of (R, H, W) probabilities about a path (R, W), in bins, its mass and its variance."""
+def find_path(log_probability: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """The bins (R, W) about which (R, H, W) log probabilities are read: each column's likeliest, as a rule.
+
+    Where these leap or are hardly likelier than others, a blot or another row's trace may outshine the trace:
+    there, and as far about as columns can stray before that costs more than to leap away and back, the path
+    is the cheapest of `track`. A lead begins at any height in `starts` (R, W) bool.
+    """
+    path = log_probability.argmax(axis=1)
+    height, width = log_probability.shape[1:]
+    reach = int(2 * STEP_COST * height / (FLOOR - UNSEEN))
+    doubtful = log_probability.max(axis=1) < -UNSEEN
+    doubtful[:, 1:] |= (np.abs(np.diff(path, axis=1)) > LEAP) & ~starts[:, 1:]
+    about = np.ones((1, 2 * reach + 1), np.uint8)
+    for row, near in enumerate(cv2.dilate(doubtful.astype(np.uint8), about) > 0):
+        for start, stop in runs(near):
+            first, last = max(start - 1, 0), min(stop + 1, width - 1)  # columns off any leap hold the ends
+            cost = np.minimum(-log_probability[row, :, first : last + 1], FLOOR)
+            for column in {first, last} - {0, width - 1}:
+                cost[:, column - first] = np.inf
+                cost[path[row, column], column - first] = 0
+            inside = slice(first, last + 1)
+            path[row, inside] = track(cost[None], starts[row : row + 1, inside])[0]
+    return path
+
+
+def refine(log_probability: np.ndarray, path: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The centroid of (R, H, W) log probabilities about a path (R, W), in bins, its mass and its variance."""
     offsets = np.arange(-CENTROID_REACH, CENTROID_REACH + 1)
     bins = path[:, None] + offsets[:, None]  # (R, 2 reach + 1, W)
-    inside = (bins >= 0) & (bins < probability.shape[1])
-    weight = np.take_along_axis(probability, bins.clip(0, probability.shape[1] - 1), axis=1) * inside
-    mass = weight.sum(axis=1)
+    height = log_probability.shape[1]
+    weight = np.exp(np.take_along_axis(log_probability, bins.clip(0, height - 1), axis=1))
+    weight *= (bins >= 0) & (bins < height)
+    powers = np.stack([np.ones_like(offsets), offsets, offsets**2]).astype(weight.dtype)
+    mass, first, second = np.moveaxis(powers @ weight, 1, 0)  # (R, W) each
     total = np.maximum(mass, 1e-12)
-    centroid = (weight * bins).sum(axis=1) / total
-    return centroid, mass, (weight * (bins - centroid[:, None]) ** 2).sum(axis=1) / total
+    return path + first / total, mass, np.maximum(second / total - (first / total) ** 2, 0)
 
 
 def rate_columns(bins: np.ndarray, mass: np.ndarray, variance: np.ndarray, row_stride: int) -> np.ndarray:
@@ -116,17 +145,20 @@ def bridge(y: np.ndarray, sure: np.ndarray, starts: np.ndarray | None = None) ->
     return bridged
 
 
-def follow_spikes(path: np.ndarray, probability: np.ndarray) -> np.ndarray:
+def follow_spikes(path: np.ndarray, log_probability: np.ndarray) -> np.ndarray:
     """The path (R, W) bins led to the tops of spikes, which the price of a jump keeps it from.
 
     A spike is a run of up to SPIKE_COLUMNS columns that are sure of a height beyond CENTROID_REACH: nearer
     ones are in the path's own centroid.
     """
-    peak = probability.argmax(axis=1)
-    sure = (np.abs(peak - path) > CENTROID_REACH) & (refine(probability, peak)[1] >= SPIKE_MASS)
+    peak = log_probability.argmax(axis=1)
+    sure = np.abs(peak - path) > CENTROID_REACH
     followed = path.copy()
-    for row, columns in enumerate(sure):
-        for start, stop in runs(columns):
+    for row in np.flatnonzero(sure.any(axis=1)):
+        columns = np.flatnonzero(sure[row])
+        mass = refine(log_probability[row : row + 1, :, columns], peak[row : row + 1, columns])[1][0]
+        sure[row, columns] = mass >= SPIKE_MASS
+        for start, stop in runs(sure[row]):
             if stop - start <= SPIKE_COLUMNS:
                 followed[row, start:stop] = peak[row, start:stop]
     return followed
@@ -138,18 +170,20 @@ def runs(flags: np.ndarray) -> list[tuple[int, int]]:
     return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
 
 
-def find_spikes(probability: np.ndarray, bins: np.ndarray, row_stride: int) -> np.ndarray:
+def find_spikes(log_probability: np.ndarray, bins: np.ndarray, row_stride: int) -> np.ndarray:
     """Which columns of (R, H, W) are surely a spike's, (R, W) bool, given the heights `bins` (R, W).
 
     They stand out by SPIKE_MV from the median of their surroundings, and hold SPIKE_MASS about their highest
     value, as far about it as three standard deviations of what training makes of such a trace.
     """
     around = median_filter(bins, size=(1, 2 * SPIKE_COLUMNS + 1), mode="nearest")
-    reach = 3 * np.sqrt(Stage2Config.target_sigma**2 + stroke_variance(bins))
-    height = np.arange(probability.shape[1])[:, None]
-    near = np.abs(height - probability.argmax(axis=1)[:, None]) <= reach[:, None]  # (R, H, W)
-    tall = np.abs(bins - around) > SPIKE_MV * RECTIFIED.px_per_mv / row_stride
-    return tall & ((probability * near).sum(axis=1) >= SPIKE_MASS)
+    spikes = np.abs(bins - around) > SPIKE_MV * RECTIFIED.px_per_mv / row_stride
+    row, column = np.nonzero(spikes)
+    reach = 3 * np.sqrt(Stage2Config.target_sigma**2 + stroke_variance(bins)[row, column])
+    tall = log_probability[row, :, column]  # (N, H)
+    near = np.abs(np.arange(tall.shape[1]) - tall.argmax(axis=1)[:, None]) <= reach[:, None]
+    spikes[row, column] = (np.exp(tall) * near).sum(axis=1) >= SPIKE_MASS
+    return spikes
 
 
 def complete(
@@ -162,11 +196,15 @@ def complete(
 ) -> np.ndarray:
     """The rows' heights (R, W) in bins, read about the path again where other beats have a say."""
     expected, variance = expected_heights(bins * row_stride, confidence, starts)
-    own = np.where(find_spikes(np.exp(log_probability), bins, row_stride), 1, confidence)
-    leaning = lean_on_beats(log_probability, own, expected / row_stride, variance / row_stride**2)
-    known = np.isfinite(variance)
-    path = np.where(known & (confidence < UNCLEAR), leaning.argmax(axis=1), path)
-    return np.where(known, refine(np.exp(leaning), path)[0], bins)
+    told = np.isfinite(variance) & (confidence < CERTAIN)
+    row, column = np.nonzero(told)
+    own = np.where(find_spikes(log_probability, bins, row_stride), 1, confidence)[told]
+    expected, variance = expected[told] / row_stride, variance[told] / row_stride**2
+    leaning = lean_on_beats(log_probability[row, :, column], own, expected, variance)
+    about = np.where(confidence[told] < UNCLEAR, leaning.argmax(axis=1), path[told])
+    completed = bins.copy()
+    completed[told] = refine(leaning.T[None], about[None])[0][0]
+    return completed
 
 
 def signal_columns() -> slice:
@@ -184,9 +222,8 @@ def read_heights(logits: torch.Tensor, row_stride: int) -> tuple[np.ndarray, np.
     inside = signal_columns()
     log_probability = torch.log_softmax(logits[:, :, inside].float(), dim=1).cpu().numpy()
     starts = lead_starts(inside.start, inside.stop)
-    probability = np.exp(log_probability)
-    path = follow_spikes(track(np.minimum(-log_probability, FLOOR), starts), probability)
-    bins, mass, variance = refine(probability, path)
+    path = follow_spikes(find_path(log_probability, starts), log_probability)
+    bins, mass, variance = refine(log_probability, path)
     confidence = rate_columns(bins, mass, variance, row_stride)
     bins = bridge(bins, mass > UNSURE, starts)
     hidden = hidden_ends(bins, confidence, row_stride)

@@ -10,8 +10,8 @@ import cv2
 import torch
 from threadpoolctl import threadpool_limits
 
-M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
-LARGE_BLOCK = 16 * 2**20  # bytes
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+KEPT = 2**30  # bytes; a page of up to 12 megapixels needs under that at once, besides the networks
 CPU_FLAGS = Path("/proc/cpuinfo")  # of Linux
 AMPERE = (8, 0)  # compute capability of the first CUDA devices with bfloat16
 AUTO = "auto"
@@ -114,10 +114,13 @@ def use_one_thread() -> None:
     cv2.setNumThreads(1)
 
 
-def return_memory() -> None:
-    """Have the C library, if it is glibc, give large blocks back to the system once they are free.
+def keep_memory() -> None:
+    """Have the C library, if it is glibc, keep large blocks for itself once they are free, up to KEPT bytes.
 
-    It keeps blocks of up to 32 MB for itself else, and images and maps of many sizes leave holes in them.
+    It gives them back to the system else, and to get their pages again costs as much time as the convolutions
+    that fill them. A process' peak stays what it is.
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, KEPT)

@@ -68,4 +68,7 @@ def hold_ends(bins: np.ndarray, hidden: np.ndarray) -> np.ndarray:
 
 def forget(log_probability: np.ndarray, hidden: np.ndarray) -> np.ndarray:
     """Log probabilities (R, H, W), all heights alike in `hidden` (R, W) bool columns."""
-    return np.where(hidden[:, None], -np.log(log_probability.shape[1]), log_probability).astype(np.float32)
+    forgotten = log_probability.copy()
+    row, column = np.nonzero(hidden)
+    forgotten[row, :, column] = -np.log(log_probability.shape[1])
+    return forgotten

@@ -19,6 +19,10 @@ MIN_POINTS = 4  # of a homography
 GUESS_SQUARES = 1.5  # error of a lead name under a guess without perspective
 SURE_EVIDENCE = 14.0  # sum of the names' confidences and HEAD_EVIDENCE, 16 at most, that ends the search;
 # a mirrored page read as if it were not comes to 12.5
+LIKELY_EVIDENCE = (
+    10.0  # from which on only the mirrored reading is a rival: of drawn pages in all other wrong
+)
+# turns none came above 7.3, while the same page mirrored comes to 12.5
 HEAD_EVIDENCE = 3.0  # what the orientation head, when sure, weighs against them
 TURNS_TRIED = 3  # of a doubtful image
 MIRRORED_LEAD = 2.5  # evidence by which a mirrored page, which hardly anybody takes, must be ahead of others
@@ -173,6 +177,12 @@ def flipped_class(orientation: int, left_right: bool, up_down: bool) -> int:
     if left_right:  # fliplr(x) == rot90(flipud(x), 2)
         mirrored, quarter_turns = 1 - mirrored, 2 - quarter_turns
     return mirrored * MIRRORED + quarter_turns % MIRRORED
+
+
+def mirrored_class(orientation: int) -> int:
+    """The class that shows a page left-right swapped, but upright, where `orientation` shows it as it is."""
+    sideways = orientation % 2 == 1  # then the page's left and right are the image's top and bottom
+    return flipped_class(orientation, left_right=not sideways, up_down=sideways)
 
 
 def find_markers(probability: np.ndarray, stride: float, radius: float) -> tuple[np.ndarray, np.ndarray]:
@@ -380,24 +390,29 @@ def try_turns(
 ) -> tuple[list[tuple[float, PageFound]], PageNotFound]:
     """The image read as it is, then turned as the head says, then in `every` other way, until one is sure.
 
+    Once a turn is likely, only its mirror image is tried beside it.
     Returns the pages found with their evidence, the likeliest first, and why there is none as the image is.
     Without mirrored ones that hardly fit better than a page that is not mirrored: names that lie in mirrored
     places are found where these are expected, however they are written.
     """
     found, reason, claimed = [], PageNotFound("no lead names found"), 0
     tried: set[int] = set()
-    while len(tried) < ORIENTATIONS:
-        orientation = claimed if claimed not in tried else min(set(range(ORIENTATIONS)) - tried)
+    left = set(range(ORIENTATIONS))
+    while left:
+        orientation = claimed if claimed in left else min(left)
         evidence, page, turns = read_names(unturn(image, orientation), net, device)
         if not tried:
             claimed = int(turns.argmax())
         tried.add(orientation)
+        left.discard(orientation)
         if isinstance(page, PageNotFound):
             reason = page if orientation == 0 else reason
         else:
             found.append((evidence, replace(page, orientation=orientation)))
             if evidence >= SURE_EVIDENCE:
                 break
+            if evidence >= LIKELY_EVIDENCE:
+                left &= {mirrored_class(orientation)}
         if not every and {0, claimed} <= tried:
             break
     plain = max((evidence for evidence, page in found if page.orientation < MIRRORED), default=-np.inf)
