@@ -54,6 +54,14 @@ def test_lines_on_whole_pixels_do_not_draw_the_lattice_along():
     assert error(refined, truth) < 0.002, "0.4 ms; the lines themselves are off by 0.007"
 
 
+@pytest.mark.parametrize("whole_pixels", [False, True])
+def test_a_lattice_that_lies_beside_all_lines_is_put_right(whole_pixels):
+    image, truth = draw_page(whole_pixels)
+    wrong = truth + (0.02 * SQUARE, 0.0)  # 4 ms
+    refined = refine_columns(wrong, rectify_grey(image, wrong, MEASURING))
+    assert error(refined, truth) < 0.003
+
+
 def test_a_page_without_lines_keeps_its_lattice():
     _, truth = draw_page(whole_pixels=False)
     noise = np.random.default_rng(1).integers(0, 256, (MEASURING.height, MEASURING.width)).astype(np.uint8)

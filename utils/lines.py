@@ -34,6 +34,8 @@ PAPER_SMOOTHING = (
     0.01  # smoothing of that surface; buckled sheets (0009, 0010) are followed over three squares
 )
 NOISE_POWER = 4  # the smoothing rises with this power of the noise: moire's errors are alike over many lines
+CENTRE_REACH = 0.08  # squares (16 ms) from its place within which the mean line's centre is looked for
+MIN_OFFSET = 0.0075  # squares (1.5 ms): lines of drawn scans lie that far from their labels by look alone
 ROBUST_SPREADS = 1.5  # median distances from the surface at which a line's weight is halved
 ROBUST_ROUNDS = 2
 
@@ -76,6 +78,8 @@ def line_displacement(rectified: np.ndarray, canvas: Canvas) -> np.ndarray | Non
     if np.median(similarity[:, inner]) < MIN_MEDIAN_SIMILARITY:
         return None
     displaced = displaced - whole_pixel_pattern(np.arange(GRID_COLUMNS) + displaced.mean(axis=0))
+    offset = centre_of(template)
+    displaced += offset if abs(offset) > MIN_OFFSET else 0.0
     bends = np.diff(displaced[:, inner], n=2, axis=1)
     noise = MAD_TO_SIGMA * np.median(np.abs(bends)) / np.sqrt(6)  # a second difference has six variances
     smoothing = PAPER_SMOOTHING * max(noise / CLEAR_NOISE, 1.0) ** NOISE_POWER
@@ -88,6 +92,25 @@ def line_displacement(rectified: np.ndarray, canvas: Canvas) -> np.ndarray | Non
         spread = ROBUST_SPREADS * np.median(distance[weight > 0]) + 1e-6
         surface, _ = smooth_offsets(offsets, weight / (1 + (distance / spread) ** 2), smoothing)
     return surface[..., 0]
+
+
+def centre_of(template: np.ndarray) -> float:
+    """How far right of its place the mean line (SAMPLES,) lies, in squares.
+
+    Its centre is where it is most like its mirror image. The other measurements compare lines with the mean line, so that they cannot tell.
+    """
+    repeated = np.tile(template, 3)
+    away = np.arange(1, SAMPLES // 2)
+    weight = np.exp(-((away / SAMPLES / WINDOW) ** 2) / 2)
+    centres = np.arange(-CENTRE_REACH * SAMPLES, CENTRE_REACH * SAMPLES + 0.25, 0.5)
+    middle = 1.5 * SAMPLES + centres[:, None]
+    right, left = (np.interp(middle + side * away, np.arange(len(repeated)), repeated) for side in (1, -1))
+    unlike = ((right - left) ** 2) @ weight
+    best = int(unlike.argmin().clip(1, len(centres) - 2))
+    before, here, after = unlike[best - 1 : best + 2]
+    bend = before - 2 * here + after
+    vertex = 0.25 * (before - after) / bend if bend > 0 else 0.0  # centres are half a sample apart
+    return float(centres[best] + vertex) / SAMPLES
 
 
 def match_lines(profiles: np.ndarray, template: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
