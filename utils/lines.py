@@ -97,7 +97,8 @@ def line_displacement(rectified: np.ndarray, canvas: Canvas) -> np.ndarray | Non
 def centre_of(template: np.ndarray) -> float:
     """How far right of its place the mean line (SAMPLES,) lies, in squares.
 
-    Its centre is where it is most like its mirror image. The other measurements compare lines with the mean line, so that they cannot tell.
+    Its centre is where it is most like its mirror image. `match_lines`, which compares lines with the mean
+    line, cannot tell.
     """
     repeated = np.tile(template, 3)
     away = np.arange(1, SAMPLES // 2)
