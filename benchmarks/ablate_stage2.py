@@ -31,6 +31,7 @@ from utils.command import count, log, run
 from utils.device import limit_threads
 from utils.kaggle_metric import image_snr, to_db
 from utils.leads import leads_from_rows
+from utils.tracing import stage2_config
 from utils.upright import to_tensor
 
 CROP = 320  # columns of a sample, fewer than shipped: more steps in the time
@@ -57,7 +58,8 @@ def score(net: torch.nn.Module, pages: list) -> dict[str, float]:
     ratios: dict[str, list[float]] = {}
     for page in pages:
         logits = net(to_tensor(page.page["image"]))[0]
-        maps = Maps(logits, INPUT_HEIGHT // logits.shape[1], page.leads.shape[1])
+        row_stride = INPUT_HEIGHT // logits.shape[1]
+        maps = Maps(logits, row_stride, page.leads.shape[1], stage2_config(net))
         kind = "flat" if page.image_type in FLAT_TYPES else "photo"
         for decoder in ("all steps", "public"):
             ratio = image_snr(page.leads, leads_from_rows(maps.rows(**DECODERS[decoder])), page.fs)

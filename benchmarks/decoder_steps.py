@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.labelled import chosen_pages, open_digitizer, page_arguments
 from configs.page import DURATION_S, FLAT_TYPES, RECTIFIED
-from configs.stage2 import CROP_TOP, INPUT_HEIGHT
+from configs.stage2 import CROP_TOP, INPUT_HEIGHT, Stage2Config
 from utils import decode
 from utils.command import run
 from utils.device import limit_threads
@@ -28,6 +28,7 @@ from utils.images import read_rgb
 from utils.kaggle_metric import image_snr, to_db
 from utils.leads import leads_from_rows
 from utils.limbs import reconcile_limbs
+from utils.tracing import stage2_config
 from utils.upright import PageNotFound
 
 INSIDE = decode.signal_columns()
@@ -36,8 +37,11 @@ INSIDE = decode.signal_columns()
 class Maps:
     """One page's log probabilities (4, H, W) over the signal's columns, with the steps to decode them."""
 
-    def __init__(self, logits: torch.Tensor, row_stride: int, length: int):
-        self.log_probability = torch.log_softmax(logits[:, :, INSIDE].float(), dim=1).cpu().numpy()
+    def __init__(
+        self, logits: torch.Tensor, row_stride: int, length: int, config: Stage2Config = decode.AS_SHIPPED
+    ):
+        self.config = config
+        self.log_probability = decode.log_probabilities(logits[:, :, INSIDE], config.loss)
         self.starts = decode.lead_starts(INSIDE.start, INSIDE.stop)
         self.row_stride, self.length = row_stride, length
 
@@ -50,7 +54,11 @@ class Maps:
     def refined(self, path: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Bins, which of them are no gaps, and their confidence, all (4, W)."""
         bins, mass, variance = decode.refine(self.log_probability, path)
-        return bins, mass > decode.UNSURE, decode.rate_columns(bins, mass, variance, self.row_stride)
+        return (
+            bins,
+            mass > decode.UNSURE,
+            decode.rate_columns(bins, mass, variance, self.row_stride, self.config),
+        )
 
     def parabola(self, path: np.ndarray) -> np.ndarray:
         """The vertex of the parabola through a column's highest bin and its neighbours."""
@@ -92,7 +100,9 @@ class Maps:
             )
             bins = hold_ends(bins, hidden)
         if beats:
-            bins = decode.complete(log_probability, path, bins, confidence, self.starts, self.row_stride)
+            bins = decode.complete(
+                log_probability, path, bins, confidence, self.starts, self.row_stride, self.config
+            )
         y = np.pad(self.heights(bins), ((0, 0), (INSIDE.start, 0)), constant_values=np.nan)
         rows = (by_time or decode.rows_from_heights)(y, self.length)
         sure = np.pad(confidence if weighted else np.ones_like(confidence), ((0, 0), (INSIDE.start, 0)))
@@ -147,8 +157,10 @@ def main() -> None:
             rect = digitizer.straightener.straighten(read_rgb(image.path)).rect
         except PageNotFound:
             continue
-        logits = digitizer.tracer.maps(digitizer.tracer.nets[0], rect)
-        maps = Maps(logits, INPUT_HEIGHT // logits.shape[1], image.truth.shape[1])
+        net = digitizer.tracer.nets[0]
+        logits = digitizer.tracer.maps(net, rect)
+        row_stride = INPUT_HEIGHT // logits.shape[1]
+        maps = Maps(logits, row_stride, image.truth.shape[1], stage2_config(net))
         for name, options in VARIANTS.items():
             ratio = image_snr(image.truth, leads_from_rows(maps.rows(**options)), image.fs)
             for group in (image.type, "flat" if image.type in FLAT_TYPES else "photo", "all"):

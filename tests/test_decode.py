@@ -17,6 +17,7 @@ from utils.decode import (
     merge_confidence,
     merge_heights,
     rate_leads,
+    read_heights,
     signal_columns,
     track,
 )
@@ -46,6 +47,29 @@ def perfect_maps(rows: np.ndarray, sharpness: float | np.ndarray = 0.8) -> torch
 
 def snr(truth: np.ndarray, found: np.ndarray) -> float:
     return 10 * np.log10((truth**2).sum() / ((truth - found) ** 2).sum())
+
+
+@pytest.mark.parametrize("sigma", [0.8, 2.0, 4.0])
+def test_maps_as_wide_as_a_network_was_trained_to_make_them_are_trusted(sigma):
+    """Confidence heeds the network's own target, not that of the shipped one."""
+    maps = perfect_maps(rows_from_leads(beats(500)), sharpness=sigma)
+    inside = signal_columns()
+    confidence = read_heights(maps, ROW_STRIDE, Stage2Config(target_sigma=sigma))[1][:, inside]
+    assert np.median(confidence) > 0.9
+    if sigma > 0.8:
+        assert np.median(read_heights(maps, ROW_STRIDE)[1][:, inside]) < 0.5
+
+
+def test_maps_of_single_pixels_are_read_too():
+    """A network trained with loss="bce" gives each pixel a probability of its own; empty columns stay so."""
+    rows = rows_from_leads(beats(500))
+    pixels = perfect_maps(rows).exp().clamp(1e-4, 1 - 1e-4)
+    pixels[:, :, 2000:2100] = 1e-4
+    config = Stage2Config(loss="bce")
+    found, confidence = decode_rows(pixels.logit(), ROW_STRIDE, 5000, config)
+    assert snr(rows, found) > 20
+    assert confidence[:, 2010:2090].max() < 0.1
+    assert np.median(confidence[:, signal_columns()]) > 0.8
 
 
 @pytest.mark.parametrize("fs", [250, 500, 1025])

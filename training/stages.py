@@ -207,7 +207,7 @@ class TrainStage2(Stage[Stage2Net, torch.Tensor]):
         ratios: dict[str, list[float]] = {"score": [], "flat": [], "photo": []}
         for page in pages:
             logits = net(to_tensor(page.page["image"]).to(device))[0]
-            rows, _ = decode_rows(logits, net.row_stride, page.leads.shape[1])
+            rows, _ = decode_rows(logits, net.row_stride, page.leads.shape[1], net.config)
             ratio = image_snr(page.leads, leads_from_rows(rows), page.fs)
             ratios["score"].append(ratio)
             ratios["flat" if page.image_type in FLAT_TYPES else "photo"].append(ratio)
@@ -218,7 +218,7 @@ class TrainStage2(Stage[Stage2Net, torch.Tensor]):
     @torch.no_grad()
     def picture(self, net: Stage2Net, page: ValidationPage, device: torch.device) -> np.ndarray:
         image = page.page["image"]
-        y, _ = read_heights(net(to_tensor(image).to(device))[0], net.row_stride)
+        y, _ = read_heights(net(to_tensor(image).to(device))[0], net.row_stride, net.config)
         return draw_heights(image, y - CROP_TOP)[::2, ::4]
 
 

@@ -33,6 +33,8 @@ GAP_S = 0.02  # shorter ones are not worth a word
 UNCLEAR = 0.5  # confidence below which other beats may move the path itself
 MERGES = ("mean", "median")  # how several readings become one
 UNSURE = 0.05  # confidence up to which a column counts as a gap
+PIXEL_BACKGROUND = 0.05  # probability of a pixel: hundreds of unlikely ones would outweigh the trace
+AS_SHIPPED = Stage2Config()  # what the maps were trained to be, unless a network says otherwise
 
 
 def lead_starts(first: int, last: int) -> np.ndarray:
@@ -111,13 +113,20 @@ def refine(log_probability: np.ndarray, path: np.ndarray) -> tuple[np.ndarray, n
     return path + first / total, mass, np.maximum(second / total - (first / total) ** 2, 0)
 
 
-def rate_columns(bins: np.ndarray, mass: np.ndarray, variance: np.ndarray, row_stride: int) -> np.ndarray:
+def rate_columns(
+    bins: np.ndarray,
+    mass: np.ndarray,
+    variance: np.ndarray,
+    row_stride: int,
+    config: Stage2Config = AS_SHIPPED,
+) -> np.ndarray:
     """Confidence (R, W) in 0..1: the mass about the path, less where it leaves the height open.
 
-    `variance` (R, W) bins^2 counts as far as it exceeds that of the training's target and what EARLY_OR_LATE
-    makes of a stroke: where the trace is steep its height is open, but not the trace. 0.5 at HALF_SURE_MV.
+    `variance` (R, W) bins^2 counts as far as it exceeds that of the target which `config` trained the network
+    for, and what EARLY_OR_LATE makes of a stroke: where the trace is steep its height is open, but not the
+    trace. 0.5 at HALF_SURE_MV.
     """
-    meant = Stage2Config.target_sigma**2 + stroke_variance(bins)
+    meant = config.target_sigma**2 + stroke_variance(bins)
     half = HALF_SURE_MV * RECTIFIED.px_per_mv / row_stride  # bins
     return mass.clip(0, 1) / (1 + (variance - meant).clip(0) / half**2)
 
@@ -170,7 +179,9 @@ def runs(flags: np.ndarray) -> list[tuple[int, int]]:
     return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
 
 
-def find_spikes(log_probability: np.ndarray, bins: np.ndarray, row_stride: int) -> np.ndarray:
+def find_spikes(
+    log_probability: np.ndarray, bins: np.ndarray, row_stride: int, config: Stage2Config = AS_SHIPPED
+) -> np.ndarray:
     """Which columns of (R, H, W) are surely a spike's, (R, W) bool, given the heights `bins` (R, W).
 
     They stand out by SPIKE_MV from the median of their surroundings, and hold SPIKE_MASS about their highest
@@ -179,7 +190,7 @@ def find_spikes(log_probability: np.ndarray, bins: np.ndarray, row_stride: int) 
     around = median_filter(bins, size=(1, 2 * SPIKE_COLUMNS + 1), mode="nearest")
     spikes = np.abs(bins - around) > SPIKE_MV * RECTIFIED.px_per_mv / row_stride
     row, column = np.nonzero(spikes)
-    reach = 3 * np.sqrt(Stage2Config.target_sigma**2 + stroke_variance(bins)[row, column])
+    reach = 3 * np.sqrt(config.target_sigma**2 + stroke_variance(bins)[row, column])
     tall = log_probability[row, :, column]  # (N, H)
     near = np.abs(np.arange(tall.shape[1]) - tall.argmax(axis=1)[:, None]) <= reach[:, None]
     spikes[row, column] = (np.exp(tall) * near).sum(axis=1) >= SPIKE_MASS
@@ -193,12 +204,13 @@ def complete(
     confidence: np.ndarray,
     starts: np.ndarray,
     row_stride: int,
+    config: Stage2Config = AS_SHIPPED,
 ) -> np.ndarray:
     """The rows' heights (R, W) in bins, read about the path again where other beats have a say."""
     expected, variance = expected_heights(bins * row_stride, confidence, starts)
     told = np.isfinite(variance) & (confidence < CERTAIN)
     row, column = np.nonzero(told)
-    own = np.where(find_spikes(log_probability, bins, row_stride), 1, confidence)[told]
+    own = np.where(find_spikes(log_probability, bins, row_stride, config), 1, confidence)[told]
     expected, variance = expected[told] / row_stride, variance[told] / row_stride**2
     leaning = lean_on_beats(log_probability[row, :, column], own, expected, variance)
     about = np.where(confidence[told] < UNCLEAR, leaning.argmax(axis=1), path[told])
@@ -213,23 +225,39 @@ def signal_columns() -> slice:
     return slice(int(columns[0]), int(columns[-1]) + 1)
 
 
-def read_heights(logits: torch.Tensor, row_stride: int) -> tuple[np.ndarray, np.ndarray]:
+def log_probabilities(logits: torch.Tensor, loss: str = AS_SHIPPED.loss) -> np.ndarray:
+    """Logits (4, H, W) as the logarithm of each column's distribution over its bins, float32.
+
+    Maps of the loss "bce" judge each pixel by itself: what is below PIXEL_BACKGROUND is left out, and columns
+    are divided by their sum where that is above 1, so that a column without a trace stays without.
+    """
+    if loss != "bce":
+        return torch.log_softmax(logits.float(), dim=1).cpu().numpy()
+    pixels = logits.float().sigmoid()
+    pixels = torch.where(pixels > PIXEL_BACKGROUND, pixels, 0.0)
+    return (pixels / pixels.sum(dim=1, keepdim=True).clamp(min=1)).clamp(min=1e-9).log().cpu().numpy()
+
+
+def read_heights(
+    logits: torch.Tensor, row_stride: int, config: Stage2Config = AS_SHIPPED
+) -> tuple[np.ndarray, np.ndarray]:
     """Logits (4, H, W) of one page to the height of each row's trace and how sure it is, both (4, W).
 
     Heights in px of the rectified page, gaps bridged and completed from other beats, NaN beyond the signal;
     confidence in 0..1 is what the page alone gives, 0 beyond and where other ink hides the row's ends.
+    `config` is that of the network.
     """
     inside = signal_columns()
-    log_probability = torch.log_softmax(logits[:, :, inside].float(), dim=1).cpu().numpy()
+    log_probability = log_probabilities(logits[:, :, inside], config.loss)
     starts = lead_starts(inside.start, inside.stop)
     path = follow_spikes(find_path(log_probability, starts), log_probability)
     bins, mass, variance = refine(log_probability, path)
-    confidence = rate_columns(bins, mass, variance, row_stride)
+    confidence = rate_columns(bins, mass, variance, row_stride, config)
     bins = bridge(bins, mass > UNSURE, starts)
     hidden = hidden_ends(bins, confidence, row_stride)
     log_probability, confidence = forget(log_probability, hidden), np.where(hidden, 0, confidence)
     bins = hold_ends(bins, hidden)
-    bins = complete(log_probability, path, bins, confidence, starts, row_stride)
+    bins = complete(log_probability, path, bins, confidence, starts, row_stride, config)
     y = (bins + 0.5) * row_stride - 0.5 + CROP_TOP
     margins = ((0, 0), (inside.start, logits.shape[2] - inside.stop))
     return np.pad(y, margins, constant_values=np.nan), np.pad(confidence, margins)
@@ -281,9 +309,11 @@ def finish_rows(y: np.ndarray, confidence: np.ndarray, length: int) -> tuple[np.
     return reconcile_limbs(rows_from_heights(y, length), confidence_at(confidence, length))
 
 
-def decode_rows(logits: torch.Tensor, row_stride: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+def decode_rows(
+    logits: torch.Tensor, row_stride: int, length: int, config: Stage2Config = AS_SHIPPED
+) -> tuple[np.ndarray, np.ndarray]:
     """Logits (4, H, W) of one page to rows (4, length) mV over ten seconds, and confidence (4, W) in 0..1."""
-    y, confidence = read_heights(logits, row_stride)
+    y, confidence = read_heights(logits, row_stride, config)
     return finish_rows(y, confidence, length)[0], confidence
 
 

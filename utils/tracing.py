@@ -8,9 +8,16 @@ import torch
 from torch import nn
 
 from configs.page import MASK_WIDTH
-from configs.stage2 import CROP_TOP, INPUT_HEIGHT
+from configs.stage2 import CROP_TOP, INPUT_HEIGHT, Stage2Config
 from utils.decode import MERGES, finish_rows, merge_confidence, merge_heights, read_heights
 from utils.upright import to_tensor
+
+
+def stage2_config(net: nn.Module) -> Stage2Config:
+    """What stage 2's network, or its stand-in in another process, was built from."""
+    config = net.config
+    assert isinstance(config, Stage2Config)
+    return config
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ class Tracer:
     def read(self, net: nn.Module, rect: np.ndarray, view: View) -> tuple[np.ndarray, np.ndarray]:
         """One network's reading of a view: heights (4, MASK_WIDTH) px of `rect`, and confidence in 0..1."""
         logits = self.maps(net, rect, view)
-        y, confidence = read_heights(logits, INPUT_HEIGHT // logits.shape[1])
+        y, confidence = read_heights(logits, INPUT_HEIGHT // logits.shape[1], stage2_config(net))
         return y + view.rows, confidence
 
     @torch.inference_mode()
