@@ -1,6 +1,7 @@
 """The truth about a page: the record's signals, and where the synthesizer put the grid."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
 import numpy as np
@@ -8,10 +9,12 @@ import numpy as np
 from configs.page import DURATION_S, GRID_COLUMNS, GRID_ROWS, PAGE_PX_PER_MM, SQUARE_MM
 from configs.stage0 import ORIENTATIONS
 from datasets.competition import read_record
-from synthesis import Capture
 from utils.files import replacing
 from utils.slip import Slip, slip_arrays, slip_of_arrays
 from utils.upright import unturn_points
+
+if TYPE_CHECKING:  # prediction, which reads labels where there are any, does without the synthesizer
+    from synthesis import Capture
 
 
 def read_truth(path: Path) -> tuple[np.ndarray, int]:
@@ -28,7 +31,7 @@ def labels_path(image: Path) -> Path:
     return image.with_name(f"{image.stem}.labels.npz")
 
 
-def write_labels(path: Path, capture: Capture, has_pulse: bool) -> None:
+def write_labels(path: Path, capture: "Capture", has_pulse: bool) -> None:
     """Write an image's labels: grid, lead-label keypoints, orientation, slices of paper that were lost.
 
     `has_pulse` says whether a calibration pulse is printed on the page.
