@@ -222,7 +222,7 @@ def main() -> int:
     stage0, stage1, stage2 = (checkpoint_path(n, args.checkpoints) for n in range(3))
     weights = tuple(args.stage2 or [stage2])
     setup = Setup(
-        stage0, stage1, weights, tta=tuple(args.tta), merge=args.merge,
+        stage0, stage1, weights, tta=tuple(args.tta), merge=args.merge, impute=args.impute,
         device=args.device, workers=args.workers, threads=args.threads, precision=args.precision,
     )  # fmt: skip
     engine = Engine(setup)

@@ -257,16 +257,17 @@ def main() -> int:
         named = name_outputs(find_inputs(args.input, args.output))
         pages = [Page(name, path, args.fs) for name, path in named.items()]
     setup = Setup(
-        args.stage0,
-        args.stage1,
-        tuple(args.stage2),
-        tuple(args.tta),
-        args.merge,
-        args.device,
-        args.workers,
-        args.threads,
-        args.batch_size,
-        args.precision,
+        stage0=args.stage0,
+        stage1=args.stage1,
+        stage2=tuple(args.stage2),
+        tta=tuple(args.tta),
+        merge=args.merge,
+        impute=args.impute,
+        device=args.device,
+        workers=args.workers,
+        threads=args.threads,
+        batch_size=args.batch_size,
+        precision=args.precision,
     )
     engine = Engine(setup)
     paths = SubmissionPaths.of(args.output) if is_table else None

@@ -100,7 +100,7 @@ class Maps:
             )
             bins = hold_ends(bins, hidden)
         if beats:
-            bins = decode.complete(
+            bins, _ = decode.complete(
                 log_probability, path, bins, confidence, self.starts, self.row_stride, self.config
             )
         y = np.pad(self.heights(bins), ((0, 0), (INSIDE.start, 0)), constant_values=np.nan)

@@ -1,6 +1,6 @@
 """One image to twelve leads: the three stages in a row."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,12 +9,15 @@ import torch
 from torch import nn
 
 from configs.page import DURATION_S, LEADS
+from datasets.competition import write_record
+from prediction.wfdb_records import write_wfdb
 from utils.checkpoint import checkpoint_path, load_network
-from utils.decode import find_gaps, rate_leads
+from utils.decode import find_gaps, imputed_at, rate_leads
 from utils.device import AUTO, choose_device, choose_precision
 from utils.leads import leads_from_rows
 from utils.straighten import Straightened, Straightener
 from utils.tracing import Traced, Tracer
+from utils.visualization import draw_on_photo
 
 UNSURE_LEAD = 0.7  # confidence below which a lead is warned of: on drawn pages most such score under 10 dB
 LIMB_RESIDUAL_MV = 0.06  # rms above which the limb leads contradict each other
@@ -40,6 +43,11 @@ class Digitized:
         return find_gaps(self.traced.confidence)
 
     @property
+    def imputed(self) -> np.ndarray:
+        """(12, L) bool, samples that the page hardly shows, completed from the other beats of their lead."""
+        return imputed_at(self.traced.imputed, self.leads.shape[1])
+
+    @property
     def limb_residual(self) -> float:
         """mV rms by which I, II, III, aVR, aVL and aVF contradict each other (Einthoven, Goldberger)."""
         return float(np.sqrt(np.mean(self.traced.limb_residuals**2)))
@@ -59,12 +67,28 @@ class Digitized:
             doubts.append(f"the limb leads contradict each other by {self.limb_residual:.2f} mV rms")
         return doubts
 
+    def to_csv(self, path: Path) -> None:
+        """Write the leads as predict.py does: a column each, in mV, blank where a lead is not shown."""
+        write_record(Path(path), self.leads, self.fs)
+
+    def to_wfdb(self, path: Path, comments: Iterable[str] = ()) -> Path:
+        """Write a WFDB record, imputed samples as annotations; returns the header's path.
+
+        See prediction.wfdb_records.write_wfdb.
+        """
+        return write_wfdb(Path(path), self.leads, self.fs, comments, self.imputed)
+
+    def draw_overlay(self, image: np.ndarray) -> np.ndarray:
+        """The photo (H, W, 3) uint8 RGB that was digitized with grid and traces drawn on it, as large."""
+        return draw_on_photo(image, self.straightened, self.traced)
+
 
 class Digitizer:
     """Pages to millivolts, with networks from three checkpoints; of stage 2 there may be several.
 
     The default are those in checkpoints/. `tta` names more views to read, "moved" and "mirrored"; `merge`
-    says how several readings become one, "mean" or "median"; `precision` is "auto", "float32" or "bfloat16",
+    says how several readings become one, "mean" or "median"; without `impute` nothing is completed from other
+    beats; `precision` is "auto", "float32" or "bfloat16",
     see utils.device.choose_precision. Raises CheckpointError when a file is missing or does not fit,
     ValueError for names unknown.
     """
@@ -78,6 +102,7 @@ class Digitizer:
         tta: Sequence[str] = (),
         merge: str = "mean",
         precision: str = AUTO,
+        impute: bool = True,
     ):
         chosen = choose_device(device)
         nets = load_networks(
@@ -86,21 +111,28 @@ class Digitizer:
             stage2 or checkpoint_path(2),
             choose_precision(precision, chosen),
         )
-        self.set_up(nets, str(chosen), tta, merge)
+        self.set_up(nets, str(chosen), tta, merge, impute)
 
     @classmethod
     def of_networks(
-        cls, nets: Sequence[nn.Module], device: str = "cpu", tta: Sequence[str] = (), merge: str = "mean"
+        cls,
+        nets: Sequence[nn.Module],
+        device: str = "cpu",
+        tta: Sequence[str] = (),
+        merge: str = "mean",
+        impute: bool = True,
     ) -> "Digitizer":
         """With networks that are there already: stage 0, stage 1, and one or more of stage 2."""
         digitizer = cls.__new__(cls)
-        digitizer.set_up(nets, device, tta, merge)
+        digitizer.set_up(nets, device, tta, merge, impute)
         return digitizer
 
-    def set_up(self, nets: Sequence[nn.Module], device: str, tta: Sequence[str], merge: str) -> None:
+    def set_up(
+        self, nets: Sequence[nn.Module], device: str, tta: Sequence[str], merge: str, impute: bool
+    ) -> None:
         stage0, stage1, *several = (net.eval().to(device) for net in nets)
         self.straightener = Straightener(stage0, stage1, device)
-        self.tracer = Tracer(several, device, tta, merge)
+        self.tracer = Tracer(several, device, tta, merge, impute)
 
     def __call__(self, image: np.ndarray, fs: int = 500) -> Digitized:
         """Digitize a photo or scan (H, W, 3) uint8 RGB; raises ValueError, PageNotFound among them."""

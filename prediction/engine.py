@@ -49,6 +49,7 @@ class Setup:
     stage2: tuple[Path, ...] = field(default_factory=lambda: (checkpoint_path(2),))
     tta: tuple[str, ...] = ()
     merge: str = "mean"
+    impute: bool = True
     device: str | None = None
     workers: int | None = None
     threads: int | None = None
@@ -62,11 +63,12 @@ class Setup:
         merge = (
             self.merge if len(self.stage2) > 1 or views else None
         )  # of a single reading it changes nothing
-        return hashlib.sha256(repr((weights, views, merge)).encode()).hexdigest()[:8]
+        parts = (weights, views, merge) if self.impute else (weights, views, merge, "not imputed")
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
 
 
 def add_ensemble_arguments(parser: argparse.ArgumentParser) -> None:
-    """--tta and --tta-mirrored, whose names of utils.tracing.VIEWS become the list args.tta, and --merge."""
+    """How pages are read: --tta and --tta-mirrored (the list args.tta), --merge and --no-impute."""
     parser.add_argument(
         "--tta",
         action="append_const",
@@ -86,6 +88,12 @@ def add_ensemble_arguments(parser: argparse.ArgumentParser) -> None:
         choices=MERGES,
         default="mean",
         help="of several networks' and views' readings, weighted by confidence (default mean)",
+    )
+    parser.add_argument(
+        "--no-impute",
+        action="store_false",
+        dest="impute",
+        help="bridge what the page hardly shows, rather than complete it from the other beats of its lead",
     )
 
 
@@ -110,8 +118,9 @@ class Engine:
         """(task, function(digitizer, task)) as they are done. More than one worker: it must pickle."""
         workers = self.setup.workers or default_workers(len(tasks))
         if workers == 1 and len(self.devices) == 1:
+            setup = self.setup
             digitizer = Digitizer.of_networks(
-                self.nets, str(self.devices[0]), self.setup.tta, self.setup.merge
+                self.nets, str(self.devices[0]), setup.tta, setup.merge, setup.impute
             )
             yield from ((task, function(digitizer, task)) for task in tasks)
             return
@@ -122,7 +131,7 @@ class Engine:
                 half = self.setup.precision == AUTO
                 server = NetServer(self.nets, self.devices, self.setup.batch_size, half)
                 nets = stack.enter_context(server).remotes()
-            start = (function, list(nets), self.setup.tta, self.setup.merge)
+            start = (function, list(nets), self.setup.tta, self.setup.merge, self.setup.impute)
             yield from map_unordered(call, tasks, max(workers, 2), start_worker, start)
 
 
@@ -139,10 +148,14 @@ def available_cores() -> int:
 in_worker: dict = {}  # what start_worker leaves in its process for call
 
 
-def start_worker(function: Callable, nets: list[nn.Module], tta: tuple[str, ...], merge: str) -> None:
+def start_worker(
+    function: Callable, nets: list[nn.Module], tta: tuple[str, ...], merge: str, impute: bool
+) -> None:
     use_one_thread()
     keep_memory()
-    in_worker.update(function=function, digitizer=Digitizer.of_networks(nets, tta=tta, merge=merge))
+    in_worker.update(
+        function=function, digitizer=Digitizer.of_networks(nets, tta=tta, merge=merge, impute=impute)
+    )
 
 
 def call(task):

@@ -66,6 +66,7 @@ class PageResult:
     slip: Slip | None = None  # of the paper in the scanner
     confidence: np.ndarray | None = None
     gaps: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    imputed_seconds: float | None = None  # of all leads together
     limb_residual: float | None = None
     ratio: float | None = None  # of the competition, linear and capped; 0 for a page that cannot be read
     lead_ratios: np.ndarray | None = None  # (12,), linear, not capped
@@ -81,12 +82,12 @@ class PageResult:
 
 COLUMNS = (
     *("name", "image", "type", "fs", "outcome", "page_score", "orientation", "aspect", "confidence"),
-    *("unseen_s", "limb_residual_mv", "score_db", "grid_median_px", "grid_p95_px", "seconds"),
+    *("unseen_s", "imputed_s", "limb_residual_mv", "score_db", "grid_median_px", "grid_p95_px", "seconds"),
     *(f"confidence_{lead}" for lead in LEADS),
     *(f"snr_db_{lead}" for lead in LEADS),
     *("slip", "networks", "warnings"),
 )
-NEWER_COLUMNS = ("slip", "networks")  # which version 0.2.0 did not write
+NEWER_COLUMNS = ("imputed_s", "slip", "networks")  # which version 0.2.0 did not write
 
 
 class PageTable:
@@ -155,6 +156,7 @@ def as_row(result: PageResult) -> dict[str, object]:
         "aspect": number(result.aspect),
         "confidence": number(None if result.confidence is None else result.confidence.mean()),
         "unseen_s": number(None if result.confidence is None else result.gap_seconds, 2),
+        "imputed_s": number(result.imputed_seconds, 2),
         "limb_residual_mv": number(result.limb_residual),
         "score_db": number(None if result.ratio is None else to_db(result.ratio), 3),
         "grid_median_px": number(result.grid_median),
@@ -252,6 +254,7 @@ def digitize(digitizer: Digitizer, page: Page, wanted: Wanted, result: PageResul
     result.aspect = straightened.calibration.aspect
     result.slip = straightened.slip
     result.confidence, result.gaps = digitized.confidence, digitized.gaps
+    result.imputed_seconds = digitized.imputed.sum() / fs
     result.limb_residual = digitized.limb_residual
     result.warnings += digitized.doubts
     if truth is not None:
@@ -271,7 +274,7 @@ def digitize(digitizer: Digitizer, page: Page, wanted: Wanted, result: PageResul
     if wanted.wfdb:
         comments = [f"image: {page.path.name}", f"page score: {straightened.page_score:.3f}"]
         comments += [f"doubt: {warning}" for warning in result.warnings]
-        write_wfdb(wfdb_path(page, wanted), digitized.leads, fs, comments)
+        write_wfdb(wfdb_path(page, wanted), digitized.leads, fs, comments, digitized.imputed)
     if wanted.signals:  # last: who finds it finds the rest
         write_record(signals_path(page, wanted), digitized.leads, fs)
 

@@ -5,6 +5,7 @@ from html import escape
 import numpy as np
 
 from configs.page import DURATION_S, LEADS, MM_PER_MV, MM_PER_SECOND, RHYTHM_LEAD, ROW_PITCH_MM, ROWS
+from utils.decode import runs
 from utils.leads import QUARTERS, lead_place, lead_slice
 
 UNIT = 10  # SVG units a mm
@@ -14,13 +15,16 @@ POINTS_PER_SECOND = int(MM_PER_SECOND * UNIT)  # one a unit
 NAME_ABOVE_MM = 9.0  # a lead's name over its zero line
 WIDTH = round((2 * MARGIN_MM + DURATION_S * MM_PER_SECOND) * UNIT)
 
+# Once in a document, for all its papers.
 DEFINITIONS = """<svg class="defs" width="0" height="0" aria-hidden="true"><defs>
 <pattern id="mm" width="10" height="10" patternUnits="userSpaceOnUse">
 <path d="M10 0H0V10" fill="none" stroke="#f7d6d3" stroke-width="1"/></pattern>
 <pattern id="squares" width="50" height="50" patternUnits="userSpaceOnUse">
 <rect width="50" height="50" fill="url(#mm)"/>
 <path d="M50 0H0V50" fill="none" stroke="#e9a19b" stroke-width="2"/>
-</pattern></defs></svg>"""  # once in a document, for all its papers
+</pattern>
+<pattern id="hatch" width="16" height="16" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
+<path d="M0 0V16" stroke="#5b5bd6" stroke-width="5"/></pattern></defs></svg>"""
 
 
 def lead_row(lead: str) -> tuple[int, int]:
@@ -52,12 +56,14 @@ def draw_paper(
     gaps: dict[str, list[tuple[float, float]]] | None = None,
     unsure: frozenset[str] = frozenset(),
     title: str = "",
+    imputed: np.ndarray | None = None,
 ) -> str:
     """Leads (12, L) mV of ten seconds as an SVG in the layout of the page; DEFINITIONS must be in the
     document.
 
     `truth` (12, L) mV at the same fs is drawn beneath; `gaps`, lead -> [(start, stop)] s of the ten seconds,
-    are shaded, and the names of `unsure` leads marked. The short copy of II is drawn in grey.
+    are shaded, samples `imputed` (12, L) bool hatched, and the names of `unsure` leads marked. The short copy
+    of II is drawn in grey.
     """
     own = {lead: lead_slice(lead, leads.shape[1]) for lead in LEADS}
     signals = {lead: leads[LEADS.index(lead), own[lead]] for lead in LEADS}
@@ -82,11 +88,14 @@ def draw_paper(
         )
     for lead in LEADS:
         x, y = start(*lead_row(lead))
-        for begin, end in (gaps or {}).get(lead, ()):
+        spans = [("gap", *span) for span in (gaps or {}).get(lead, ())]
+        if imputed is not None:
+            spans += [("imputed", a / fs, b / fs) for a, b in runs(imputed[LEADS.index(lead)])]
+        for kind, begin, end in spans:
             left = x + (begin - own[lead].start / fs) * POINTS_PER_SECOND
             width = (end - begin) * POINTS_PER_SECOND
             parts.append(
-                f'<rect class="gap" x="{left:.0f}" y="{y - 150:.0f}" width="{width:.0f}" height="300"/>'
+                f'<rect class="{kind}" x="{left:.0f}" y="{y - 150:.0f}" width="{width:.0f}" height="300"/>'
             )
         if truth is not None:
             true = trace_path(x, y, truth[LEADS.index(lead), own[lead]], fs)

@@ -55,16 +55,16 @@ def draw_card(
     """The card of a page that was read: `drawn` is the photo (H, W, 3) uint8 RGB with its traces."""
     confidence = digitized.confidence
     unsure = frozenset(lead for lead, value in zip(LEADS, confidence, strict=True) if value < UNSURE_LEAD)
-    paper = draw_paper(
-        digitized.leads, digitized.fs, truth, digitized.gaps, unsure, f"traces of {result.page.name}"
-    )
+    title = f"traces of {result.page.name}"
+    paper = draw_paper(digitized.leads, digitized.fs, truth, digitized.gaps, unsure, title, digitized.imputed)
     legend = "black: read; blue: truth; " if truth is not None else ""
+    legend += "shaded: hardly seen; hatched: completed from other beats; "
     body = (
         f'<div class="columns"><figure>{picture(drawn, "the page with its traces")}'
         "<figcaption>As read, rows in blue, green, purple, orange; hardly seen in red</figcaption></figure>"
         f"<div>{list_facts(digitized, result)}{list_leads(confidence, result.lead_ratios)}</div></div>"
         f'<figure><div class="paper-scroll">{paper}</div>'
-        f"<figcaption>{legend}shaded: hardly seen; red: unsure, below {UNSURE_LEAD:g}</figcaption></figure>"
+        f"<figcaption>{legend}red: unsure, below {UNSURE_LEAD:g}</figcaption></figure>"
     )
     return Card(data_url(image, THUMBNAIL_WIDTH, THUMBNAIL_QUALITY), body)
 
@@ -90,6 +90,7 @@ def list_facts(digitized: Digitized, result: "PageResult") -> str:
         "page score": f"{straightened.page_score:.2f}",
         "limb leads differ by": f"{1000 * digitized.limb_residual:.0f} µV rms (Einthoven, Goldberger)",
         "hardly seen": f"{result.gap_seconds:.2f} s",
+        "completed from other beats": f"{result.imputed_seconds or 0:.2f} s",
         "turned by": f"{turn}°" + (", mirrored" if straightened.orientation >= MIRRORED else ""),
         "sampling rate": f"{digitized.fs} Hz",
         "squares": f"{straightened.calibration.aspect:.2f} times as tall as wide",

@@ -11,6 +11,7 @@ import numpy as np
 from configs.page import LEADS
 
 GAIN = 1000.0  # steps a mV: of 1 uV
+ANNOTATOR = "imp"  # suffix of the file that says which samples are imputed
 LIMIT_MV = 32.7  # of 16 bits at this gain
 FORMAT = "16"  # of which -32768 stands for an unknown sample, read back as NaN
 
@@ -21,10 +22,18 @@ def record_name(name: str) -> str:
     return name if name == allowed else f"{allowed}-{zlib.crc32(name.encode()):08x}"
 
 
-def write_wfdb(path: Path, leads: np.ndarray, fs: int, comments: Iterable[str] = ()) -> Path:
+def write_wfdb(
+    path: Path,
+    leads: np.ndarray,
+    fs: int,
+    comments: Iterable[str] = (),
+    imputed: np.ndarray | None = None,
+) -> Path:
     """Write (12, L) mV in the order of LEADS as <path>.hea and <path>.dat; returns the header's path.
 
     Every lead lies at its own time of the ten seconds; NaN, unknown, comes back as NaN from wfdb.rdrecord.
+    `imputed` (12, L) bool becomes the annotation file <path>.imp: in a lead's channel "(imputed" where a run
+    of such samples begins and "imputed)" at its last; without such samples there is no such file.
     The file's name becomes one that WFDB allows. Atomic: the header, written last, is there once all is.
     Raises ValueError for values beyond LIMIT_MV.
     """
@@ -47,6 +56,32 @@ def write_wfdb(path: Path, leads: np.ndarray, fs: int, comments: Iterable[str] =
             comments=[" ".join(comment.split()) for comment in comments],
             write_dir=folder,
         )
-        for suffix in (".dat", ".hea"):
+        path.with_name(f"{name}.{ANNOTATOR}").unlink(missing_ok=True)
+        suffixes = [".dat", ".hea"]
+        if imputed is not None and imputed.any():
+            annotate(name, imputed, fs, folder)
+            suffixes.insert(0, f".{ANNOTATOR}")
+        for suffix in suffixes:
             (Path(folder) / f"{name}{suffix}").replace(path.with_name(f"{name}{suffix}"))
     return path.with_name(f"{name}.hea")
+
+
+def annotate(name: str, imputed: np.ndarray, fs: int, folder: str) -> None:
+    """Write the runs of True in (12, L) bool as the annotation file of a record in a folder."""
+    import wfdb
+
+    edges = np.diff(np.pad(imputed, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    lead, sample = np.nonzero(edges)
+    begins = edges[lead, sample] > 0
+    sample = np.where(begins, sample, sample - 1)
+    order = np.lexsort((~begins, sample))
+    wfdb.wrann(
+        name,
+        ANNOTATOR,
+        sample[order],
+        symbol=['"'] * len(order),  # WFDB's symbol of a comment
+        chan=lead[order],
+        aux_note=["(imputed" if begin else "imputed)" for begin in begins[order]],
+        fs=fs,
+        write_dir=folder,
+    )

@@ -14,10 +14,12 @@ from utils.decode import (
     decode_rows,
     find_gaps,
     find_path,
+    imputed_at,
     merge_confidence,
     merge_heights,
     rate_leads,
     read_heights,
+    rows_from_heights,
     signal_columns,
     track,
 )
@@ -162,6 +164,24 @@ def test_a_hidden_qrs_is_taken_from_the_other_beats():
     np.testing.assert_allclose(found[0, 2500:3750], rows[0, 2500:3750], atol=0.1 * np.abs(rows[0]).max())
     hidden = round(RECTIFIED.signal_start + 4.3 * RECTIFIED.px_per_second)
     assert confidence[3, hidden] < 0.1  # what was not seen is still called so
+
+
+def test_what_is_taken_from_other_beats_is_told_and_can_be_left_out():
+    """Lead II's strip hides one beat: its samples alone are imputed, and without leave none is invented."""
+    rows = rows_from_leads(beats(500))
+    maps = perfect_maps(rows)
+    hidden = slice(*(int(RECTIFIED.signal_start + s * RECTIFIED.px_per_second) for s in (4.25, 4.37)))
+    maps[3, :, hidden] = 0
+    imputed = imputed_at(read_heights(maps, ROW_STRIDE).imputed, 5000)
+    expected = np.zeros_like(imputed)
+    expected[LEADS.index("II"), 2125:2185] = True
+    assert (imputed & ~expected).sum() <= 4, "a column on either side"
+    assert (imputed & expected).sum() > 50
+    plain = read_heights(maps, ROW_STRIDE, impute=False)
+    assert not plain.imputed.any()
+    assert np.isfinite(plain.y[:, signal_columns()]).all()
+    bridged = rows_from_heights(plain.y, 5000)[3, 2125:2185]
+    assert np.ptp(bridged) < 0.3 * np.ptp(rows[3, 2125:2185])
 
 
 def test_a_beat_of_its_own_kind_stays_as_it_was_seen():

@@ -1,6 +1,7 @@
 """predict.py as users call it: good pages, bad pages, and the files that it leaves."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import predict
 from configs.page import LEADS
 from datasets.competition import read_record
 from prediction.inputs import find_image, find_images, find_inputs, name_outputs
+from prediction.wfdb_records import write_wfdb
 from utils.checkpoint import CHECKPOINTS, read_checkpoint
 from utils.command import log, show_log
 from utils.files import alone_in
@@ -230,6 +232,41 @@ def test_a_wfdb_record_reads_back(sample, tmp_path, monkeypatch):
     np.testing.assert_allclose(record.p_signal, leads.to_numpy(), atol=6e-4)
     assert np.isfinite(record.p_signal[2562:5125, LEADS.index("aVR")]).all()
     assert np.isnan(record.p_signal[:2562, LEADS.index("aVR")]).all()
+
+
+def test_imputed_samples_are_annotations_of_a_wfdb_record(tmp_path):
+    wfdb = pytest.importorskip("wfdb")
+    imputed = np.zeros((12, 5000), bool)
+    imputed[1, 100:150] = imputed[1, 4990:] = imputed[7, 3000] = True
+    header = write_wfdb(tmp_path / "page", np.zeros((12, 5000)), 500, imputed=imputed)
+    read = wfdb.rdann(str(header.with_suffix("")), "imp")
+    found = np.zeros_like(imputed)
+    begun: dict[int, int] = {}
+    for sample, lead, note in zip(read.sample, read.chan, read.aux_note, strict=True):
+        if note.startswith("("):
+            begun[lead] = sample
+        else:
+            found[lead, begun.pop(lead) : sample + 1] = True
+    np.testing.assert_array_equal(found, imputed)
+    write_wfdb(tmp_path / "page", np.zeros((12, 5000)), 500, imputed=np.zeros_like(imputed))
+    assert not (tmp_path / "page.imp").exists(), "of the record before"
+
+
+def test_the_examples_of_the_documentation_run(tmp_path, monkeypatch):
+    """docs/api.md, block by block, in a folder that looks like the repository."""
+    root = Path(predict.__file__).parent
+    (tmp_path / "samples").symlink_to(root / "samples")
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (root / "docs" / "api.md").read_text(), re.S)
+    assert len(blocks) == 4
+    names: dict = {}
+    for block in blocks:
+        exec(block, names)
+    page = names["page"]
+    assert page.imputed.shape == page.leads.shape
+    assert not (page.imputed & np.isnan(page.leads)).any()
+    for name in ("page.csv", "page.hea", "page.dat", "overlay.png"):
+        assert (tmp_path / "outputs" / "api" / name).is_file()
 
 
 def test_what_cannot_be_a_wfdb_record_is_refused(tmp_path):

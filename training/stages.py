@@ -218,7 +218,7 @@ class TrainStage2(Stage[Stage2Net, torch.Tensor]):
     @torch.no_grad()
     def picture(self, net: Stage2Net, page: ValidationPage, device: torch.device) -> np.ndarray:
         image = page.page["image"]
-        y, _ = read_heights(net(to_tensor(image).to(device))[0], net.row_stride, net.config)
+        y = read_heights(net(to_tensor(image).to(device))[0], net.row_stride, net.config).y
         return draw_heights(image, y - CROP_TOP)[::2, ::4]
 
 

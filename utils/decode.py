@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -205,8 +206,11 @@ def complete(
     starts: np.ndarray,
     row_stride: int,
     config: Stage2Config = AS_SHIPPED,
-) -> np.ndarray:
-    """The rows' heights (R, W) in bins, read about the path again where other beats have a say."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """The rows' heights (R, W) in bins, read about the path again where other beats have a say.
+
+    With them comes where these say more than the page itself, (R, W) bool: below a confidence of UNCLEAR.
+    """
     expected, variance = expected_heights(bins * row_stride, confidence, starts)
     told = np.isfinite(variance) & (confidence < CERTAIN)
     row, column = np.nonzero(told)
@@ -216,7 +220,7 @@ def complete(
     about = np.where(confidence[told] < UNCLEAR, leaning.argmax(axis=1), path[told])
     completed = bins.copy()
     completed[told] = refine(leaning.T[None], about[None])[0][0]
-    return completed
+    return completed, told & (confidence < UNCLEAR)
 
 
 def signal_columns() -> slice:
@@ -238,14 +242,25 @@ def log_probabilities(logits: torch.Tensor, loss: str = AS_SHIPPED.loss) -> np.n
     return (pixels / pixels.sum(dim=1, keepdim=True).clamp(min=1)).clamp(min=1e-9).log().cpu().numpy()
 
 
-def read_heights(
-    logits: torch.Tensor, row_stride: int, config: Stage2Config = AS_SHIPPED
-) -> tuple[np.ndarray, np.ndarray]:
-    """Logits (4, H, W) of one page to the height of each row's trace and how sure it is, both (4, W).
+class Heights(NamedTuple):
+    """The traces of one page's rows.
 
-    Heights in px of the rectified page, gaps bridged and completed from other beats, NaN beyond the signal;
-    confidence in 0..1 is what the page alone gives, 0 beyond and where other ink hides the row's ends.
-    `config` is that of the network.
+    y: (4, W) px of the rectified page, NaN beyond the signal.
+    confidence: (4, W) in 0..1, what the page alone gives; 0 beyond the signal and where other ink hides it.
+    imputed: (4, W) bool, where the height was taken from the other beats of the lead more than from the page.
+    """
+
+    y: np.ndarray
+    confidence: np.ndarray
+    imputed: np.ndarray
+
+
+def read_heights(
+    logits: torch.Tensor, row_stride: int, config: Stage2Config = AS_SHIPPED, impute: bool = True
+) -> Heights:
+    """Logits (4, H, W) of one page to the height of each row's trace, gaps bridged.
+
+    `config` is that of the network. With `impute` what the page hardly shows is completed from other beats.
     """
     inside = signal_columns()
     log_probability = log_probabilities(logits[:, :, inside], config.loss)
@@ -257,10 +272,14 @@ def read_heights(
     hidden = hidden_ends(bins, confidence, row_stride)
     log_probability, confidence = forget(log_probability, hidden), np.where(hidden, 0, confidence)
     bins = hold_ends(bins, hidden)
-    bins = complete(log_probability, path, bins, confidence, starts, row_stride, config)
+    imputed = np.zeros(bins.shape, bool)
+    if impute:
+        bins, imputed = complete(log_probability, path, bins, confidence, starts, row_stride, config)
     y = (bins + 0.5) * row_stride - 0.5 + CROP_TOP
     margins = ((0, 0), (inside.start, logits.shape[2] - inside.stop))
-    return np.pad(y, margins, constant_values=np.nan), np.pad(confidence, margins)
+    return Heights(
+        np.pad(y, margins, constant_values=np.nan), np.pad(confidence, margins), np.pad(imputed, margins)
+    )
 
 
 def rows_from_heights(y: np.ndarray, length: int) -> np.ndarray:
@@ -313,7 +332,7 @@ def decode_rows(
     logits: torch.Tensor, row_stride: int, length: int, config: Stage2Config = AS_SHIPPED
 ) -> tuple[np.ndarray, np.ndarray]:
     """Logits (4, H, W) of one page to rows (4, length) mV over ten seconds, and confidence (4, W) in 0..1."""
-    y, confidence = read_heights(logits, row_stride, config)
+    y, confidence, _ = read_heights(logits, row_stride, config)
     return finish_rows(y, confidence, length)[0], confidence
 
 
@@ -322,6 +341,19 @@ def confidence_at(confidence: np.ndarray, length: int) -> np.ndarray:
     seconds = np.arange(length) * (DURATION_S / length)
     places = RECTIFIED.signal_start + seconds * RECTIFIED.px_per_second
     return np.stack([np.interp(places, np.arange(len(row)), row) for row in confidence])
+
+
+def imputed_at(imputed: np.ndarray, length: int) -> np.ndarray:
+    """Which samples of the leads come of imputed columns (4, W) bool: (12, length) bool."""
+    seconds = np.arange(length) * (DURATION_S / length)
+    places = np.round(RECTIFIED.signal_start + seconds * RECTIFIED.px_per_second).astype(int)
+    samples = imputed[:, places.clip(0, imputed.shape[1] - 1)]
+    leads = np.zeros((len(LEADS), length), bool)
+    for index, lead in enumerate(LEADS):
+        row = len(ROWS) if lead == RHYTHM_LEAD else lead_place(lead)[0]
+        inside = lead_slice(lead, length)
+        leads[index, inside] = samples[row, inside]
+    return leads
 
 
 def rate_leads(confidence: np.ndarray) -> np.ndarray:

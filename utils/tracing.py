@@ -9,7 +9,7 @@ from torch import nn
 
 from configs.page import MASK_WIDTH
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT, Stage2Config
-from utils.decode import MERGES, finish_rows, merge_confidence, merge_heights, read_heights
+from utils.decode import MERGES, Heights, finish_rows, merge_confidence, merge_heights, read_heights
 from utils.upright import to_tensor
 
 
@@ -42,6 +42,7 @@ class Traced:
     rows: np.ndarray  # (4, L) mV of ten seconds
     y: np.ndarray  # (4, MASK_WIDTH) px of the rectified page, NaN beyond the signal
     confidence: np.ndarray  # (4, MASK_WIDTH) in 0..1
+    imputed: np.ndarray  # (4, MASK_WIDTH) bool, columns completed from the other beats of their lead
     limb_residuals: np.ndarray  # (4, 2) mV rms, see utils/limbs.py
 
 
@@ -49,6 +50,7 @@ class Tracer:
     """Stage 2's networks with the decoder. Their readings are merged as heights, column by column.
 
     `tta` names the VIEWS in which each network also reads the page; `merge` is one of MERGES.
+    Without `impute` nothing is completed from other beats.
     """
 
     def __init__(
@@ -57,12 +59,13 @@ class Tracer:
         device: torch.device | str = "cpu",
         tta: Sequence[str] = (),
         merge: str = "mean",
+        impute: bool = True,
     ):
         if unknown := set(tta) - set(VIEWS):
             raise ValueError(f"tta {', '.join(sorted(unknown))}: not among {', '.join(VIEWS)}")
         if merge not in MERGES:
             raise ValueError(f"merge {merge!r}: not among {', '.join(MERGES)}")
-        self.nets, self.device, self.merge = nets, torch.device(device), merge
+        self.nets, self.device, self.merge, self.impute = nets, torch.device(device), merge, impute
         self.views = [PLAIN, *(VIEWS[name] for name in dict.fromkeys(tta))]
 
     def trace(self, rect: np.ndarray, length: int) -> Traced:
@@ -71,17 +74,17 @@ class Tracer:
         Raises ValueError when a network's values are not finite.
         """
         readings = [self.read(net, rect, view) for net in self.nets for view in self.views]
-        y, confidence = (np.stack(parts) for parts in zip(*readings, strict=True))
+        y, confidence, imputed = (np.stack(parts) for parts in zip(*readings, strict=True))
         merged = merge_heights(y, confidence, self.merge)
         confidence = merge_confidence(y, confidence, merged)
         rows, residuals = finish_rows(merged, confidence, length)
-        return Traced(rows, merged, confidence, residuals)
+        return Traced(rows, merged, confidence, np.logical_and.reduce(imputed), residuals)
 
-    def read(self, net: nn.Module, rect: np.ndarray, view: View) -> tuple[np.ndarray, np.ndarray]:
-        """One network's reading of a view: heights (4, MASK_WIDTH) px of `rect`, and confidence in 0..1."""
+    def read(self, net: nn.Module, rect: np.ndarray, view: View) -> Heights:
+        """One network's reading of a view, its heights in px of `rect`."""
         logits = self.maps(net, rect, view)
-        y, confidence = read_heights(logits, INPUT_HEIGHT // logits.shape[1], stage2_config(net))
-        return y + view.rows, confidence
+        heights = read_heights(logits, INPUT_HEIGHT // logits.shape[1], stage2_config(net), self.impute)
+        return heights._replace(y=heights.y + view.rows)
 
     @torch.inference_mode()
     def maps(self, net: nn.Module, rect: np.ndarray, view: View = PLAIN) -> torch.Tensor:
