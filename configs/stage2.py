@@ -9,6 +9,7 @@ from configs.page import MASK_HEIGHT, MASK_WIDTH, RECTIFIED, ROWS
 ROW_CHANNELS = len(ROWS) + 1  # three rows of leads and the rhythm strip
 HEADROOM_MV = 4.4  # kept above the top row's zero line; the header is cut off
 LOSSES = ("column", "bce")  # the distribution over y, its mean, the metric; plain pixels
+STEEP_REACH = 3  # columns on either side over which the rise of a trace is taken
 MULTIPLE = 64  # px, the coarsest stride of the encoders in use
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from configs.page import LEADS, PULSE_MV, RECTIFIED
-from configs.stage2 import CROP_TOP, INPUT_HEIGHT, INPUT_WIDTH, Stage2Config
+from configs.stage2 import CROP_TOP, INPUT_HEIGHT, INPUT_WIDTH, STEEP_REACH, Stage2Config
 from synthesis.signals import EXPANSION
 from utils.beats import expected_heights, find_beats
 from utils.decode import (
@@ -24,7 +24,7 @@ from utils.decode import (
     track,
 )
 from utils.leads import rows_from_leads
-from utils.losses import STEEP_REACH, local_range
+from utils.losses import local_range
 from utils.trace import columns_from_rows, rows_from_columns
 
 ROW_STRIDE = 4

@@ -367,7 +367,7 @@ def test_a_table_of_0_2_0_is_read_and_its_pages_are_done_again(sample, tmp_path,
     table.to_csv(out / "pages.csv", index=False)
     assert run(monkeypatch, sample, "--output", out, "--fs", 100, "--resume") == 0
     assert "0 of 1 pages are there already" in capsys.readouterr().err
-    assert len(pd.read_csv(out / "pages.csv")["networks"].item()) == 8
+    assert len(pd.read_csv(out / "pages.csv", dtype=str)["networks"].item()) == 8
 
 
 def test_its_own_results_are_no_pages_and_a_page_may_be_called_pages(sample, tmp_path, monkeypatch):

@@ -8,15 +8,14 @@ import cv2
 import numpy as np
 import torch
 from scipy.interpolate import PchipInterpolator
-from scipy.ndimage import median_filter
+from scipy.ndimage import maximum_filter1d, median_filter, minimum_filter1d
 
 from configs.page import DURATION_S, LEADS, RECTIFIED, RHYTHM_LEAD, ROWS
-from configs.stage2 import CROP_TOP, Stage2Config
+from configs.stage2 import CROP_TOP, STEEP_REACH, Stage2Config
 from utils.beats import CERTAIN, expected_heights, lean_on_beats
 from utils.ends import forget, hidden_ends, hold_ends
 from utils.leads import lead_place, lead_slice
 from utils.limbs import reconcile_limbs
-from utils.losses import STEEP_REACH, local_range
 from utils.trace import rows_from_columns, segment_columns, segments
 
 STEP_COST = 0.15  # per bin and column: the price of a jump, in nats
@@ -134,8 +133,11 @@ def rate_columns(
 
 def stroke_variance(heights: np.ndarray) -> np.ndarray:
     """How far EARLY_OR_LATE leaves heights (R, W) open, in their unit squared."""
-    slope = local_range(torch.from_numpy(heights)[None], STEEP_REACH)[0].numpy() / (2 * STEEP_REACH)
-    return (EARLY_OR_LATE * slope) ** 2
+    window = 2 * STEEP_REACH + 1
+    unknown = np.isnan(heights)
+    high = maximum_filter1d(np.where(unknown, -np.inf, heights), window, axis=1, mode="nearest")
+    low = minimum_filter1d(np.where(unknown, np.inf, heights), window, axis=1, mode="nearest")
+    return (EARLY_OR_LATE * np.maximum(high - low, 0) / (2 * STEEP_REACH)) ** 2
 
 
 def bridge(y: np.ndarray, sure: np.ndarray, starts: np.ndarray | None = None) -> np.ndarray:

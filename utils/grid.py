@@ -7,6 +7,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 import torch
+from scipy.sparse.linalg import LinearOperator, cg
 from scipy.spatial import cKDTree
 
 from configs.page import GRID_COLUMNS, GRID_ROWS, LEAD_ENDS, LEAD_MARKER_POINTS, SQUARE_MM
@@ -335,27 +336,29 @@ def smooth_offsets(offsets: np.ndarray, weight: np.ndarray, stiffness: float) ->
     """
     down, across, energy = bending_modes()
     known = np.where(weight > 0, offsets.transpose(2, 0, 1), 0.0)
-    charge = stiffness * energy
-    scale = 1 / (weight.mean() + charge)
+    penalty = stiffness * energy
+    scale = 1 / (weight.mean() + penalty)
 
     def to_modes(values: np.ndarray) -> np.ndarray:
         return down.T @ (weight * values) @ across
 
-    solved = np.zeros(known.shape)
-    left = to_modes(known)
-    step = scale * left
-    size = (left * step).sum(axis=(1, 2))
-    enough = size * SOLVED**2
-    for _ in range(MAX_STEPS):
-        if (size <= enough).all():
-            break
-        image = to_modes(down @ step @ across.T) + charge * step
-        length = (size / np.maximum((step * image).sum(axis=(1, 2)), 1e-300))[:, None, None]
-        solved += length * step
-        left -= length * image
-        scaled = scale * left
-        size, before = (left * scaled).sum(axis=(1, 2)), size
-        step = scaled + (size / np.maximum(before, 1e-300))[:, None, None] * step
+    def apply(modes: np.ndarray) -> np.ndarray:
+        modes = modes.reshape(energy.shape)
+        return (to_modes(down @ modes @ across.T) + penalty * modes).ravel()
+
+    def precondition(modes: np.ndarray) -> np.ndarray:
+        return scale.ravel() * modes.ravel()
+
+    size = energy.size
+    system, near = (LinearOperator((size, size), each, dtype=np.float64) for each in (apply, precondition))
+    solved = np.stack(
+        [
+            cg(system, to_modes(each).ravel(), rtol=SOLVED, maxiter=MAX_STEPS, M=near)[0].reshape(
+                energy.shape
+            )
+            for each in known
+        ]
+    )
     surface = down @ solved @ across.T
     strain = float((weight * known * (known - surface)).sum())
     return surface.transpose(1, 2, 0), strain

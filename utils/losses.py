@@ -5,10 +5,9 @@ import torch.nn.functional as F
 
 from configs.stage0 import MARKER_CLASSES, Stage0Config
 from configs.stage1 import Stage1Config
-from configs.stage2 import Stage2Config
+from configs.stage2 import STEEP_REACH, Stage2Config
 
 FEW_MARKED = 50  # marked pixels an image counts for at least, so that one without names stays bounded
-STEEP_REACH = 3  # columns over which a trace's rise is taken
 STEEP_CAP = 10.0  # bins of rise from which on a column weighs no more
 NOISE_FLOOR = 0.02  # bins^2, so that a perfect sample does not outweigh the others
 
