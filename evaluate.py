@@ -5,7 +5,11 @@ images beside their .csv. Pages are digitized and scored: tables by image type a
 pages. OUT gets pages.csv, both tables, plots of them, and with --report the report of predict.py, truth
 included.
 
-Exit code: 0 all pages scored, however badly; 1 some have no usable truth, or nothing could be done.
+The score of several pages is the competition's: the mean of their linear signal-to-noise ratios, in dB. A
+page's ratio is capped at 25.84 dB; a page that is not found counts as zeros, -inf dB.
+
+Exit code: 0 all pages scored, however badly; 1 some have no usable truth, or nothing could be done; 2 the
+command was not understood.
 """
 
 import argparse
@@ -190,23 +194,45 @@ def main() -> int:
     parser.add_argument("--output", type=Path, help="folder for pages.csv, tables and plots")
     parser.add_argument("--report", action="store_true", help="report.html too, with the truth in it")
     parser.add_argument(
-        "--report-pages", type=count, default=REPORT_PAGES, help="shown in full, worst first (default 50)"
-    )
-    parser.add_argument("--types", nargs="+", help="image types (default: all there are)")
-    parser.add_argument("--fold", type=int, help="of train_folds.csv (default: all records)")
-    parser.add_argument(
-        "--checkpoints", type=Path, default=CHECKPOINTS, help="folder of stage0.pt ... stage2.pt"
+        "--report-pages",
+        type=count,
+        default=REPORT_PAGES,
+        help="number of pages that the report shows in full, the worst first (default: %(default)s)",
     )
     parser.add_argument(
-        "--stage2", "--weights", type=Path, nargs="+", help="several to be merged (default: the folder's)"
+        "--types", nargs="+", help="image types to score, 0001 for instance (default: all that there are)"
+    )
+    parser.add_argument(
+        "--fold",
+        type=int,
+        help="score the records of this fold of train_folds.csv only (default: all records)",
+    )
+    parser.add_argument(
+        "--checkpoints",
+        type=Path,
+        default=CHECKPOINTS,
+        help="folder with stage0.pt, stage1.pt and stage2.pt (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--stage2",
+        "--weights",
+        type=Path,
+        nargs="+",
+        help="checkpoint of stage 2, or several whose readings are merged (default: that of --checkpoints)",
     )
     add_ensemble_arguments(parser)
     add_precision_argument(parser)
     parser.add_argument(
         "--device", help="cpu, cuda:0, cuda:0,cuda:1 ... (default: all CUDA devices, else the CPU)"
     )
-    parser.add_argument("--workers", type=count, help="processes (default: 1, for many pages up to 4)")
-    parser.add_argument("--threads", type=int, help="torch threads on the CPU, of a single worker")
+    parser.add_argument(
+        "--workers", type=count, help="number of processes (default: 1, for many pages up to 4)"
+    )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        help="number of torch threads on the CPU, with a single worker (default: torch's)",
+    )
     args = parser.parse_args()
     if args.report and not args.output:
         raise ValueError("--report: say where with --output")
@@ -247,6 +273,10 @@ def main() -> int:
         print(f"the {args.merge} of {len(weights)} networks of stage 2 on views {views}")
     types, leads = summarize(results), by_lead(results)
     print(types.astype({"pages": int}).to_string(float_format="{:.2f}".format))
+    if not results["found"].any():
+        print(
+            "No page was found. Such a page counts as zeros, -inf dB: have stages 0 and 1 learnt long enough?"
+        )
     if "grid_median" in results:
         print(rank_failures(results))
     print("\nMedian dB by lead")

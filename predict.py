@@ -40,7 +40,7 @@ from prediction.pages import (
     write_unknown,
 )
 from prediction.report import Report
-from utils.checkpoint import checkpoint_path
+from utils.checkpoint import add_stage_arguments, checkpoint_path
 from utils.command import count, log, progress, run
 from utils.device import add_precision_argument
 from utils.files import alone_in, is_newer, remove_partials
@@ -69,7 +69,8 @@ def digitize_pages(engine: Engine, pages: list[Page], wanted: Wanted) -> Iterato
 def summarize(outcomes: Iterable[str], started: float) -> str:
     counts = Counter(outcomes)
     listed = ", ".join(f"{counts[outcome]} {outcome}" for outcome in (DONE, DOUBTFUL, FAILED))
-    return f"{counts.total()} pages: {listed}; {time.monotonic() - started:.1f} s"
+    pages = "1 page" if counts.total() == 1 else f"{counts.total()} pages"
+    return f"{pages}: {listed}; {time.monotonic() - started:.1f} s"
 
 
 def predict_images(
@@ -183,42 +184,62 @@ def parse_arguments() -> argparse.Namespace:
         required=True,
         help="folder to write to; with test.csv it may also be the submission, a name that ends in .csv",
     )
-    parser.add_argument("--fs", type=int, default=500, help="Hz of the signals of images (default 500)")
+    parser.add_argument(
+        "--fs",
+        type=int,
+        default=500,
+        help="sampling rate of the signals read from images, Hz (default: %(default)s)",
+    )
     parser.add_argument("--wfdb", action="store_true", help="WFDB records too, in OUT/wfdb")
     parser.add_argument(
         "--overlay", action="store_true", help="<name>.overlay.jpg too: the traces on the photo"
     )
     parser.add_argument("--report", action="store_true", help="report.html too, the whole run in one file")
     parser.add_argument(
-        "--report-pages", type=count, default=REPORT_PAGES, help="shown in full, worst first (default 200)"
+        "--report-pages",
+        type=count,
+        default=REPORT_PAGES,
+        help="number of pages that the report shows in full, the worst first (default: %(default)s)",
     )
     parser.add_argument(
-        "--resume", action="store_true", help="leave out images that OUT has already, of the report too"
+        "--resume",
+        action="store_true",
+        help="skip images that are digitized already; they are not in the report either",
     )
     parser.add_argument("--strict", action="store_true", help="exit code 1 for doubtful pages too")
-    parser.add_argument("--images", type=Path, help="folder of test.csv's images (default: test/ beside it)")
+    parser.add_argument(
+        "--images", type=Path, help="folder with the images of test.csv (default: test/ beside it)"
+    )
     add_ensemble_arguments(parser)
     add_precision_argument(parser)
-    parser.add_argument("--stage0", type=Path, default=checkpoint_path(0))
-    parser.add_argument("--stage1", type=Path, default=checkpoint_path(1))
+    add_stage_arguments(parser, (0, 1))
     parser.add_argument(
         "--stage2",
         "--weights",
         type=Path,
         nargs="+",
         default=[checkpoint_path(2)],
-        help="one checkpoint of stage 2, or several to be merged",
+        help="checkpoint of stage 2, or several whose readings are merged (default: checkpoints/stage2.pt)",
     )
     parser.add_argument(
         "--device", help="cpu, cuda:0, cuda:0,cuda:1 ... (default: all CUDA devices, else the CPU)"
     )
     parser.add_argument(
-        "--workers", type=count, help="processes, about 1 GB each (default: 1, for many pages up to 4)"
+        "--workers",
+        type=count,
+        help="number of processes, about 1.5 GB each (default: 1, for many pages up to 4)",
     )
     parser.add_argument(
-        "--batch-size", type=count, default=BATCH_SIZE, help="pages a network sees at once on CUDA"
+        "--batch-size",
+        type=count,
+        default=BATCH_SIZE,
+        help="number of pages that a network sees at once on CUDA (default: %(default)s)",
     )
-    parser.add_argument("--threads", type=int, help="torch threads on the CPU, of a single worker")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        help="number of torch threads on the CPU, with a single worker (default: torch's)",
+    )
     return parser.parse_args()
 
 

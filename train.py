@@ -5,6 +5,9 @@ prepare_inputs.py has straightened, stages 0 and 1 from the images that synthesi
 them without the records of one fold, on which the network is scored. With --records a stage learns from
 synthetic pages of those WFDB records, drawn on the fly; with both, from a mixture. Any value of a
 configuration can be changed by name: --set batch_size=8. Several GPUs: torchrun --nproc-per-node N train.py
+
+Exit code: 0 trained; 1 nothing could be done; 2 the command was not understood; 130 stopped by a signal, and
+--resume goes on.
 """
 
 import argparse
@@ -24,6 +27,10 @@ from utils.checkpoint import NETWORKS, CheckpointError
 from utils.command import show_log
 from utils.device import add_precision_argument, limit_threads
 
+MINUTES_HELP = (
+    "minutes of training per stage, those before --resume included; start-up, validation and the step in "
+    "hand come on top (default: %(default)s)"
+)
 INTERRUPTED = 130  # exit code, as a shell gives it for Ctrl-C
 DEFAULT_CONFIGS = {0: "stage0_compact", 1: "stage1_compact", 2: "compact"}
 
@@ -32,48 +39,79 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--stage", default="2", choices=["0", "1", "2", "all"])
     parser.add_argument(
-        "--config", help="module of configs/ with a `config` (default: the shipped network's)"
+        "--stage", default="2", choices=["0", "1", "2", "all"], help="stage to train (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--config",
+        help="configuration to train, the name of a module of configs/: convnextv2, hrnet, ... "
+        "(default: the shipped network's)",
     )
     parser.add_argument(
         "--records",
         "--synthetic",
         type=Path,
-        help="folder with WFDB records (*.hea), to draw synthetic pages of",
+        help="folder with WFDB records (*.hea) of which synthetic pages are drawn",
     )
     parser.add_argument(
         "--data", type=Path, help="folder with train/ and train_folds.csv (default without --records: data)"
     )
-    parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="where prepare_inputs.py wrote")
+    parser.add_argument(
+        "--outputs",
+        type=Path,
+        default=Path("outputs"),
+        help="folder that prepare_inputs.py wrote to (default: %(default)s)",
+    )
     parser.add_argument(
         "--fold",
         default="0",
-        help="of --data: held back for validation (default 0); all trains one after another",
+        help="fold of --data held back for validation; all: a network for each fold in turn (default: 0)",
     )
     parser.add_argument(
         "--synthetic-share",
         type=float,
         default=0.5,
-        help="of the pages, where --records and --data are given",
+        help="share of drawn pages where both --records and --data are given (default: %(default)s)",
     )
     parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), help="folder for <config>/last.pt, stageN.pt"
+        "--runs",
+        type=Path,
+        default=Path("runs"),
+        help="folder of the runs: <config>/stageN.pt, last.pt, log.csv (default: %(default)s)",
     )
     parser.add_argument("--device", help="cpu, cuda, ... (default: CUDA when there is one)")
     add_precision_argument(parser)
-    parser.add_argument("--workers", type=int, default=1, help="processes that draw pages")
-    parser.add_argument("--threads", type=int, help="torch threads of the training process")
-    parser.add_argument("--max-minutes", type=float, default=60.0, help="per stage, resumed time counted in")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="number of processes that draw pages (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--threads", type=int, help="number of torch threads of the training process (default: torch's)"
+    )
+    parser.add_argument("--max-minutes", type=float, default=60.0, help=MINUTES_HELP)
     parser.add_argument(
         "--steps",
         type=int,
-        help="of the schedule, which then does not depend on --max-minutes; these still end the run",
+        help="length of the learning-rate schedule in steps; without it the schedule spans --max-minutes, "
+        "which end the run in either case",
     )
-    parser.add_argument("--validate-minutes", type=float, default=8.0)
-    parser.add_argument("--validation-pages", type=int, default=9)
-    parser.add_argument("--log-every", type=int, default=20, help="steps")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--validate-minutes",
+        type=float,
+        default=8.0,
+        help="minutes from one validation to the next (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--validation-pages",
+        type=int,
+        default=9,
+        help="number of pages to validate on (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--log-every", type=int, default=20, help="steps from one log line to the next (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of all random numbers (default: %(default)s)"
+    )
     parser.add_argument(
         "--set",
         type=parse_change,
@@ -83,11 +121,13 @@ def parse_arguments() -> argparse.Namespace:
         dest="changes",
         help="change a value of the configuration, batch_size=8 for instance; may be given several times",
     )
-    parser.add_argument("--accumulate", type=int, default=1, help="batches whose gradients make one step")
+    parser.add_argument(
+        "--accumulate", type=int, default=1, help="number of batches whose gradients make one step"
+    )
     parser.add_argument(
         "--checkpointing",
         action="store_true",
-        help="compute features twice rather than keep them: less memory",
+        help="compute features twice rather than keep them, which takes less memory",
     )
     parser.add_argument("--wandb", action="store_true", help="log to Weights & Biases too")
     parser.add_argument("--resume", action="store_true", help="go on from runs/<config>/last.pt")

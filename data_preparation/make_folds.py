@@ -11,6 +11,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from datasets.competition import DATA, check_data, read_train_table, write_folds
 
+DEFAULT_FOLDS = 5
+
 
 def make_folds(records: pd.DataFrame, folds: int, seed: int) -> pd.DataFrame:
     """The table of records (id, fs, ...) with a column fold, 0 .. folds - 1.
@@ -31,11 +33,15 @@ def main() -> None:
     parser.add_argument(
         "data", type=Path, nargs="?", default=DATA, help="folder with train.csv (default: data)"
     )
-    parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--folds", type=int, help="number of folds (default: 5, or as many as there are records if fewer)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the shuffling (default: %(default)s)")
     args = parser.parse_args()
     check_data(args.data)
-    folds = make_folds(read_train_table(args.data), args.folds, args.seed)
+    records = read_train_table(args.data)
+    count = args.folds or min(DEFAULT_FOLDS, max(len(records), 2))
+    folds = make_folds(records, count, args.seed)
     write_folds(args.data, folds)
     print(folds.groupby(["fold", "fs"]).size().unstack(fill_value=0).to_string())
 

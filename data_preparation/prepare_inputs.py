@@ -37,7 +37,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from configs.page import RECTIFIED
 from data_preparation.generate_masks import generate_masks
 from datasets.competition import DATA, check_data, list_images
-from utils.checkpoint import checkpoint_path, load_network
+from utils.checkpoint import add_stage_arguments, load_network
 from utils.command import count, progress, run
 from utils.device import (
     AUTO,
@@ -321,18 +321,30 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--data", type=Path, default=DATA, help="folder with train/ (default: data)")
     parser.add_argument(
-        "--out", type=Path, default=Path("outputs"), help="folder to write to (default outputs)"
+        "--out", type=Path, default=Path("outputs"), help="folder to write to (default: outputs)"
     )
-    parser.add_argument("--workers", type=count, default=1, help="processes, one a core at most (default 1)")
-    parser.add_argument("--dask", metavar="ADDRESS", help="of a running cluster's scheduler, tcp://HOST:8786")
-    parser.add_argument("--device", help="cpu, cuda:0, cuda:0,cuda:1 ... (default: all CUDA devices)")
+    parser.add_argument(
+        "--workers",
+        type=count,
+        default=1,
+        help="number of processes, at most one per core (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--dask",
+        metavar="ADDRESS",
+        help="use the workers of a running Dask cluster; ADDRESS is its scheduler's, tcp://HOST:8786",
+    )
+    parser.add_argument(
+        "--device", help="cpu, cuda:0, cuda:0,cuda:1 ... (default: all CUDA devices, else the CPU)"
+    )
     add_precision_argument(parser)
-    parser.add_argument("--stage0", type=Path, default=checkpoint_path(0))
-    parser.add_argument("--stage1", type=Path, default=checkpoint_path(1))
+    add_stage_arguments(parser, (0, 1))
     parser.add_argument(
         "--debug", action="store_true", help="a few records only, with pictures of their grids"
     )
-    parser.add_argument("--debug-samples", type=count, default=4, help="records of --debug (default 4)")
+    parser.add_argument(
+        "--debug-samples", type=count, default=4, help="number of records with --debug (default: %(default)s)"
+    )
     return parser.parse_args(arguments)
 
 

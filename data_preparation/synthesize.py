@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.page import DURATION_S, IMAGE_TYPES, SAMPLING_RATES
 from datasets.competition import (
+    DATA,
     TRAIN_COLUMNS,
     image_path,
     read_train_table,
@@ -46,6 +47,13 @@ from utils.images import write_png
 from utils.leads import mask_to_quarters
 from utils.workers import map_unordered
 
+TYPES_HELP = (
+    f"image types to draw, of {', '.join(IMAGE_TYPES)}: 0001 the print itself, 0003, 0004, 0011, 0012 scans, "
+    "0005, 0009, 0010 photos of paper, 0006 photos of a screen (default: all)"
+)
+PART_HELP = (
+    "records that training may use (train), those kept from it (heldout), or all (default: %(default)s)"
+)
 SLIP_CHOICES = {"some": None, "all": True, "none": False}
 ID_RANGE = (10**8, 2**32)  # nine or ten digits, as the competition's
 
@@ -182,17 +190,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--records", type=Path, help="folder with WFDB records (default: made-up hearts)")
-    parser.add_argument("--out", type=Path, default=Path("data"), help="default: %(default)s")
-    parser.add_argument("--count", type=count, default=100, help="records to make (default: %(default)s)")
-    parser.add_argument("--types", nargs="+", choices=IMAGE_TYPES, default=IMAGE_TYPES, metavar="TYPE")
-    parser.add_argument("--part", choices=("all", "train", "heldout"), default="all", help="of --records")
-    parser.add_argument("--skip", type=int, default=0, help="leave out so many first records of the part")
+    parser.add_argument(
+        "--records",
+        type=Path,
+        help="folder with WFDB records (default: simulated ones of the package deepfake-ecg)",
+    )
+    parser.add_argument("--out", type=Path, default=DATA, help="folder to write to (default: %(default)s)")
+    parser.add_argument(
+        "--count",
+        type=count,
+        default=100,
+        help="number of records, each becomes a page of every type (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--types", nargs="+", choices=IMAGE_TYPES, default=IMAGE_TYPES, metavar="TYPE", help=TYPES_HELP
+    )
+    parser.add_argument("--part", choices=("all", "train", "heldout"), default="all", help=PART_HELP)
+    parser.add_argument(
+        "--skip", type=int, default=0, help="number of records of the part to leave out, the first ones"
+    )
     parser.add_argument(
         "--paced", type=float, default=PACED_SHARE, help="share with pacing spikes (default: %(default)s)"
     )
-    parser.add_argument("--workers", type=count, default=1, help="processes (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    parser.add_argument("--workers", type=count, default=1, help="number of processes (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of all random numbers (default: %(default)s)"
+    )
     parser.add_argument(
         "--slips",
         choices=SLIP_CHOICES,
@@ -224,7 +247,8 @@ def main() -> None:
     except (ValueError, ImportError, OSError) as error:
         sys.exit(f"synthesize: {error}")
     there = len(read_train_table(args.out)) if (args.out / "train.csv").exists() else 0
-    print(f"{args.count} records asked for; {args.out} holds {there}, {len(failures)} sources unreadable")
+    pages = f"{there} records, {len(args.types)} pages of each" if there else "no records"
+    print(f"{args.out} holds {pages}; {len(failures)} sources could not be read")
     for reason in failures:
         print(f"failed: {reason}", file=sys.stderr)
     sys.exit(int(bool(failures)))

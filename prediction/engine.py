@@ -87,7 +87,7 @@ def add_ensemble_arguments(parser: argparse.ArgumentParser) -> None:
         "--merge",
         choices=MERGES,
         default="mean",
-        help="of several networks' and views' readings, weighted by confidence (default mean)",
+        help="how readings of several networks and views become one, weighted by confidence (default: mean)",
     )
     parser.add_argument(
         "--no-impute",

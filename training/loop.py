@@ -275,6 +275,13 @@ class Training:
             self.log = RunLog(run, options.wandb)
         samples = self.stage.samples(self.net)
         source, validation = find_pages(self.stage, samples, options)
+        if self.log:
+            learnt = options.data or options.records if not (options.data and options.records) else "both"
+            print(
+                f"{self.last.parent.name}: learns from pages of {learnt}, validated on {len(validation)}, "
+                f"until {options.max_minutes:g} min or {options.steps or self.config.steps} steps",
+                flush=True,
+            )
         batches = iter(self.loader(source, samples))
         model = processes.wrap(self.net, self.device)
         if not self.step:

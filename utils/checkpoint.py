@@ -1,5 +1,7 @@
 """Networks on disk: a checkpoint holds its config beside its weights."""
 
+import argparse
+from collections.abc import Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -28,6 +30,18 @@ def checkpoint_path(stage: int, folder: Path = CHECKPOINTS) -> Path:
     """A stage's weights in a folder: the published file of stage 0 or 1 where a user put it, else ours."""
     published = folder / f"stage{stage}-last.checkpoint.pth"
     return published if stage in PUBLISHED and published.exists() else folder / f"stage{stage}.pt"
+
+
+def add_stage_arguments(parser: argparse.ArgumentParser, stages: Iterable[int]) -> None:
+    """--stage0, --stage1: the checkpoints of single stages."""
+    for stage in stages:
+        path = checkpoint_path(stage)
+        parser.add_argument(
+            f"--stage{stage}",
+            type=Path,
+            default=path,
+            help=f"checkpoint of stage {stage} (default: checkpoints/{path.name})",
+        )
 
 
 class CheckpointError(ValueError):
