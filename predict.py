@@ -22,8 +22,8 @@ import numpy as np
 import pandas as pd
 
 from configs.page import DURATION_S, LEADS, RHYTHM_LEAD
-from datasets.competition import LIMITS, read_test_table
-from prediction.digitizer import Digitized, Digitizer
+from datasets.competition import read_test_table
+from prediction.digitizer import MAX_FS, Digitized, Digitizer
 from prediction.engine import BATCH_SIZE, Engine, Setup, add_ensemble_arguments
 from prediction.inputs import find_image, find_images, find_inputs, name_outputs
 from prediction.pages import (
@@ -43,14 +43,13 @@ from prediction.report import Report
 from utils.checkpoint import add_stage_arguments, checkpoint_path
 from utils.command import count, log, progress, run
 from utils.device import add_precision_argument
-from utils.files import alone_in, is_newer, remove_partials
+from utils.files import alone_in, is_newer, remove_partials, remove_partials_of
 from utils.leads import QUARTERS
 from utils.submission import write_submission
 from utils.workers import WorkerDied
 
 __all__ = ["Digitized", "Digitizer", "find_images", "main"]
 
-MAX_FS = LIMITS["fs"][1]  # Hz
 REPORT_PAGES = 200  # shown in full
 
 
@@ -104,6 +103,8 @@ def predict_images(
 def is_done(page: Page, row: dict | None, wanted: Wanted, networks: str) -> bool:
     if row is None or row["outcome"] == FAILED:
         return False
+    if row["imputed_s"] == "":  # by a version that did not tell what it completed
+        return False
     if (row["image"], row["fs"], row["networks"]) != (str(page.path), str(page.fs), networks):
         return False
     return not any(is_newer(page.path, path) for path in wanted_files(page, wanted))
@@ -139,7 +140,8 @@ def predict_test(
     rates = table.groupby("id", sort=False)["fs"].first()
     pages = [Page(str(name), find_image(images, str(name)), int(fs)) for name, fs in rates.items()]
     started, outcomes = time.monotonic(), []
-    remove_partials(paths.folder)
+    for path in (paths.submission, paths.pages, paths.report):
+        remove_partials_of(path)
     signals: dict[str, dict[str, np.ndarray]] = {}
     rows = read_page_rows(paths.pages)
     wanted = Wanted(paths.folder, leads=True, card=report is not None)
@@ -243,6 +245,13 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def check_replaceable(submission: Path) -> None:
+    """Raise ValueError when a file that is there already is no submission."""
+    with submission.open(errors="replace") as file:
+        if file.readline().strip() not in ("", "id,value"):
+            raise ValueError(f"{submission}: holds something else than a submission; choose another --output")
+
+
 def check_arguments(args: argparse.Namespace) -> bool:
     """Whether the input is a test.csv; ValueError for what does not go together."""
     tables = [item for item in args.input if item.lower().endswith(".csv")]
@@ -255,8 +264,8 @@ def check_arguments(args: argparse.Namespace) -> bool:
         raise ValueError(f"{args.output}: --output is a folder, of one file only with test.csv")
     if names_file and tables and args.output.is_dir():
         raise ValueError(f"{args.output}: is a folder, and not a file to write the submission to")
-    if names_file and tables and args.output.resolve() == Path(tables[0]).resolve():
-        raise ValueError(f"{args.output}: the submission would replace the table that asks for it")
+    if names_file and tables and args.output.exists():
+        check_replaceable(args.output)
     if args.output.exists() and not args.output.is_dir() and not names_file:
         raise ValueError(f"{args.output}: not a folder")
     if tables and (args.wfdb or args.overlay or args.resume):
@@ -295,7 +304,10 @@ def main() -> int:
     folder = paths.folder if paths else args.output
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        stack.enter_context(alone_in(paths.submission if paths and paths.folder != args.output else folder))
+        if paths:
+            stack.enter_context(alone_in(paths.submission))
+        if not paths or folder == args.output:
+            stack.enter_context(alone_in(folder))
         report = None
         if args.report:
             facts = (

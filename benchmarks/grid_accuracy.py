@@ -19,8 +19,9 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from datasets.competition import list_images
-from datasets.labels import grid_errors, read_labels
+from datasets.labels import grid_errors, read_labels, time_error
 from evaluate import GROSS_ERROR, rank_failures
+from utils import straighten
 from utils.checkpoint import CHECKPOINTS, load_network
 from utils.command import count, run
 from utils.device import use_one_thread
@@ -39,8 +40,10 @@ class Page:
     path: Path
 
 
-def start_worker(checkpoints: Path) -> None:
+def start_worker(checkpoints: Path, lines: bool) -> None:
     use_one_thread()
+    if not lines:
+        straighten.refine_columns = lambda gridpoint_xy, *_, **__: gridpoint_xy
     stage0, stage1 = (load_network(checkpoints / f"stage{n}.pt", n) for n in (0, 1))
     in_worker["straightener"] = Straightener(stage0, stage1)
 
@@ -59,7 +62,8 @@ def measure(page: Page) -> dict:
     median, p95 = np.percentile(
         grid_errors(found.gridpoint_xy, truth, orientation, image.shape[:2]), [50, 95]
     )
-    facts = {"found": True, "score": found.page_score, "median": median, "p95": p95}
+    late = time_error(found.gridpoint_xy, truth, orientation, image.shape[:2])
+    facts = {"found": True, "score": found.page_score, "median": median, "p95": p95, "ms": late}
     return row | facts | {"square": found.calibration.fits_paper} | found.score_parts
 
 
@@ -70,6 +74,7 @@ def summarize(group: pd.DataFrame) -> pd.Series:
             "found %": 100 * group["found"].mean(),
             "grid px": group["median"].median(),
             "grid p95": group["p95"].median(),
+            "time error ms": group["ms"].median(),
             "worst px": group["median"].max(),
             "gross": (group["median"] > GROSS_ERROR).sum(),
             "lowest score": group["score"].min(),
@@ -88,8 +93,8 @@ def list_pages(folders: list[Path], types: list[str] | None) -> list[Page]:
     return [Page(*row) for row in tables[["image_id", "type", "path"]].itertuples(index=False)]
 
 
-def measure_all(pages: list[Page], workers: int, checkpoints: Path) -> pd.DataFrame:
-    results = map_unordered(measure, pages, workers, start_worker, (checkpoints,))
+def measure_all(pages: list[Page], workers: int, checkpoints: Path, lines: bool = True) -> pd.DataFrame:
+    results = map_unordered(measure, pages, workers, start_worker, (checkpoints, lines))
     rows = [row for _, row in tqdm(results, total=len(pages), unit="page", disable=None)]
     return pd.DataFrame(rows).sort_values("image_id")
 
@@ -102,9 +107,16 @@ def main() -> None:
     parser.add_argument("--types", nargs="+", help="image types (default: all)")
     parser.add_argument("--workers", type=count, default=1)
     parser.add_argument("--checkpoints", type=Path, default=CHECKPOINTS, help="folder of stageN.pt")
+    parser.add_argument(
+        "--without-lines",
+        action="store_true",
+        help="the lattice as stage 1 sees it, not refined by its lines",
+    )
     parser.add_argument("--output", type=Path, help="CSV with a row for each page")
     args = parser.parse_args()
-    rows = measure_all(list_pages(args.data, args.types), args.workers, args.checkpoints)
+    rows = measure_all(
+        list_pages(args.data, args.types), args.workers, args.checkpoints, not args.without_lines
+    )
     if args.output:
         rows.to_csv(args.output, index=False)
     groups = {name: group for name, group in rows.groupby("type")}

@@ -1,9 +1,17 @@
 """What every stage's configuration shares: the network's shape and the recipe that trains it."""
 
-import math
 from dataclasses import dataclass
 
 from configs.page import IMAGE_TYPES
+
+
+def check_ranges(config: object, ranges: dict[str, tuple[float, float]]) -> None:
+    """Raise ValueError for a field that is a number, or holds some, outside its range (least, most)."""
+    for name, (least, most) in ranges.items():
+        value = getattr(config, name)
+        for number in value if isinstance(value, tuple) else (value,):
+            if not least <= number <= most:  # NaN is outside too
+                raise ValueError(f"{name} {value}: must be from {least:g} to {most:g}")
 
 
 @dataclass(frozen=True)
@@ -38,11 +46,33 @@ class NetworkConfig:
     pool: int = 24  # synthetic pages held at once by a loader
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "steps", "echo", "pool"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)}: must be at least 1")
-        if not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"learning_rate {self.learning_rate}: must be above 0, and finite")
+        check_ranges(
+            self,
+            {
+                "learning_rate": (1e-12, 10),
+                "weight_decay": (0, 10),
+                "warmup": (0, 0.99),
+                "batch_size": (1, 10_000),
+                "steps": (1, 10**9),
+                "gradient_clip": (1e-6, 1e6),
+                "ema_decay": (0, 0.999999),
+                "crowded": (0, 1),
+                "echo": (1, 10_000),
+                "pool": (1, 100_000),
+                "fine_channels": (0, 4096),
+                "fine_blocks": (0, 100),
+                "context_blocks": (0, 100),
+                "encoder_channels": (1, 4096),
+                "decoder_channels": (1, 4096),
+                "stem_stride": (1, 8),
+            },
+        )
+        if unknown := sorted(set(self.image_types) - set(IMAGE_TYPES)) or not self.image_types:
+            raise ValueError(f"image_types {unknown or 'none'}: must be among {', '.join(IMAGE_TYPES)}")
+        if any(stride & (stride - 1) for stride in self.stem_stride):
+            raise ValueError(f"stem_stride {self.stem_stride}: must be powers of two")
+        if not self.encoder_channels or not self.decoder_channels or not self.backbone:
+            raise ValueError("encoder_channels, decoder_channels and backbone must not be empty")
         if self.fine_channels and (self.backbone == "compact" or self.skip_stem_pool):
             raise ValueError(
                 f"fine_channels {self.fine_channels}: only for timm backbones that keep their stem's max-pool"

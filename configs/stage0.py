@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from configs.network import NetworkConfig
+from configs.network import NetworkConfig, check_ranges
 from configs.page import LEAD_MARKERS
 
 MARKER_CLASSES = 1 + len(LEAD_MARKERS)  # class 0 is none
@@ -18,6 +18,24 @@ class Stage0Config(NetworkConfig):
     flips: bool = False  # average the maps over the four flips
     marker_radius: float = 9.0  # px of the input, around each lead-name point
     marker_weight: float = 4.0  # of a marker's pixel against one of class 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_ranges(
+            self,
+            {
+                "input_width": (64, 8192),
+                "canvas_height": (64, 8192),
+                "marker_radius": (0.5, 500),
+                "marker_weight": (1e-3, 1e6),
+            },
+        )
+        if self.input_width % 32 or self.canvas_height % 32:
+            raise ValueError(
+                f"input_width {self.input_width}, canvas_height {self.canvas_height}: must be multiples of 32"
+            )
+        if self.scale_by not in ("longer", "width"):
+            raise ValueError(f"scale_by {self.scale_by!r}: must be longer or width")
 
 
 # The interface of the public weights stage0-last.checkpoint.pth (hengck23).

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from configs.network import NetworkConfig
+from configs.network import NetworkConfig, check_ranges
 from configs.page import GRID_COLUMNS, GRID_ROWS, GRID_TOP_MM, PAGE_PX_PER_MM, SQUARE_MM
 
 FRAME_WIDTH, FRAME_HEIGHT = 1440, 1152
@@ -21,6 +21,15 @@ def reference_points(rows_columns: ArrayLike) -> np.ndarray:
     return millimetres * PAGE_PX_PER_MM * FRAME_SCALE + FRAME_SHIFT
 
 
+HEAD_CLASSES = {
+    "gridpoint": 1,
+    "gridhline": GRID_ROWS + 1,
+    "gridvline": GRID_COLUMNS + 1,
+    "marker": 14,
+    "leadend": 1,  # ours: the ends of the leads on their zero lines
+}
+
+
 @dataclass(frozen=True)
 class Stage1Config(NetworkConfig):
     heads: tuple[str, ...] = ("gridpoint", "leadend")
@@ -31,14 +40,24 @@ class Stage1Config(NetworkConfig):
     end_sigma: float = 4.0  # px of the frame, of the target around the ends of the leads
     end_weight: float = 2.0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_ranges(
+            self,
+            {
+                "marker_error": (0, 10),
+                "crop": (64, FRAME_HEIGHT),
+                "point_sigma": (0.1, 50),
+                "positive_weight": (1e-3, 1e6),
+                "end_sigma": (0.1, 50),
+                "end_weight": (0, 1e6),
+            },
+        )
+        if self.crop % 32:
+            raise ValueError(f"crop {self.crop}: must be a multiple of 32")
+        if unknown := sorted(set(self.heads) - set(HEAD_CLASSES)) or not self.heads:
+            raise ValueError(f"heads {unknown or 'none'}: must be among {', '.join(HEAD_CLASSES)}")
 
-HEAD_CLASSES = {
-    "gridpoint": 1,
-    "gridhline": GRID_ROWS + 1,
-    "gridvline": GRID_COLUMNS + 1,
-    "marker": 14,
-    "leadend": 1,  # ours: the ends of the leads on their zero lines
-}
 
 # The interface of the public weights stage1-last.checkpoint.pth (hengck23).
 published = Stage1Config(

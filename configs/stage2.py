@@ -1,9 +1,8 @@
 """Stage 2: the four rows of traces on the rectified page."""
 
-import math
 from dataclasses import dataclass
 
-from configs.network import NetworkConfig
+from configs.network import NetworkConfig, check_ranges
 from configs.page import MASK_HEIGHT, MASK_WIDTH, RECTIFIED, ROWS
 
 ROW_CHANNELS = len(ROWS) + 1  # three rows of leads and the rhythm strip
@@ -43,7 +42,20 @@ class Stage2Config(NetworkConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_ranges(
+            self,
+            {
+                "prior_mv": (0, 1000),
+                "crop_columns": (MULTIPLE // 2, MASK_WIDTH),
+                "target_sigma": (0.05, 50),
+                "slope_sigma": (0, 50),
+                "positive_weight": (1e-3, 1e6),
+                "argmax_weight": (0, 1e6),
+                "steep_weight": (0, 1e6),
+                "noise_weight": (0, 1e6),
+                "horizontal_flip": (0, 1),
+                "shift": (0, 200),
+            },
+        )
         if self.loss not in LOSSES:
             raise ValueError(f"loss {self.loss!r}: must be one of {', '.join(LOSSES)}")
-        if not 0 <= self.prior_mv < math.inf:
-            raise ValueError(f"prior_mv {self.prior_mv}: must not be negative, and finite")

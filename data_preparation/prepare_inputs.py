@@ -82,6 +82,7 @@ class Outcome:
 OK = "ok"
 DASK_TIMEOUT = 20  # s, to find the scheduler
 COLUMNS = [field.name for field in fields(Outcome)]
+NEWER_COLUMNS = ("slip",)  # which version 0.2.0 did not write; its pages are straightened again
 
 
 @dataclass(frozen=True)
@@ -172,9 +173,10 @@ def read_outcomes(path: Path) -> dict[str, dict]:
         return {}
     with path.open(newline="") as file:
         reader = csv.DictReader(file)
-        if reader.fieldnames != COLUMNS:
-            raise ValueError(f"{path}: columns {reader.fieldnames}, not {COLUMNS}")
-        return {row["image_id"]: row for row in reader if None not in row and None not in row.values()}
+        if {*(reader.fieldnames or ()), *NEWER_COLUMNS} != set(COLUMNS):
+            raise ValueError(f"{path}: columns {reader.fieldnames}, not {COLUMNS}; choose another --out")
+        whole = [row for row in reader if None not in row and None not in row.values()]
+        return {row["image_id"]: dict.fromkeys(NEWER_COLUMNS, "") | row for row in whole}
 
 
 def write_outcomes(path: Path, outcomes: dict[str, dict]) -> None:

@@ -115,6 +115,8 @@ def write_test_table(path: Path, rows: list[tuple[str, str, int, int]] | pd.Data
 
 def read_folds(root: Path) -> pd.DataFrame:
     """train_folds.csv: id (str), fs, sig_len, fold (0, 1, ...)."""
+    if not (Path(root) / "train_folds.csv").exists():
+        raise ValueError(f"{root}: no train_folds.csv; run data_preparation/make_folds.py {root}")
     return read_table(Path(root) / "train_folds.csv", FOLD_COLUMNS, key=["id"])
 
 

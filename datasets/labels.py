@@ -6,7 +6,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from configs.page import DURATION_S, GRID_COLUMNS, GRID_ROWS, PAGE_PX_PER_MM, SQUARE_MM
+from configs.page import DURATION_S, GRID_COLUMNS, GRID_ROWS, MM_PER_SECOND, PAGE_PX_PER_MM, SQUARE_MM
 from configs.stage0 import ORIENTATIONS
 from datasets.competition import read_record
 from utils.files import replacing
@@ -15,6 +15,9 @@ from utils.upright import unturn_points
 
 if TYPE_CHECKING:  # prediction, which reads labels where there are any, does without the synthesizer
     from synthesis import Capture
+
+
+MAX_PX = 1e6  # beyond which no grid point of an image lies
 
 
 def read_truth(path: Path) -> tuple[np.ndarray, int]:
@@ -52,8 +55,13 @@ def read_labels(path: Path) -> tuple[np.ndarray, int]:
     try:
         with np.load(path) as labels:
             grid, orientation = labels["gridpoint_xy"], int(labels["orientation"])
-    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
+            known = (
+                np.isfinite(grid).all() and np.abs(grid).max() < MAX_PX and np.ptp(grid, axis=(0, 1)).all()
+            )
+    except (OSError, KeyError, ValueError, TypeError, EOFError, BadZipFile) as error:
         raise ValueError(f"{path}: no labels of synthesize.py ({type(error).__name__})") from None
+    if not known:
+        raise ValueError(f"{path}: a grid that lies nowhere, or whose points are one")
     if grid.shape != (GRID_ROWS, GRID_COLUMNS, 2) or not 0 <= orientation < ORIENTATIONS:
         raise ValueError(f"{path}: a grid of shape {grid.shape}, orientation {orientation}")
     return grid, orientation
@@ -75,9 +83,29 @@ def grid_errors(
 
     gridpoint_xy (44, 57, 2) in px of the unturned image; the truth is in px of the image of `shape`.
     """
+    distance, visible = grid_offsets(gridpoint_xy, truth, orientation, shape)
+    return np.linalg.norm(distance, axis=-1)[visible] * SQUARE_MM * PAGE_PX_PER_MM
+
+
+def time_error(
+    gridpoint_xy: np.ndarray, truth: np.ndarray, orientation: int, shape: tuple[int, int]
+) -> float:
+    """Root mean square in ms of how far the visible grid points lie off along the page; as `grid_errors`."""
+    offsets, visible = grid_offsets(gridpoint_xy, truth, orientation, shape)
+    return float(np.sqrt(np.mean(offsets[visible][:, 0] ** 2)) * SQUARE_MM / MM_PER_SECOND * 1000)
+
+
+def grid_offsets(
+    gridpoint_xy: np.ndarray, truth: np.ndarray, orientation: int, shape: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Offsets (44, 57, 2) of grid points along the page and down it, in mean squares; which are visible."""
     height, width = shape
     visible = ((truth >= 0) & (truth <= (width - 1, height - 1))).all(axis=-1)
     truth = unturn_points(truth.reshape(-1, 2), orientation, shape).reshape(truth.shape)
     square = np.linalg.norm(np.diff(truth, axis=1), axis=-1).mean()
-    distance = np.linalg.norm(gridpoint_xy - truth, axis=-1)[visible]
-    return distance * (SQUARE_MM * PAGE_PX_PER_MM / square)
+    along = np.gradient(truth, axis=1)
+    along = along / np.linalg.norm(along, axis=-1, keepdims=True)
+    off = (gridpoint_xy - truth) / square
+    right = (off * along).sum(axis=-1)
+    down = off[..., 1] * along[..., 0] - off[..., 0] * along[..., 1]  # at right angles, so that lengths stay
+    return np.stack([right, down], axis=-1), np.asarray(visible)

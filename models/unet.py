@@ -108,7 +108,10 @@ def build_encoder(config: NetworkConfig, pretrained: bool) -> tuple[nn.Module, l
     import timm  # here: the shipped networks do without it, and it takes seconds and 190 MB
 
     create = partial(timm.create_model, config.backbone, pretrained=False, features_only=True)
-    encoder = create(out_indices=(1, 2, 3, 4)) if config.skip_stem_pool else create()
+    try:
+        encoder = create(out_indices=(1, 2, 3, 4)) if config.skip_stem_pool else create()
+    except RuntimeError as error:
+        raise ValueError(f"backbone {config.backbone!r}: {error}") from None
     if pretrained:
         load_imagenet_weights(encoder, config.backbone)
     pyramid = encoder.feature_info

@@ -9,16 +9,17 @@ import torch
 from torch import nn
 
 from configs.page import DURATION_S, LEADS
-from datasets.competition import write_record
+from datasets.competition import LIMITS, write_record
 from prediction.wfdb_records import write_wfdb
 from utils.checkpoint import checkpoint_path, load_network
-from utils.decode import find_gaps, imputed_at, rate_leads
+from utils.decode import TIMELINE, find_gaps, imputed_at, rate_leads
 from utils.device import AUTO, choose_device, choose_precision
 from utils.leads import leads_from_rows
 from utils.straighten import Straightened, Straightener
 from utils.tracing import Traced, Tracer
 from utils.visualization import draw_on_photo
 
+MAX_FS = LIMITS["fs"][1]  # Hz
 UNSURE_LEAD = 0.7  # confidence below which a lead is warned of: on drawn pages most such score under 10 dB
 LIMB_RESIDUAL_MV = 0.06  # rms above which the limb leads contradict each other
 
@@ -46,6 +47,11 @@ class Digitized:
     def imputed(self) -> np.ndarray:
         """(12, L) bool, samples that the page hardly shows, completed from the other beats of their lead."""
         return imputed_at(self.traced.imputed, self.leads.shape[1])
+
+    @property
+    def imputed_seconds(self) -> float:
+        """Seconds of imputed samples, of all leads together, whatever `fs` is."""
+        return float(imputed_at(self.traced.imputed, TIMELINE).sum() * DURATION_S / TIMELINE)
 
     @property
     def limb_residual(self) -> float:
@@ -108,7 +114,7 @@ class Digitizer:
         nets = load_networks(
             stage0 or checkpoint_path(0),
             stage1 or checkpoint_path(1),
-            stage2 or checkpoint_path(2),
+            checkpoint_path(2) if stage2 is None else stage2,
             choose_precision(precision, chosen),
         )
         self.set_up(nets, str(chosen), tta, merge, impute)
@@ -140,8 +146,8 @@ class Digitizer:
             raise ValueError("the image is no (H, W, 3) uint8 array; utils.images.read_rgb reads files")
         if image.shape[2] != 3:
             raise ValueError(f"the image has {image.shape[2]} channels, not 3")
-        if fs < 1:
-            raise ValueError(f"fs {fs}: must be at least 1 Hz")
+        if not isinstance(fs, (int, np.integer)) or not 1 <= fs <= MAX_FS:
+            raise ValueError(f"fs {fs!r}: must be a whole number of Hz from 1 to {MAX_FS}")
         straightened = self.straightener.straighten(image)
         traced = self.tracer.trace(straightened.rect, int(DURATION_S * fs))
         return Digitized(leads_from_rows(traced.rows), fs, straightened, traced)
@@ -152,5 +158,7 @@ def load_networks(
 ) -> list[nn.Module]:
     """Stage 0, stage 1, and one or more of stage 2, on the CPU. Raises CheckpointError."""
     several = [stage2] if isinstance(stage2, (str, Path)) else stage2
+    if not several:
+        raise ValueError("stage2: no checkpoint is named")
     stages = [(stage0, 0), (stage1, 1), *((path, 2) for path in several)]
     return [load_network(path, stage, precision=precision) for path, stage in stages]

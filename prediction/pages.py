@@ -254,7 +254,7 @@ def digitize(digitizer: Digitizer, page: Page, wanted: Wanted, result: PageResul
     result.aspect = straightened.calibration.aspect
     result.slip = straightened.slip
     result.confidence, result.gaps = digitized.confidence, digitized.gaps
-    result.imputed_seconds = digitized.imputed.sum() / fs
+    result.imputed_seconds = digitized.imputed_seconds
     result.limb_residual = digitized.limb_residual
     result.warnings += digitized.doubts
     if truth is not None:

@@ -59,15 +59,18 @@ def write_wfdb(
         path.with_name(f"{name}.{ANNOTATOR}").unlink(missing_ok=True)
         suffixes = [".dat", ".hea"]
         if imputed is not None and imputed.any():
-            annotate(name, imputed, fs, folder)
+            annotate(name, imputed, folder)
             suffixes.insert(0, f".{ANNOTATOR}")
         for suffix in suffixes:
             (Path(folder) / f"{name}{suffix}").replace(path.with_name(f"{name}{suffix}"))
     return path.with_name(f"{name}.hea")
 
 
-def annotate(name: str, imputed: np.ndarray, fs: int, folder: str) -> None:
-    """Write the runs of True in (12, L) bool as the annotation file of a record in a folder."""
+def annotate(name: str, imputed: np.ndarray, folder: str) -> None:
+    """Write the runs of True in (12, L) bool as the annotation file of a record in a folder.
+
+    Without the sampling rate, which the header has: wfdb keeps it at sample 0, and reads nothing else there.
+    """
     import wfdb
 
     edges = np.diff(np.pad(imputed, ((0, 0), (1, 1))).astype(np.int8), axis=1)
@@ -79,9 +82,8 @@ def annotate(name: str, imputed: np.ndarray, fs: int, folder: str) -> None:
         name,
         ANNOTATOR,
         sample[order],
-        symbol=['"'] * len(order),  # WFDB's symbol of a comment
+        symbol=["="] * len(order),  # a measurement; comments at sample 0 would be read as definitions
         chan=lead[order],
         aux_note=["(imputed" if begin else "imputed)" for begin in begins[order]],
-        fs=fs,
         write_dir=folder,
     )

@@ -69,6 +69,12 @@ def test_a_page_without_lines_keeps_its_lattice():
     np.testing.assert_array_equal(refine_columns(truth, noise), truth)
 
 
+def test_a_shadow_is_no_line():
+    _, truth = draw_page(whole_pixels=False)
+    shadow = np.tile(np.linspace(0, 255, MEASURING.width).astype(np.uint8), (MEASURING.height, 1))
+    np.testing.assert_array_equal(refine_columns(truth, shadow), truth)
+
+
 def test_noise_over_the_lines_moves_the_lattice_little():
     """The noisier the lines are the stiffer the surface is, so that it does not follow the noise."""
     image, truth = draw_page(whole_pixels=False, noise=60)

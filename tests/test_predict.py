@@ -234,10 +234,29 @@ def test_a_wfdb_record_reads_back(sample, tmp_path, monkeypatch):
     assert np.isnan(record.p_signal[:2562, LEADS.index("aVR")]).all()
 
 
+def test_a_submission_leaves_what_lies_beside_it(sample, tmp_path, monkeypatch):
+    images = tmp_path / "test"
+    images.mkdir()
+    (images / "8.png").touch()
+    pd.DataFrame([("8", "II", 250, 5)], columns=["id", "lead", "fs", "number_of_rows"]).to_csv(
+        tmp_path / "test.csv", index=False
+    )
+    beside = [tmp_path / ".thesis.partial.docx", tmp_path / ".other.123.partial.csv"]
+    for path in beside:
+        path.write_text("mine")
+    assert run(monkeypatch, tmp_path / "test.csv", "--output", tmp_path / "my.csv") == 1
+    assert all(path.read_text() == "mine" for path in beside)
+    assert run(monkeypatch, tmp_path / "test.csv", "--output", tmp_path / "my.csv") == 1, "once more"
+    (tmp_path / "train.csv").write_text("id,fs,sig_len\n")
+    with pytest.raises(ValueError, match=r"train\.csv: holds something else than a submission"):
+        run(monkeypatch, tmp_path / "test.csv", "--output", tmp_path / "train.csv")
+    assert (tmp_path / "train.csv").read_text() == "id,fs,sig_len\n"
+
+
 def test_imputed_samples_are_annotations_of_a_wfdb_record(tmp_path):
     wfdb = pytest.importorskip("wfdb")
     imputed = np.zeros((12, 5000), bool)
-    imputed[1, 100:150] = imputed[1, 4990:] = imputed[7, 3000] = True
+    imputed[1, 100:150] = imputed[1, 4990:] = imputed[7, 3000] = imputed[2, :4] = imputed[0, 0] = True
     header = write_wfdb(tmp_path / "page", np.zeros((12, 5000)), 500, imputed=imputed)
     read = wfdb.rdann(str(header.with_suffix("")), "imp")
     found = np.zeros_like(imputed)

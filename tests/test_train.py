@@ -36,7 +36,7 @@ from datasets.competition import (
     write_record,
     write_train_table,
 )
-from datasets.labels import labels_path, write_labels
+from datasets.labels import labels_path, read_labels, write_labels
 from datasets.pages import PagePool, SyntheticPages, training_records
 from datasets.prepared import PreparedPages, prepared_images, read_labelled
 from datasets.stage2 import Stage2Samples, target_columns
@@ -162,6 +162,21 @@ def test_a_labelled_image_is_learnt_from_upright(tmp_path):
     np.testing.assert_allclose(read.leads, record.leads, atol=1e-5)
 
 
+@pytest.mark.parametrize("fault", ["nan", "point", "text", "turned"])
+def test_labels_that_cannot_be_are_named(fault, tmp_path):
+    grid = np.stack(np.meshgrid(np.arange(57.0), np.arange(44.0)), axis=-1)
+    grid = {"nan": grid * np.nan, "point": grid * 0, "text": grid.astype(str), "turned": grid}[fault]
+    path = tmp_path / "a.labels.npz"
+    np.savez(path, gridpoint_xy=grid, orientation=np.arange(2) if fault == "turned" else 0)
+    with pytest.raises(ValueError, match=r"a\.labels\.npz"):
+        read_labels(path)
+
+
+def test_a_backbone_that_nobody_knows_is_named():
+    with pytest.raises(ValueError, match="nonsense"):
+        Stage2Net(Stage2Config(backbone="nonsense"))
+
+
 def test_a_bare_command_trains_on_the_folder_data(tmp_path):
     """As after make_folds.py and prepare_inputs.py; with --set, which the checkpoint keeps."""
     command = [sys.executable, str(ROOT / "train.py"), "--debug", "--device", "cpu", "--threads", "1"]
@@ -185,11 +200,16 @@ def test_a_bare_command_trains_on_the_folder_data(tmp_path):
     ("change", "message"),
     [
         ("batch_size=many", "whole number"),
-        ("batch_size=0", "at least 1"),
-        ("learning_rate=nan", "finite"),
+        ("batch_size=0", "from 1 to"),
+        ("learning_rate=nan", "from 1e-12"),
         ("colours=maybe", "true or false"),
         ("no_such=1", "has no such value"),
         ("stem_stride=4", "2 values"),
+        ("stem_stride=3,3", "powers of two"),
+        ("ema_decay=nan", "from 0 to"),
+        ("target_sigma=0", "from 0.05"),
+        ("decoder_channels=-1,2,3,4", "from 1"),
+        ("image_types=9999", "must be among"),
         ("loss=mean", "must be one of"),
     ],
 )

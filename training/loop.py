@@ -345,7 +345,7 @@ class Training:
         if not torch.isfinite(running):
             raise ValueError(
                 f"{self.last.parent}: the loss is no longer finite at step {self.step}; what was saved "
-                "before is kept, a lower --learning-rate may help"
+                "before is kept, a lower learning_rate (--set) may help"
             )
 
     def report(self, log: RunLog, loss: float, steps: int, seconds: float, waited: float) -> None:

@@ -1,5 +1,6 @@
 """Files that are whole or not there."""
 
+import glob
 import hashlib
 import os
 import tempfile
@@ -51,6 +52,12 @@ def remove_partials(folder: Path) -> None:
     """Remove what writers that were killed left half-written in a folder. Nobody may be writing there."""
     for path in folder.glob(".*.partial*"):
         path.unlink(missing_ok=True)
+
+
+def remove_partials_of(path: Path) -> None:
+    """Remove what writers of this one file left half-written beside it. Nobody else may be writing it."""
+    for partial in path.parent.glob(f".{glob.escape(path.stem)}.*.partial{glob.escape(path.suffix)}"):
+        partial.unlink(missing_ok=True)
 
 
 def is_newer(path: Path, made: Path) -> bool:

@@ -29,6 +29,7 @@ BANDS = (
 )
 MIN_SIMILARITY = 0.8  # correlation with the page's mean line below which something else hides a line
 MIN_MEDIAN_SIMILARITY = 0.92  # of all lines: below it moire has made other patterns of them
+MIN_CONTRAST = 0.5  # of the mean line over what lies about it: shadows and white lines on black have none
 CLEAR_NOISE = 0.0015  # squares (0.3 ms), the lines' noise up to which the surface may be as flexible as paper
 PAPER_SMOOTHING = (
     0.01  # smoothing of that surface; buckled sheets (0009, 0010) are followed over three squares
@@ -75,7 +76,7 @@ def line_displacement(rectified: np.ndarray, canvas: Canvas) -> np.ndarray | Non
     template, _ = locate_lines(profiles.mean(axis=0))
     displaced, similarity = match_lines(profiles, template)
     inner = slice(FIRST, LAST + 1)
-    if np.median(similarity[:, inner]) < MIN_MEDIAN_SIMILARITY:
+    if line_contrast(template) < MIN_CONTRAST or np.median(similarity[:, inner]) < MIN_MEDIAN_SIMILARITY:
         return None
     displaced = displaced - whole_pixel_pattern(np.arange(GRID_COLUMNS) + displaced.mean(axis=0))
     offset = centre_of(template)
@@ -92,6 +93,12 @@ def line_displacement(rectified: np.ndarray, canvas: Canvas) -> np.ndarray | Non
         spread = ROBUST_SPREADS * np.median(distance[weight > 0]) + 1e-6
         surface, _ = smooth_offsets(offsets, weight / (1 + (distance / spread) ** 2), smoothing)
     return surface[..., 0]
+
+
+def line_contrast(template: np.ndarray) -> float:
+    """How much darker the mean line (SAMPLES,) is than what lies about it; a square's deviation is 1."""
+    away = np.abs(np.arange(SAMPLES) / SAMPLES - 0.5)
+    return float(template[away < 0.05].mean() - template[(away > 0.08) & (away < 0.45)].mean())
 
 
 def centre_of(template: np.ndarray) -> float:
