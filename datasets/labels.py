@@ -6,7 +6,17 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from configs.page import DURATION_S, GRID_COLUMNS, GRID_ROWS, MM_PER_SECOND, PAGE_PX_PER_MM, SQUARE_MM
+from configs.page import (
+    DURATION_S,
+    GRID_COLUMNS,
+    GRID_ROWS,
+    MM_PER_SECOND,
+    PAGE_PX_PER_MM,
+    SIGNAL_START_SQUARES,
+    SQUARE_MM,
+    SQUARES_PER_SECOND,
+    ZERO_LINE_ROWS,
+)
 from configs.stage0 import ORIENTATIONS
 from datasets.competition import read_record
 from utils.files import replacing
@@ -17,6 +27,11 @@ if TYPE_CHECKING:  # prediction, which reads labels where there are any, does wi
     from synthesis import Capture
 
 
+# The grid points about the leads: from four squares (2 mV) above the first zero line on, within the ten seconds.
+LEADS_SHOWN = (
+    slice(int(ZERO_LINE_ROWS[0]) - 4, GRID_ROWS),
+    slice(SIGNAL_START_SQUARES, SIGNAL_START_SQUARES + int(DURATION_S * SQUARES_PER_SECOND) + 1),
+)
 MAX_PX = 1e6  # beyond which no grid point of an image lies
 
 
@@ -90,9 +105,13 @@ def grid_errors(
 def time_error(
     gridpoint_xy: np.ndarray, truth: np.ndarray, orientation: int, shape: tuple[int, int]
 ) -> float:
-    """Root mean square in ms of how far the visible grid points lie off along the page; as `grid_errors`."""
+    """Root mean square in ms of how far visible grid points lie off along the page, about the leads alone.
+
+    The arguments are those of `grid_errors`.
+    """
     offsets, visible = grid_offsets(gridpoint_xy, truth, orientation, shape)
-    return float(np.sqrt(np.mean(offsets[visible][:, 0] ** 2)) * SQUARE_MM / MM_PER_SECOND * 1000)
+    late = offsets[LEADS_SHOWN][..., 0][visible[LEADS_SHOWN]]
+    return float(np.sqrt(np.mean(late**2)) * SQUARE_MM / MM_PER_SECOND * 1000)
 
 
 def grid_offsets(
