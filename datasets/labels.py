@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # prediction, which reads labels where there are any, does wi
     from synthesis import Capture
 
 
-# The grid points about the leads: from four squares (2 mV) above the first zero line on, within the ten seconds.
+# The grid points about the leads: from four squares (2 mV) above the first zero line, in the ten seconds.
 LEADS_SHOWN = (
     slice(int(ZERO_LINE_ROWS[0]) - 4, GRID_ROWS),
     slice(SIGNAL_START_SQUARES, SIGNAL_START_SQUARES + int(DURATION_S * SQUARES_PER_SECOND) + 1),
