@@ -10,7 +10,7 @@ def check_ranges(config: object, ranges: dict[str, tuple[float, float]]) -> None
     for name, (least, most) in ranges.items():
         value = getattr(config, name)
         for number in value if isinstance(value, tuple) else (value,):
-            if not least <= number <= most:  # NaN is outside too
+            if not isinstance(number, (int, float)) or not least <= number <= most:  # NaN is outside too
                 raise ValueError(f"{name} {value}: must be from {least:g} to {most:g}")
 
 
