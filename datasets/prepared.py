@@ -24,11 +24,12 @@ from utils.upright import unturn, unturn_points
 
 
 def split_by_fold(
-    data: Path, fold: int, images: pd.DataFrame, missing: str
+    data: Path, fold: int, images: pd.DataFrame, missing: str, advice: str
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The images of list_images outside a fold of train_folds.csv, and those in it.
 
-    Raises ValueError when there is no such fold, or with the message `missing` when either part is empty.
+    Raises ValueError when there is no such fold, or when either part is empty: `missing`, which fold,
+    and `advice` are the message.
     """
     folds = read_folds(data).set_index("id")["fold"]
     if fold not in set(folds):
@@ -37,7 +38,7 @@ def split_by_fold(
     held = (images["record"].map(folds) == fold).to_numpy(bool)
     for kind, part in (("outside", images[~held]), ("in", images[held])):
         if not len(part):
-            raise ValueError(f"{missing.format(kind=kind, fold=fold)}")
+            raise ValueError(f"{missing} {kind} fold {fold}{advice}")
     return images[~held], images[held]
 
 
@@ -52,8 +53,8 @@ def prepared_images(data: Path, outputs: Path, fold: int) -> tuple[pd.DataFrame,
     signals = [record_path(data, record) for record in images["record"]]
     images = images.assign(rect=rect, signals=signals)
     there = np.array([row.rect.exists() and row.signals.exists() for row in images.itertuples()], bool)
-    missing = f"{outputs / FOLDER}: no prepared page {{kind}} fold {{fold}}; run prepare_inputs.py"
-    return split_by_fold(data, fold, images[there], missing)
+    missing, advice = f"{outputs / FOLDER}: no prepared page", "; run prepare_inputs.py"
+    return split_by_fold(data, fold, images[there], missing, advice)
 
 
 def labelled_images(data: Path, fold: int) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -63,11 +64,11 @@ def labelled_images(data: Path, fold: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """
     images = list_images(data)
     there = np.array([labels_path(path).exists() for path in images["path"]], bool)
-    missing = (
-        f"{data}: no image {{kind}} fold {{fold}} has labels (<id>-<type>.labels.npz), from which stages 0 "
-        "and 1 learn; synthesize.py draws pages with labels"
+    advice = (
+        " has labels (<id>-<type>.labels.npz), from which stages 0 and 1 learn; synthesize.py draws pages "
+        "with labels"
     )
-    return split_by_fold(data, fold, images[there], missing)
+    return split_by_fold(data, fold, images[there], f"{data}: no image", advice)
 
 
 def read_prepared(rect: Path, signals: Path) -> dict:

@@ -276,9 +276,9 @@ class Training:
         samples = self.stage.samples(self.net)
         source, validation = find_pages(self.stage, samples, options)
         if self.log:
-            learnt = options.data or options.records if not (options.data and options.records) else "both"
+            folders = " and ".join(str(folder) for folder in (options.data, options.records) if folder)
             print(
-                f"{self.last.parent.name}: learns from pages of {learnt}, validated on {len(validation)}, "
+                f"{self.last.parent.name}: learns from pages of {folders}, validated on {len(validation)}, "
                 f"until {options.max_minutes:g} min or {options.steps or self.config.steps} steps",
                 flush=True,
             )

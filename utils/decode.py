@@ -14,7 +14,7 @@ from configs.page import DURATION_S, LEADS, RECTIFIED, RHYTHM_LEAD, ROWS
 from configs.stage2 import CROP_TOP, STEEP_REACH, Stage2Config
 from utils.beats import CERTAIN, expected_heights, lean_on_beats
 from utils.ends import forget, hidden_ends, hold_ends
-from utils.leads import lead_place, lead_slice
+from utils.leads import lead_place, lead_slice, split_rows
 from utils.limbs import reconcile_limbs
 from utils.trace import rows_from_columns, segment_columns, segments
 
@@ -338,23 +338,24 @@ def decode_rows(
     return finish_rows(y, confidence, length)[0], confidence
 
 
+def sample_columns(length: int) -> np.ndarray:
+    """The columns of the rectified page, (length,) float64, at which samples of ten seconds lie."""
+    seconds = np.arange(length) * (DURATION_S / length)
+    return RECTIFIED.signal_start + seconds * RECTIFIED.px_per_second
+
+
 def confidence_at(confidence: np.ndarray, length: int) -> np.ndarray:
     """Confidence (4, W) of columns to (4, length) of samples."""
-    seconds = np.arange(length) * (DURATION_S / length)
-    places = RECTIFIED.signal_start + seconds * RECTIFIED.px_per_second
+    places = sample_columns(length)
     return np.stack([np.interp(places, np.arange(len(row)), row) for row in confidence])
 
 
 def imputed_at(imputed: np.ndarray, length: int) -> np.ndarray:
     """Which samples of the leads come of imputed columns (4, W) bool: (12, length) bool."""
-    seconds = np.arange(length) * (DURATION_S / length)
-    places = np.round(RECTIFIED.signal_start + seconds * RECTIFIED.px_per_second).astype(int)
-    samples = imputed[:, places.clip(0, imputed.shape[1] - 1)]
+    places = np.round(sample_columns(length)).astype(int).clip(0, imputed.shape[1] - 1)
     leads = np.zeros((len(LEADS), length), bool)
-    for index, lead in enumerate(LEADS):
-        row = len(ROWS) if lead == RHYTHM_LEAD else lead_place(lead)[0]
-        inside = lead_slice(lead, length)
-        leads[index, inside] = samples[row, inside]
+    for lead, flags in split_rows(imputed[:, places]).items():
+        leads[LEADS.index(lead), lead_slice(lead, length)] = flags
     return leads
 
 

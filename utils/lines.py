@@ -5,10 +5,10 @@ others. On the straightened page each vertical line is seen over many rows at on
 """
 
 import numpy as np
-from scipy.interpolate import make_interp_spline
 
 from configs.page import GRID_COLUMNS, GRID_ROWS, Canvas
 from utils.grid import smooth_offsets
+from utils.rectify import row_at
 from utils.slip import (
     FIRST,
     LAST,
@@ -24,16 +24,12 @@ from utils.slip import (
     whole_pixel_pattern,
 )
 
-BANDS = (
-    11  # bands of rows in which lines are measured one by one: four squares high, as high as a trace's swing
-)
+BANDS = 11  # bands of rows, each four squares high, in which every line is measured by itself
 MIN_SIMILARITY = 0.8  # correlation with the page's mean line below which something else hides a line
 MIN_MEDIAN_SIMILARITY = 0.92  # of all lines: below it moire has made other patterns of them
 MIN_CONTRAST = 0.5  # of the mean line over what lies about it: shadows and white lines on black have none
 CLEAR_NOISE = 0.0015  # squares (0.3 ms), the lines' noise up to which the surface may be as flexible as paper
-PAPER_SMOOTHING = (
-    0.01  # smoothing of that surface; buckled sheets (0009, 0010) are followed over three squares
-)
+PAPER_SMOOTHING = 0.01  # smoothing of that surface, at which it follows buckled sheets (0009, 0010)
 NOISE_POWER = 4  # the smoothing rises with this power of the noise: moire's errors are alike over many lines
 CENTRE_REACH = 0.08  # squares (16 ms) from its place within which the mean line's centre is looked for
 MIN_OFFSET = 0.0075  # squares (1.5 ms): lines of drawn scans lie that far from their labels by look alone
@@ -52,16 +48,9 @@ def refine_columns(
     moved = line_displacement(rectified, canvas)
     if moved is None:
         return gridpoint_xy
-    points = np.arange(GRID_COLUMNS)
-    refined = np.empty_like(gridpoint_xy)
-    for row, xy in enumerate(gridpoint_xy.astype(np.float64)):
-        columns = points + moved[row]
-        if slip is None:
-            refined[row] = make_interp_spline(points, xy, k=3)(columns)
-        else:
-            scanned = make_interp_spline(slip.scanned_columns(points, row), xy, k=3)
-            refined[row] = scanned(slip.scanned_columns(columns, row))
-    return refined
+    columns = np.arange(GRID_COLUMNS) + moved
+    rows = [row_at(gridpoint_xy, row, columns[row], slip) for row in range(GRID_ROWS)]
+    return np.stack(rows).astype(gridpoint_xy.dtype)
 
 
 def line_displacement(rectified: np.ndarray, canvas: Canvas) -> np.ndarray | None:
@@ -132,9 +121,8 @@ def match_lines(profiles: np.ndarray, template: np.ndarray) -> tuple[np.ndarray,
     reach = round(REACH * SAMPLES)
     flat = profiles.reshape(len(profiles), -1)
     starts = np.arange(FIRST, LAST + 1)[:, None] * SAMPLES + np.arange(-reach, reach + 1)
-    windows = np.lib.stride_tricks.sliding_window_view(flat, SAMPLES, axis=1)[
-        :, starts
-    ]  # (B, n, shifts, SAMPLES)
+    views = np.lib.stride_tricks.sliding_window_view(flat, SAMPLES, axis=1)
+    windows = views[:, starts]  # (BANDS, lines, shifts, SAMPLES)
     match = windows @ pattern
     best = match.argmax(axis=2).clip(1, 2 * reach - 1)[..., None]
     before, here, after = (np.take_along_axis(match, best + step, axis=2)[..., 0] for step in (-1, 0, 1))

@@ -25,12 +25,16 @@ def dense_rows(gridpoint_xy: np.ndarray, columns: np.ndarray, slip: Slip | None 
     if slip is None:
         across = spline_weights(GRID_COLUMNS, columns)  # (w, 57)
         return np.einsum("wc,rcd->drw", across, gridpoint_xy.astype(np.float64), optimize=True)
-    points = np.arange(GRID_COLUMNS)
-    rows = [
-        make_interp_spline(slip.scanned_columns(points, row), xy, k=3)(slip.scanned_columns(columns, row))
-        for row, xy in enumerate(gridpoint_xy.astype(np.float64))
-    ]
+    rows = [row_at(gridpoint_xy, row, columns, slip) for row in range(len(gridpoint_xy))]
     return np.stack(rows).transpose(2, 0, 1)
+
+
+def row_at(gridpoint_xy: np.ndarray, row: int, columns: np.ndarray, slip: Slip | None = None) -> np.ndarray:
+    """Coordinates (w, 2) along one of the grid's rows at fractional columns (w,), as `dense_rows`."""
+    points = np.arange(GRID_COLUMNS)
+    if slip is not None:
+        points, columns = slip.scanned_columns(points, row), slip.scanned_columns(columns, row)
+    return make_interp_spline(points, gridpoint_xy[row].astype(np.float64), k=3)(columns)
 
 
 def lattice_at(lattice: np.ndarray, places: np.ndarray) -> np.ndarray:
