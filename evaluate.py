@@ -23,12 +23,14 @@ import pandas as pd
 from configs.page import FLAT_TYPES, LEADS, PHOTO_TYPES
 from datasets.competition import DATA, check_data, list_images, read_folds, record_path
 from datasets.labels import labels_path
+from models.checkpoint import CHECKPOINTS, checkpoint_path
 from prediction.engine import Engine, Setup, add_ensemble_arguments
 from prediction.inputs import find_images, name_outputs
-from prediction.pages import Page, PageResult, PageTable, Step, Wanted, read_page_rows
+from prediction.pages import Step
 from prediction.plots import plot_by_lead, plot_by_type
 from prediction.report import Report
-from utils.checkpoint import CHECKPOINTS, checkpoint_path
+from prediction.results import Page, PageResult, Wanted
+from prediction.table import PageTable, read_page_rows
 from utils.command import count, log, progress, run
 from utils.device import add_precision_argument
 from utils.files import alone_in

@@ -21,30 +21,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from configs.leads import QUARTERS
 from configs.page import DURATION_S, LEADS, RHYTHM_LEAD
 from datasets.competition import read_test_table
-from prediction.digitizer import MAX_FS, Digitized, Digitizer
+from digitization.digitizer import MAX_FS, Digitized, Digitizer
+from models.checkpoint import add_stage_arguments, checkpoint_path
 from prediction.engine import BATCH_SIZE, Engine, Setup, add_ensemble_arguments
 from prediction.inputs import find_image, find_images, find_inputs, name_outputs
-from prediction.pages import (
-    DONE,
-    DOUBTFUL,
-    FAILED,
-    Page,
-    PageResult,
-    PageTable,
-    Step,
-    Wanted,
-    read_page_rows,
-    wanted_files,
-    write_unknown,
-)
+from prediction.pages import Step, wanted_files, write_unknown
 from prediction.report import Report
-from utils.checkpoint import add_stage_arguments, checkpoint_path
+from prediction.results import DONE, DOUBTFUL, FAILED, Page, PageResult, Wanted
+from prediction.table import PageTable, read_page_rows
 from utils.command import count, log, progress, run
 from utils.device import add_precision_argument
 from utils.files import alone_in, is_newer, remove_partials, remove_partials_of
-from utils.leads import QUARTERS
 from utils.submission import write_submission
 from utils.workers import WorkerDied
 

@@ -20,10 +20,10 @@ from pathlib import Path
 from configs.changes import change_config, parse_change
 from configs.network import NetworkConfig
 from datasets.competition import DATA, check_data, read_folds
+from models.checkpoint import NETWORKS, CheckpointError
 from training.loop import Options, train
 from training.processes import leave_processes
 from training.stages import STAGES
-from utils.checkpoint import NETWORKS, CheckpointError
 from utils.command import show_log
 from utils.device import add_precision_argument, limit_threads
 

@@ -21,9 +21,9 @@ from benchmarks.grid_accuracy import list_pages, measure_all, summarize
 from configs.page import FLAT_TYPES
 from configs.stage0_compact import config as stage0
 from configs.stage1_compact import config as stage1
+from models.checkpoint import CHECKPOINTS
 from training.loop import Options, train
 from training.stages import STAGES
-from utils.checkpoint import CHECKPOINTS
 from utils.command import count, run
 from utils.device import limit_threads
 

@@ -21,18 +21,18 @@ from benchmarks.decoder_steps import VARIANTS as DECODERS
 from benchmarks.decoder_steps import Maps
 from configs.compact import config as compact
 from configs.efficientnet_lite0 import config as lite0
+from configs.leads import leads_from_rows
 from configs.page import FLAT_TYPES
 from configs.stage2 import INPUT_HEIGHT
+from digitization.signal.tracer import stage2_config
+from models.checkpoint import load_network
 from models.imagenet import PretrainedUnavailable
+from models.tensors import to_tensor
 from training.loop import Options, train
 from training.stages import STAGES, ValidationPage
-from utils.checkpoint import load_network
 from utils.command import count, log, run
 from utils.device import limit_threads
 from utils.kaggle_metric import image_snr, to_db
-from utils.leads import leads_from_rows
-from utils.tracing import stage2_config
-from utils.upright import to_tensor
 
 CROP = 320  # columns of a sample, fewer than shipped: more steps in the time
 LITE0 = asdict(lite0) | {"crop_columns": CROP, "image_types": compact.image_types}

@@ -28,9 +28,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from configs.stage2 import INPUT_HEIGHT, INPUT_WIDTH, ROW_CHANNELS, Stage2Config
 from models.inference import prepare_for_inference
 from models.stage2 import Stage2Net
+from training.losses import stage2_loss
 from utils.command import count, log, run
 from utils.device import choose_device, limit_threads
-from utils.losses import stage2_loss
 
 CONFIGS = (
     "compact",

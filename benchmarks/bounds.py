@@ -20,17 +20,15 @@ from scipy import signal
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.labelled import chosen_pages, open_digitizer, page_arguments
+from configs.leads import leads_from_rows, rows_from_leads
 from configs.page import DURATION_S, MM_PER_SECOND, PAGE_PX_PER_MM, RECTIFIED
 from datasets.labels import read_labels, read_slip
-from prediction.digitizer import Digitizer
-from utils.command import count, run
-from utils.device import limit_threads
-from utils.images import read_rgb, write_png
-from utils.kaggle_metric import image_snr, to_db
-from utils.leads import leads_from_rows, rows_from_leads
-from utils.rectify import rectify
-from utils.slip import Slip
-from utils.trace import (
+from digitization.digitizer import Digitizer
+from digitization.geometry.orientation import unturn, unturn_points
+from digitization.geometry.rectify import rectify
+from digitization.geometry.slip import Slip
+from digitization.overlay import draw_heights
+from digitization.signal.traces import (
     columns_from_rows,
     draw_traces,
     read_traces,
@@ -38,8 +36,10 @@ from utils.trace import (
     segment_columns,
     segments,
 )
-from utils.upright import unturn, unturn_points
-from utils.visualization import draw_heights
+from utils.command import count, run
+from utils.device import limit_threads
+from utils.images import read_rgb, write_png
+from utils.kaggle_metric import image_snr, to_db
 
 KINDS = ("whole", "true grid", "geometry", "mask", "200 dpi")
 PAGE_LIMIT_HZ = PAGE_PX_PER_MM * MM_PER_SECOND / 2  # 98 Hz

@@ -18,18 +18,18 @@ from scipy.signal import resample
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.labelled import chosen_pages, open_digitizer, page_arguments
+from configs.leads import leads_from_rows
 from configs.page import DURATION_S, FLAT_TYPES, RECTIFIED
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT, Stage2Config
-from utils import decode
+from digitization.geometry.locate import PageNotFound
+from digitization.signal import decode
+from digitization.signal.limb_leads import reconcile_limbs
+from digitization.signal.row_ends import forget, hidden_ends, hold_ends
+from digitization.signal.tracer import stage2_config
 from utils.command import run
 from utils.device import limit_threads
-from utils.ends import forget, hidden_ends, hold_ends
 from utils.images import read_rgb
 from utils.kaggle_metric import image_snr, to_db
-from utils.leads import leads_from_rows
-from utils.limbs import reconcile_limbs
-from utils.tracing import stage2_config
-from utils.upright import PageNotFound
 
 INSIDE = decode.signal_columns()
 

@@ -20,14 +20,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from datasets.competition import list_images
 from datasets.labels import grid_errors, read_labels, time_error
+from digitization.geometry import straighten
+from digitization.geometry.locate import PageNotFound
+from digitization.geometry.straighten import DOUBTFUL, Straightener
 from evaluate import GROSS_ERROR, rank_failures
-from utils import straighten
-from utils.checkpoint import CHECKPOINTS, load_network
+from models.checkpoint import CHECKPOINTS, load_network
 from utils.command import count, run
 from utils.device import use_one_thread
 from utils.images import read_rgb
-from utils.straighten import DOUBTFUL, Straightener
-from utils.upright import PageNotFound
 from utils.workers import map_unordered
 
 in_worker: dict = {}

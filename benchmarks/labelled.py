@@ -10,8 +10,8 @@ from tqdm import tqdm
 
 from datasets.competition import list_images, record_path
 from datasets.labels import read_truth
-from prediction.digitizer import Digitizer
-from utils.checkpoint import CHECKPOINTS
+from digitization.digitizer import Digitizer
+from models.checkpoint import CHECKPOINTS
 from utils.command import count
 
 

@@ -9,12 +9,12 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from configs.leads import leads_from_rows, rows_from_leads
 from configs.page import SAMPLING_RATES
+from digitization.signal.traces import draw_traces, read_traces
 from synthesis.signals import find_records, read_record, resample
 from utils.command import count, run
 from utils.kaggle_metric import image_snr, to_db
-from utils.leads import leads_from_rows, rows_from_leads
-from utils.trace import draw_traces, read_traces
 
 
 def roundtrip_ratios(paths: list[Path], fs: int) -> np.ndarray:

@@ -10,10 +10,10 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from configs.leads import lead_slice
 from configs.page import DURATION_S, LEADS
 from utils.command import count, run
 from utils.kaggle_metric import image_snr, score
-from utils.leads import lead_slice
 from utils.submission import row_ids
 
 NOISE = 0.1  # of the signals' standard deviation

@@ -22,18 +22,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from configs.page import DURATION_S, MASK_WIDTH
 from configs.stage1 import FRAME_HEIGHT, FRAME_WIDTH
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT
+from digitization.geometry.frame import warp_to_frame
+from digitization.geometry.grid import decode_grid
+from digitization.geometry.keypoints import prepare_input, stage0_config
+from digitization.geometry.orientation import unturn
+from digitization.geometry.rectify import rectify
+from digitization.geometry.straighten import Straightener
+from digitization.signal.decode import decode_rows
+from digitization.signal.tracer import Tracer
+from models.checkpoint import CHECKPOINTS, checkpoint_path, load_network
+from models.tensors import to_tensor
 from synthesis import Pose, synthesize
 from synthesis.signals import deepfake_record, find_records, read_record
-from utils.checkpoint import CHECKPOINTS, checkpoint_path, load_network
 from utils.command import count, run
-from utils.decode import decode_rows
 from utils.device import add_precision_argument, choose_device, choose_precision, keep_memory, limit_threads
-from utils.grid import decode_grid
 from utils.images import read_rgb, write_png
-from utils.rectify import rectify
-from utils.straighten import Straightener
-from utils.tracing import Tracer
-from utils.upright import prepare_input, stage0_config, to_tensor, unturn, warp_to_frame
 
 Result = TypeVar("Result")
 

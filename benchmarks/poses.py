@@ -18,14 +18,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.stage0 import ORIENTATIONS
 from datasets.labels import grid_errors
+from digitization.geometry.locate import PageNotFound
+from digitization.geometry.straighten import DOUBTFUL, Straightener
 from evaluate import GROSS_ERROR
+from models.checkpoint import CHECKPOINTS, load_network
 from synthesis import Pose, Record, synthesize
 from synthesis.signals import find_records, is_heldout, read_record
-from utils.checkpoint import CHECKPOINTS, load_network
 from utils.command import count, run
 from utils.device import choose_device, limit_threads
-from utils.straighten import DOUBTFUL, Straightener
-from utils.upright import PageNotFound
 
 PHOTO = (2592, 1944)
 

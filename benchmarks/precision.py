@@ -20,15 +20,16 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from digitization.geometry.keypoints import prepare_input
+from models.checkpoint import checkpoint_path, load_network
+from models.tensors import to_tensor
 from synthesis import synthesize
 from synthesis.signals import deepfake_record
 from train import DEFAULT_CONFIGS
 from training.loop import Options, Training
 from training.stages import STAGES
-from utils.checkpoint import checkpoint_path, load_network
 from utils.command import count, run
 from utils.device import PRECISIONS, choose_device, limit_threads
-from utils.upright import prepare_input, to_tensor
 
 Step = Callable[[], object]
 

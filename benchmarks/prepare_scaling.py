@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_preparation.prepare_inputs import Job, prepare_here
 from datasets.competition import list_images
-from utils.checkpoint import CHECKPOINTS
+from models.checkpoint import CHECKPOINTS
 from utils.command import count, run
 
 SAMPLE_S = 0.02

@@ -21,16 +21,16 @@ from scipy.ndimage import median_filter
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.labelled import LabelledPage, chosen_pages, open_digitizer, page_arguments
+from configs.leads import rows_from_leads
 from configs.page import DURATION_S
 from datasets.labels import read_labels
-from prediction.digitizer import Digitizer
+from digitization.digitizer import Digitizer
+from digitization.geometry.orientation import unturn, unturn_points
+from digitization.geometry.rectify import rectify
+from digitization.signal.traces import columns_from_rows, rows_from_columns, segments
 from utils.command import run
 from utils.device import limit_threads
 from utils.images import read_rgb
-from utils.leads import rows_from_leads
-from utils.rectify import rectify
-from utils.trace import columns_from_rows, rows_from_columns, segments
-from utils.upright import unturn, unturn_points
 
 END_S = 0.03
 PARTS = ("row start", "lead start", "middle", "lead end", "row end")

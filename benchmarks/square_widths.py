@@ -20,13 +20,20 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.page import GRID_COLUMNS, RECTIFIED, SQUARE_MM
-from utils.checkpoint import checkpoint_path, load_network
+from digitization.geometry.line_profiles import (
+    FIRST,
+    LAST,
+    SAMPLES,
+    line_profiles,
+    locate_lines,
+    normalize_squares,
+)
+from digitization.geometry.locate import PageNotFound
+from digitization.geometry.straighten import Straightener, sheet_columns
+from models.checkpoint import checkpoint_path, load_network
 from utils.command import count, run
 from utils.device import limit_threads
 from utils.images import read_rgb
-from utils.slip import FIRST, LAST, SAMPLES, line_profiles, locate_lines, normalize_squares
-from utils.straighten import Straightener, sheet_columns
-from utils.upright import PageNotFound
 
 LEAST_SQUARES, MOST_SQUARES = 45, 70  # across a strip
 FOLLOW_SQUARES = 0.2  # from the expected place, in which the next line of a strip is looked for

@@ -16,9 +16,9 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from configs.leads import QUARTERS
 from configs.page import DURATION_S, LEADS, RHYTHM_LEAD, SAMPLING_RATES
 from utils.command import count, run
-from utils.leads import QUARTERS
 from utils.submission import row_ids, write_submission
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 ROWS = (("I", "aVR", "V1", "V4"), ("II", "aVL", "V2", "V5"), ("III", "aVF", "V3", "V6"))
 RHYTHM_LEAD = "II"
+MAX_FS = 100_000  # Hz, beyond which a sampling rate is taken for a mistake
 SAMPLING_RATES = (250, 256, 500, 512, 1000, 1025)  # Hz, those of the competition
 IMAGE_TYPES = ("0001", "0003", "0004", "0005", "0006", "0009", "0010", "0011", "0012")
 FLAT_TYPES = ("0001", "0003", "0004", "0011", "0012")

@@ -1,6 +1,7 @@
 """Draw every training record as the mask of its four traces: DATA/mask_4352x1696/<id>.npz.
 
-Key `mask`, (1696, 4352, 4) uint8, see utils.trace.draw_traces. A later run draws only what is missing.
+The array `mask` in it is (1696, 4352, 4) uint8, see digitization.signal.traces.draw_traces. A later run draws
+only what is missing.
 """
 
 import argparse
@@ -13,12 +14,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from configs.leads import rows_from_leads
 from configs.page import MASK_HEIGHT, MASK_WIDTH
 from datasets.competition import DATA, check_data, read_record, record_path
+from digitization.signal.traces import draw_traces
 from utils.command import count, progress, run
 from utils.files import alone_in, is_newer, remove_partials, replacing
-from utils.leads import rows_from_leads
-from utils.trace import draw_traces
 from utils.workers import map_unordered
 
 FOLDER = f"mask_{MASK_WIDTH}x{MASK_HEIGHT}"

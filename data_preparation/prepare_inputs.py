@@ -3,10 +3,11 @@
 Writes for each image <id>-<type>, under OUT/stage1/rectified_kaggle_data_4400x1700/,
   .rect.png         the rectified page, 4400 x 1700
   .homo.npy         (3, 3) float64, px of the unturned image to px of the stage-1 frame (1440 x 1152)
-  .rotation.npy     int, the orientation 0..7: image == turn(unturned, orientation), see utils/upright.py
+  .rotation.npy     int, the orientation 0..7: image == turn(unturned, orientation), see digitization/geometry/orientation.py
   .gridpoint_xy.npy (44, 57, 2) float32, the grid in px of the unturned image
   .slip.npz         slices of paper that a slipping scanner lost, for datasets.labels.read_slip; with it
-                    utils.rectify.unrectify_points takes points of the rectified page to the unturned image
+                    digitization.geometry.rectify.unrectify_points takes points of the rectified page to
+                    the unturned image
 and outcomes.csv, which has a row for each image: ok, or the reason why not. A later run goes on where
 this one stopped, even killed, and tries the failed images again. The masks go to DATA/mask_4352x1696/.
 
@@ -34,10 +35,13 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from configs.page import RECTIFIED
 from data_preparation.generate_masks import generate_masks
 from datasets.competition import DATA, check_data, list_images
-from utils.checkpoint import add_stage_arguments, load_network
+from datasets.prepared import FOLDER, LAST_FILE
+from digitization.geometry.orientation import unturn
+from digitization.geometry.slip import slip_arrays
+from digitization.geometry.straighten import Straightened, Straightener
+from models.checkpoint import add_stage_arguments, load_network
 from utils.command import count, progress, run
 from utils.device import (
     AUTO,
@@ -50,14 +54,9 @@ from utils.device import (
 from utils.files import alone_in, hash_file, is_newer, remove_partials, replacing
 from utils.images import read_rgb, write_png
 from utils.serving import NetServer
-from utils.slip import slip_arrays
-from utils.straighten import Straightened, Straightener
-from utils.upright import unturn
 from utils.workers import WorkerDied, map_unordered
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDER = Path("stage1") / f"rectified_kaggle_data_{RECTIFIED.width}x{RECTIFIED.height}"
-LAST_FILE = ".rect.png"  # written last
 FILES = (".homo.npy", ".rotation.npy", ".gridpoint_xy.npy", ".slip.npz", LAST_FILE)
 NETWORKS_FILE = "networks.json"  # which weights made the folder
 DEBUG_WIDTH = 1600  # px of the pictures of --debug
@@ -74,7 +73,9 @@ class Outcome:
     seen: int | None = None  # grid points, of 44 * 57
     px_per_mm_x: float | None = None
     px_per_mm_y: float | None = None
-    aspect: float | None = None  # a square's height over its width, see utils.grid.Calibration
+    aspect: float | None = (
+        None  # a square's height over its width, see digitization.geometry.calibration.Calibration
+    )
     slip: str | None = None  # what a slipping scanner lost and where, empty for a steady page
     seconds: float | None = None
 

@@ -3,7 +3,7 @@
 Every record becomes OUT/train/<id>/<id>.csv, one <id>-<type>.png per image type, and <id>-<type>.labels.npz
 with gridpoint_xy (44, 57, 2) and leadpoint_xy (13, 2) float32 px of that image, orientation (0..7),
 has_pulse, and slip_columns, slip_lost (n,) and slip_slant of the slices of paper that a scanner lost
-(utils/slip.py). OUT/train.csv lists them. Records that are complete are left alone, so an interrupted run
+(synthesis/slip.py). OUT/train.csv lists them. Records that are complete are left alone, so an interrupted run
 goes on where it stopped; the same seed makes the same files with any number of workers.
 """
 
@@ -18,6 +18,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from configs.leads import mask_to_quarters
 from configs.page import DURATION_S, IMAGE_TYPES, SAMPLING_RATES
 from datasets.competition import (
     DATA,
@@ -25,10 +26,10 @@ from datasets.competition import (
     image_path,
     read_train_table,
     record_path,
-    write_record,
     write_train_table,
 )
 from datasets.labels import labels_path, write_labels
+from digitization.record_files import write_record
 from synthesis.capture import capture
 from synthesis.page import draw_page
 from synthesis.signals import (
@@ -44,7 +45,6 @@ from synthesis.signals import (
 from utils.command import count, progress
 from utils.device import use_one_thread
 from utils.images import write_png
-from utils.leads import mask_to_quarters
 from utils.workers import map_unordered
 
 TYPES_HELP = (

@@ -10,15 +10,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from configs.page import DURATION_S, IMAGE_TYPES, LEADS
+from configs.leads import mask_to_quarters
+from configs.page import IMAGE_TYPES, LEADS, MAX_FS
 from utils.files import replacing
-from utils.leads import check_shape, mask_to_quarters
 from utils.submission import row_ids
 
 # An id names files: no separators of paths or of CSV, no control characters, no leading dot.
 ID_PATTERN = r"[^./\\,\"'\x00-\x1f][^/\\,\"'\x00-\x1f]{0,199}"
-LIMITS = {"fs": (1, 100_000), "sig_len": (1, 10**8), "number_of_rows": (1, 10**8), "fold": (0, 1000)}
-DECIMALS = 5  # of a mV in records
+LIMITS = {"fs": (1, MAX_FS), "sig_len": (1, 10**8), "number_of_rows": (1, 10**8), "fold": (0, 1000)}
 TRAIN_COLUMNS = ("id", "fs", "sig_len")
 DATA = Path("data")  # where scripts look for the competition's folder unless they are told another
 TEST_COLUMNS = ("id", "lead", "fs", "number_of_rows")
@@ -60,7 +59,7 @@ def list_images(root: Path) -> pd.DataFrame:
 def read_record(path: Path) -> np.ndarray:
     """The signals of a record: (12, L) float32 mV in the order of LEADS, NaN where the file is blank.
 
-    A lead has to be finite in its own time, see utils.leads.lead_slice.
+    A lead has to be finite in its own time, see configs.leads.lead_slice.
     """
     table = read_csv(path, LEADS)
     try:
@@ -73,17 +72,6 @@ def read_record(path: Path) -> np.ndarray:
     if gaps.any():
         raise ValueError(f"{path}: lead {LEADS[gaps.any(axis=1).argmax()]} is blank in its own time")
     return np.ascontiguousarray(leads)
-
-
-def write_record(path: Path, leads: np.ndarray, fs: int) -> None:
-    """Write (12, 10 * fs) mV in the order of LEADS, blank where NaN."""
-    check_shape(leads, len(LEADS))
-    if leads.shape[1] != int(DURATION_S * fs):
-        raise ValueError(f"{path}: {leads.shape[1]} samples, not {DURATION_S:g} s at {fs} Hz")
-    if np.isinf(leads).any():
-        raise ValueError(f"{path}: infinite values")
-    table = pd.DataFrame(leads.T.astype(np.float64), columns=list(LEADS))
-    write_csv(path, table, float_format=f"%.{DECIMALS}f")
 
 
 def read_train_table(root: Path) -> pd.DataFrame:

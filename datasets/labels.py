@@ -19,9 +19,9 @@ from configs.page import (
 )
 from configs.stage0 import ORIENTATIONS
 from datasets.competition import read_record
+from digitization.geometry.orientation import unturn_points
+from digitization.geometry.slip import Slip, slip_arrays, slip_of_arrays
 from utils.files import replacing
-from utils.slip import Slip, slip_arrays, slip_of_arrays
-from utils.upright import unturn_points
 
 if TYPE_CHECKING:  # prediction, which reads labels where there are any, does without the synthesizer
     from synthesis import Capture

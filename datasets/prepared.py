@@ -11,16 +11,19 @@ import pandas as pd
 
 from configs.page import DURATION_S, MASK_WIDTH, RECTIFIED
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT
-from data_preparation.prepare_inputs import FOLDER, LAST_FILE
 from datasets.augmentation import vary_capture
 from datasets.competition import list_images, read_folds, read_record, record_path
 from datasets.labels import labels_path, read_labels
 from datasets.pages import Samples
 from datasets.stage2 import target_columns
+from digitization.geometry.orientation import unturn, unturn_points
 from synthesis.capture import Capture, lead_points
 from synthesis.signals import Record
 from utils.images import read_rgb
-from utils.upright import unturn, unturn_points
+
+# Where prepare_inputs.py puts straightened pages, inside its --out.
+FOLDER = Path("stage1") / f"rectified_kaggle_data_{RECTIFIED.width}x{RECTIFIED.height}"
+LAST_FILE = ".rect.png"  # of the files of a page, the one that is written last
 
 
 def split_by_fold(

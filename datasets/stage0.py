@@ -5,9 +5,9 @@ import numpy as np
 
 from configs.stage0 import Stage0Config
 from datasets.augmentation import vary_colours
+from digitization.geometry.orientation import turn, turn_points
 from synthesis import Capture
 from synthesis.signals import Record
-from utils.upright import turn, turn_points
 
 UPRIGHT_SHARE = 0.75  # names are learnt upright only: a turned page has none, and is tried turned back
 TURNS = (1, 2, 3, 1, 2, 3, 4, 5, 6, 7)  # quarter turns twice as often as mirrored ones

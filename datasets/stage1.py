@@ -6,10 +6,10 @@ import numpy as np
 from configs.page import LEAD_ENDS, LEAD_MARKER_POINTS
 from configs.stage1 import FRAME_HEIGHT, FRAME_WIDTH, Stage1Config, reference_points
 from datasets.augmentation import vary_colours
+from digitization.geometry.frame import warp_to_frame
+from digitization.geometry.rectify import lattice_at
 from synthesis import Capture
 from synthesis.signals import Record
-from utils.rectify import lattice_at
-from utils.upright import warp_to_frame
 
 
 def draw_points(points: np.ndarray, side: int, sigma: float) -> np.ndarray:

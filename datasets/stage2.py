@@ -5,15 +5,15 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
+from configs.leads import rows_from_leads
 from configs.page import MASK_WIDTH
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT, Stage2Config
 from datasets.augmentation import vary_colours
+from digitization.geometry.rectify import rectify_region
+from digitization.geometry.slip import Slip
+from digitization.signal.traces import columns_from_rows
 from synthesis import Capture
 from synthesis.signals import Record
-from utils.leads import rows_from_leads
-from utils.rectify import rectify_region
-from utils.slip import Slip
-from utils.trace import columns_from_rows
 
 GRID_ERROR = 0.001  # squares, of stage 1's points: independent
 GRID_DRIFT = 0.002  # squares, of stage 1's points: smooth over the page

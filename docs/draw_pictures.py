@@ -8,12 +8,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from prediction.digitizer import Digitizer
+from digitization.digitizer import Digitizer
+from digitization.overlay import draw_on_photo, shrink
 from prediction.paper import DEFINITIONS, draw_paper
 from utils.command import run
 from utils.files import replacing
 from utils.images import encode_jpeg, read_rgb
-from utils.visualization import draw_on_photo, shrink
 
 HERE = Path(__file__).parent
 PHOTO = HERE.parent / "samples" / "train" / "3443727300" / "3443727300-0005.png"

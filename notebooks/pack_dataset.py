@@ -20,8 +20,8 @@ from utils.files import replacing
 ROOT = Path(__file__).resolve().parents[1]
 CONTENTS = (
     *("predict.py", "LICENSE", "README.md", "checkpoints/README.md", "checkpoints/stage?.pt"),
-    *("configs/*.py", "models/*.py", "utils/*.py", "datasets/__init__.py", "datasets/competition.py"),
-    "datasets/labels.py",
+    *("configs/*.py", "models/*.py", "utils/*.py", "digitization/*.py", "digitization/*/*.py"),
+    *("datasets/__init__.py", "datasets/competition.py", "datasets/labels.py"),
     *("prediction/*.py", "prediction/*.html", "prediction/*.js"),
 )
 OWNER = "INSERT_OWNER_HERE"

@@ -12,9 +12,9 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from prediction.digitizer import Digitizer, load_networks
-from utils.checkpoint import checkpoint_path
-from utils.decode import MERGES
+from digitization.digitizer import Digitizer, load_networks
+from digitization.signal.decode import MERGES
+from models.checkpoint import checkpoint_path
 from utils.device import (
     AUTO,
     choose_devices,

@@ -4,9 +4,9 @@ from html import escape
 
 import numpy as np
 
+from configs.leads import QUARTERS, lead_place, lead_slice
 from configs.page import DURATION_S, LEADS, MM_PER_MV, MM_PER_SECOND, RHYTHM_LEAD, ROW_PITCH_MM, ROWS
-from utils.decode import runs
-from utils.leads import QUARTERS, lead_place, lead_slice
+from digitization.signal.path import runs
 
 UNIT = 10  # SVG units a mm
 MARGIN_MM = 7.5  # about the signals

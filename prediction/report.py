@@ -4,23 +4,19 @@ import base64
 import heapq
 import tempfile
 from collections import Counter
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from configs.page import LEADS
-from prediction.digitizer import UNSURE_LEAD, Digitized
+from digitization.digitizer import UNSURE_LEAD, Digitized
+from digitization.overlay import shrink
 from prediction.paper import DEFINITIONS, draw_paper
+from prediction.results import Card, PageResult
 from utils.files import replacing
 from utils.images import encode_jpeg
 from utils.kaggle_metric import to_db
-from utils.visualization import shrink
-
-if TYPE_CHECKING:
-    from prediction.pages import PageResult
 
 HERE = Path(__file__).parent
 THUMBNAIL_WIDTH, OVERLAY_WIDTH = 144, 1280  # px
@@ -28,14 +24,6 @@ THUMBNAIL_QUALITY, CARD_QUALITY = 70, 72  # of JPEG
 GOOD_CONFIDENCE = 0.85  # from here on a lead's bar is green
 OUTCOMES = ("failed", "doubtful", "done")
 MIRRORED = 4
-
-
-@dataclass(frozen=True)
-class Card:
-    """A page's part of the report: a picture for the table, and HTML without the outermost element."""
-
-    thumbnail: str
-    body: str
 
 
 def data_url(image: np.ndarray, width: int, quality: int) -> str:
@@ -50,7 +38,7 @@ def decibels(ratio: float | None) -> str:
 
 
 def draw_card(
-    image: np.ndarray, drawn: np.ndarray, digitized: Digitized, result: "PageResult", truth: np.ndarray | None
+    image: np.ndarray, drawn: np.ndarray, digitized: Digitized, result: PageResult, truth: np.ndarray | None
 ) -> Card:
     """The card of a page that was read: `drawn` is the photo (H, W, 3) uint8 RGB with its traces."""
     confidence = digitized.confidence
@@ -82,7 +70,7 @@ def picture(image: np.ndarray, what: str) -> str:
     return f'<img loading="lazy" src="{data_url(image, OVERLAY_WIDTH, CARD_QUALITY)}" alt="{what}">'
 
 
-def list_facts(digitized: Digitized, result: "PageResult") -> str:
+def list_facts(digitized: Digitized, result: PageResult) -> str:
     straightened = digitized.straightened
     turn = 90 * (straightened.orientation % MIRRORED)
     facts = {
@@ -131,7 +119,7 @@ class Report:
     def __exit__(self, *_) -> None:
         self.spool.close()
 
-    def add(self, result: "PageResult") -> None:
+    def add(self, result: PageResult) -> None:
         card = result.card or Card("", "")
         places = []
         for text in (card.thumbnail, card.body):
@@ -186,7 +174,7 @@ class Report:
         return "".join(f'<li><b class="{kind}">{value}</b>{name}</li>' for value, name, kind in figures)
 
 
-def severity(result: "PageResult") -> tuple[int, float]:
+def severity(result: PageResult) -> tuple[int, float]:
     """The worse a page, the smaller: failed ones first, then by what is surest of being wrong."""
     score = 0.0 if result.page_score is None else result.page_score
     confidence = 0.0 if result.confidence is None else float(result.confidence.min())
@@ -200,7 +188,7 @@ def table_header(scored: bool) -> str:
     return "".join([*cells, "<th>warnings</th>"])
 
 
-def table_row(result: "PageResult", anchor: str, thumbnail: str, scored: bool) -> str:
+def table_row(result: PageResult, anchor: str, thumbnail: str, scored: bool) -> str:
     name = escape(result.page.name)
     link = f'<a href="#{anchor}">{name}</a>' if anchor else name
     image = f'<img loading="lazy" src="{thumbnail}" alt="">' if thumbnail else ""
@@ -222,7 +210,7 @@ def table_row(result: "PageResult", anchor: str, thumbnail: str, scored: bool) -
     )
 
 
-def article(result: "PageResult", anchor: str, body: str) -> str:
+def article(result: PageResult, anchor: str, body: str) -> str:
     name, outcome = escape(result.page.name), result.outcome
     warnings = "".join(f"<li>{escape(warning)}</li>" for warning in result.warnings)
     listed = f'<ul class="warnings">{warnings}</ul>' if warnings else ""

@@ -6,14 +6,14 @@ import numpy as np
 
 from configs.page import FLAT_TYPES, IMAGE_TYPES, LEAD_MARKER_POINTS
 from configs.stage0 import ORIENTATIONS
+from digitization.geometry.orientation import MIRRORED, turn_points
+from digitization.geometry.orientation import turn as turn_image
+from digitization.geometry.slip import Slip
 from synthesis.page import Page
 from synthesis.photo import photograph
 from synthesis.pose import Pose
 from synthesis.scanner import scan
 from synthesis.slip import draw_feed, lost_slices
-from utils.slip import Slip
-from utils.upright import MIRRORED, turn_points
-from utils.upright import turn as turn_image
 
 UPRIGHT_SHARE, MIRRORED_SHARE = 0.7, 0.01
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from configs.page import GRID_COLUMNS, GRID_ROWS, SIGNAL_START_SQUARES, SQUARE_MM
+from digitization.geometry.find_slip import USUAL_COLUMNS
+from digitization.geometry.slip import MIDDLE_ROW, Slip
 from synthesis.page import SQUARE_PX, Page
 from synthesis.warp import Warp
-from utils.slip import MIDDLE_ROW, USUAL_COLUMNS, Slip
 
 SLIP_SHARE = 0.75  # of the scans; the others have a steady feed, as flatbed scanners have
 USUAL_SHARE = 0.8  # of the slips: those at the place that was measured; the others lie anywhere

@@ -28,7 +28,7 @@ from PIL import Image
 import evaluate
 import predict
 from configs.page import LEADS
-from utils.checkpoint import CHECKPOINTS
+from models.checkpoint import CHECKPOINTS
 from utils.command import run
 from utils.images import read_rgb
 

@@ -6,11 +6,11 @@ import torch
 from benchmarks.bounds import displace_rows
 from benchmarks.decoder_steps import VARIANTS, Maps
 from benchmarks.row_ends import PARTS, part_errors, spike_facts
+from configs.leads import rows_from_leads
 from configs.page import RECTIFIED
+from digitization.geometry.frame import CELLS
+from digitization.signal.decode import decode_rows
 from tests.test_decode import ROW_STRIDE, beats, perfect_maps, snr
-from utils.decode import decode_rows
-from utils.grid import CELLS
-from utils.leads import rows_from_leads
 
 GRID = (40.0 * CELLS[..., ::-1] + 7).astype(np.float32)  # squares of 40 px
 

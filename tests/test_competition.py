@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from configs.leads import mask_to_quarters
 from configs.page import LEADS, SAMPLING_RATES
 from data_preparation.make_folds import make_folds
 from datasets.competition import (
@@ -14,13 +15,12 @@ from datasets.competition import (
     read_train_table,
     record_path,
     write_folds,
-    write_record,
     write_sample_submission,
     write_test_table,
     write_train_table,
 )
+from digitization.record_files import write_record
 from utils.images import write_png
-from utils.leads import mask_to_quarters
 
 
 @pytest.mark.parametrize("fs", SAMPLING_RATES)

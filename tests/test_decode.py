@@ -4,28 +4,24 @@ import numpy as np
 import pytest
 import torch
 
+from configs.leads import rows_from_leads
 from configs.page import LEADS, PULSE_MV, RECTIFIED
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT, INPUT_WIDTH, STEEP_REACH, Stage2Config
-from synthesis.signals import EXPANSION
-from utils.beats import expected_heights, find_beats
-from utils.decode import (
-    FLOOR,
+from digitization.signal.beats import expected_heights, find_beats
+from digitization.signal.decode import (
     bridge,
     decode_rows,
-    find_gaps,
-    find_path,
-    imputed_at,
     merge_confidence,
     merge_heights,
-    rate_leads,
     read_heights,
     rows_from_heights,
     signal_columns,
-    track,
 )
-from utils.leads import rows_from_leads
-from utils.losses import local_range
-from utils.trace import columns_from_rows, rows_from_columns
+from digitization.signal.path import FLOOR, find_path, track
+from digitization.signal.quality import find_gaps, imputed_at, rate_leads
+from digitization.signal.traces import columns_from_rows, rows_from_columns
+from synthesis.signals import EXPANSION
+from training.losses import local_range
 
 ROW_STRIDE = 4
 

@@ -8,10 +8,10 @@ import pytest
 import evaluate
 from configs.page import LEADS, PAGE_PX_PER_MM, SQUARE_MM
 from datasets.labels import grid_errors
+from digitization.geometry.frame import CELLS
+from digitization.geometry.orientation import turn_points
 from evaluate import find_pages, rank_failures, summarize
-from utils.grid import CELLS
 from utils.images import read_rgb
-from utils.upright import turn_points
 
 ROOT = Path(__file__).parent.parent
 

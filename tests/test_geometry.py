@@ -13,34 +13,28 @@ from configs.page import (
 )
 from configs.stage0 import Stage0Config
 from configs.stage1 import FRAME_HEIGHT, FRAME_PX_PER_SQUARE, FRAME_WIDTH, Stage1Config, reference_points
-from synthesis import Pose
-from utils import upright
-from utils.grid import CELLS, REFERENCE, calibrate, decode_grid, find_peaks
-from utils.rectify import lattice_at, rectify, rectify_region, spline_weights
-from utils.straighten import Straightener
-from utils.upright import (
-    WINDOW_SHARE,
-    PageFound,
-    PageNotFound,
-    find_markers,
-    find_page,
+from digitization.geometry import search
+from digitization.geometry.calibration import calibrate
+from digitization.geometry.frame import CELLS, REFERENCE, warp_to_frame
+from digitization.geometry.grid import decode_grid
+from digitization.geometry.keypoints import find_markers, prepare_input
+from digitization.geometry.lattice import find_peaks
+from digitization.geometry.locate import PageFound, PageNotFound, guess_page, locate_page
+from digitization.geometry.orientation import (
     flipped_class,
-    guess_page,
-    locate_page,
-    map_points,
     mirrored_class,
-    move_page,
-    prepare_input,
-    try_turns,
     turn,
     turn_matrix,
     turn_points,
     unturn,
     unturn_points,
     unturned_shape,
-    warp_to_frame,
-    windows,
 )
+from digitization.geometry.projective import map_points
+from digitization.geometry.rectify import lattice_at, rectify, rectify_region, spline_weights
+from digitization.geometry.search import WINDOW_SHARE, find_page, move_page, try_turns, windows
+from digitization.geometry.straighten import Straightener
+from synthesis import Pose
 
 MARKER_ROWS, MARKER_COLUMNS = np.array(LEAD_MARKER_POINTS).T
 PAGE_SHAPE = (1400, 1800)  # (height, width) px of the upright photo that these tests draw
@@ -202,8 +196,8 @@ def test_a_mirrored_page_must_fit_clearly_better_than_a_plain_one(markers, monke
         found = next(evidence)
         return found, page if found else PageNotFound("nothing"), np.eye(8)[0]
 
-    monkeypatch.setattr(upright, "read_names", read_names)
-    found, _ = upright.try_turns(np.zeros((8, 8, 3), np.uint8), torch.nn.Identity(), "cpu", every=True)
+    monkeypatch.setattr(search, "read_names", read_names)
+    found, _ = search.try_turns(np.zeros((8, 8, 3), np.uint8), torch.nn.Identity(), "cpu", every=True)
     assert [page.orientation for _, page in found] == chosen
 
 
@@ -538,7 +532,7 @@ def test_a_likely_turn_is_tried_against_its_mirror_image_alone(evidence, looks, 
         page = PageFound(0, np.zeros((13, 2)), np.ones(13), np.eye(3), np.ones(13))
         return (evidence if turn_seen == 0 else 1.0), page, np.eye(8)[0]
 
-    monkeypatch.setattr("utils.upright.read_names", read)
+    monkeypatch.setattr("digitization.geometry.search.read_names", read)
     found, _ = try_turns(image, None, "cpu", every=True)
     assert seen == looks
     assert found[0][1].orientation == 0

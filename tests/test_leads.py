@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from configs.page import LEADS, SAMPLING_RATES
-from utils.leads import (
+from configs.leads import (
     lead_slice,
     leads_from_rows,
     mask_to_quarters,
@@ -10,6 +9,7 @@ from utils.leads import (
     rows_from_leads,
     split_rows,
 )
+from configs.page import LEADS, SAMPLING_RATES
 
 
 def test_quarters_at_1025_hz_are_those_of_the_competition():

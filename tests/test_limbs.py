@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from configs.leads import rows_from_leads
 from configs.page import LEADS
-from utils.leads import rows_from_leads
-from utils.limbs import reconcile_limbs
+from digitization.signal.limb_leads import reconcile_limbs
 
 FS = 500
 

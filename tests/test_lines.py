@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from configs.page import GRID_COLUMNS, GRID_ROWS, PAGE_PX_PER_MM, SQUARE_MM
-from utils.lines import FIRST, LAST, line_displacement, refine_columns
-from utils.rectify import rectify_grey
-from utils.slip import MEASURING
+from digitization.geometry.line_profiles import MEASURING
+from digitization.geometry.lines import FIRST, LAST, line_displacement, refine_columns
+from digitization.geometry.rectify import rectify_grey
 
 SQUARE = SQUARE_MM * PAGE_PX_PER_MM  # 39.37 px of a 200 dpi page
 ROWS, COLUMNS = np.mgrid[:GRID_ROWS, :GRID_COLUMNS].astype(float)

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from configs.leads import mask_to_quarters
 from configs.page import LEADS
 from tests.shared import SHARED, needs_shared
 from utils.kaggle_metric import CAP, align, image_snr, lead_snr, score, to_db
-from utils.leads import mask_to_quarters
 
 
 @pytest.fixture

@@ -17,13 +17,8 @@ from configs.page import RECTIFIED
 from configs.stage0 import MARKER_CLASSES, ORIENTATIONS, Stage0Config
 from configs.stage1 import HEAD_CLASSES, Stage1Config
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT, Stage2Config
-from models.imagenet import PretrainedUnavailable, load_imagenet_weights
-from models.inference import prepare_for_inference
-from models.stage0 import Stage0Net
-from models.stage1 import Stage1Net
-from models.stage2 import Stage2Net
-from models.unet import fold_pixels, unfold_columns
-from utils.checkpoint import (
+from digitization.signal.traces import draw_traces
+from models.checkpoint import (
     CHECKPOINTS,
     CheckpointError,
     load_network,
@@ -32,9 +27,14 @@ from utils.checkpoint import (
     restore_config,
     save_network,
 )
+from models.imagenet import PretrainedUnavailable, load_imagenet_weights
+from models.inference import prepare_for_inference
+from models.stage0 import Stage0Net
+from models.stage1 import Stage1Net
+from models.stage2 import Stage2Net
+from models.tensors import to_tensor
+from models.unet import fold_pixels, unfold_columns
 from utils.images import read_rgb
-from utils.trace import draw_traces
-from utils.upright import to_tensor
 
 ROOT = Path(__file__).parent.parent
 

@@ -13,9 +13,9 @@ import torch
 import predict
 from configs.page import LEADS
 from datasets.competition import read_record
+from digitization.record_files import write_wfdb
+from models.checkpoint import CHECKPOINTS, read_checkpoint
 from prediction.inputs import find_image, find_images, find_inputs, name_outputs
-from prediction.wfdb_records import write_wfdb
-from utils.checkpoint import CHECKPOINTS, read_checkpoint
 from utils.command import log, show_log
 from utils.files import alone_in
 from utils.images import read_rgb, write_png
@@ -289,7 +289,7 @@ def test_the_examples_of_the_documentation_run(tmp_path, monkeypatch):
 
 
 def test_what_cannot_be_a_wfdb_record_is_refused(tmp_path):
-    from prediction.wfdb_records import write_wfdb
+    from digitization.record_files import write_wfdb
 
     with pytest.raises(ValueError, match=r"40\.0 mV do not fit"):
         write_wfdb(tmp_path / "a", np.full((12, 100), 40.0), 10)
@@ -354,7 +354,7 @@ def test_lengths_that_disagree_with_fs_are_said_and_written_as_asked(sample, tmp
 
 
 def test_doubtful_pages_fail_a_strict_run(sample, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("utils.straighten.DOUBTFUL", 1.1)
+    monkeypatch.setattr("digitization.geometry.straighten.DOUBTFUL", 1.1)
     assert run(monkeypatch, sample, "--output", tmp_path / "a", "--fs", 100) == 0
     assert run(monkeypatch, sample, "--output", tmp_path / "a", "--fs", 100, "--strict") == 1
     assert "doubtful, page score" in capsys.readouterr().err

@@ -17,17 +17,18 @@ from configs.stage1 import Stage1Config
 from data_preparation import prepare_inputs as script
 from data_preparation.generate_masks import mask_path
 from data_preparation.prepare_inputs import Job, prepare_inputs, read_outcomes
-from datasets.competition import image_path, record_path, write_record
+from datasets.competition import image_path, record_path
 from datasets.labels import read_slip
+from digitization.geometry.calibration import Calibration
+from digitization.geometry.locate import PageNotFound
+from digitization.geometry.rectify import unrectify_points
+from digitization.geometry.slip import Slip
+from digitization.geometry.straighten import Straightened
+from digitization.record_files import write_record
+from models.checkpoint import save_network
 from models.stage0 import Stage0Net
 from models.stage1 import Stage1Net
-from utils.checkpoint import save_network
-from utils.grid import Calibration
 from utils.images import read_rgb, write_png
-from utils.rectify import unrectify_points
-from utils.slip import Slip
-from utils.straighten import Straightened
-from utils.upright import PageNotFound
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
 IDS = ("1006427285-0001", "1006427285-0005", "2042290760-0006")

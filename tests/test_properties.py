@@ -11,9 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from configs.page import LEADS, RHYTHM_LEAD, ROWS
-from datasets.competition import ID_PATTERN, read_record, read_test_table, write_record, write_test_table
-from utils.leads import (
+from configs.leads import (
     lead_place,
     lead_slice,
     leads_from_rows,
@@ -21,6 +19,9 @@ from utils.leads import (
     quarter_bounds,
     rows_from_leads,
 )
+from configs.page import LEADS, RHYTHM_LEAD, ROWS
+from datasets.competition import ID_PATTERN, read_record, read_test_table, write_test_table
+from digitization.record_files import write_record
 from utils.submission import write_submission
 
 FS = st.integers(1, 1100)

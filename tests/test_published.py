@@ -14,15 +14,15 @@ from torch.nn import functional
 import predict
 from configs import stage0, stage1
 from data_preparation.prepare_inputs import main as prepare
+from digitization.digitizer import Digitizer
+from digitization.geometry.grid import look
+from digitization.geometry.locate import PageNotFound
+from digitization.geometry.straighten import DOUBTFUL
+from models import checkpoint
+from models.checkpoint import CHECKPOINTS, checkpoint_path, load_network
 from models.stage0 import Stage0Net
 from models.stage1 import Stage1Net
-from prediction.digitizer import Digitizer
-from utils import checkpoint
-from utils.checkpoint import CHECKPOINTS, checkpoint_path, load_network
-from utils.grid import look
 from utils.images import read_rgb
-from utils.straighten import DOUBTFUL
-from utils.upright import PageNotFound
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = next((ROOT / "samples" / "train").glob("*/*-0001.png"))

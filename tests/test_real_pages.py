@@ -6,11 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from prediction.digitizer import Digitizer
+from digitization.digitizer import Digitizer
+from digitization.geometry.locate import PageNotFound
+from digitization.geometry.orientation import turn
+from digitization.geometry.straighten import Straightener
 from tests.shared import SHARED, needs_shared
 from utils.images import read_rgb
-from utils.straighten import Straightener
-from utils.upright import PageNotFound, turn
 
 SAMPLE = Path(__file__).resolve().parents[1] / "samples/train/661291825/661291825-0001.png"
 

@@ -20,11 +20,11 @@ from datasets.augmentation import vary_colours
 from datasets.stage0 import Stage0Samples
 from datasets.stage1 import Stage1Samples
 from datasets.stage2 import Stage2Samples, choose_left, target_columns
+from digitization.geometry.orientation import unturn
 from synthesis.capture import Capture, lead_points
 from synthesis.scene import through_jpeg
 from synthesis.signals import Record
-from utils.losses import stage0_loss, stage1_loss, stage2_loss
-from utils.upright import unturn
+from training.losses import stage0_loss, stage1_loss, stage2_loss
 
 EMPTY_RECORD = Record("none", np.zeros((12, 5000), np.float32), 500)  # stages 0 and 1 do without signals
 

@@ -8,13 +8,16 @@ from benchmarks.square_widths import measure_strip
 from configs.page import RECTIFIED, SQUARE_MM
 from configs.stage1 import FRAME_PX_PER_SQUARE
 from datasets.stage2 import shake_slip
+from digitization.geometry.find_slip import find_slip, find_steps
+from digitization.geometry.frame import REFERENCE
+from digitization.geometry.grid import GridFound, refit_grid
+from digitization.geometry.line_profiles import FIRST, LAST, MEASURING, line_profiles, locate_lines
+from digitization.geometry.rectify import rectify_grey, unrectify_points
+from digitization.geometry.slip import Slip
 from synthesis import Capture
 from synthesis.capture import capture
 from synthesis.page import Page, draw_page
 from synthesis.signals import Record
-from utils.grid import REFERENCE, GridFound, refit_grid
-from utils.rectify import rectify_grey, unrectify_points
-from utils.slip import FIRST, LAST, MEASURING, Slip, find_slip, find_steps, line_profiles, locate_lines
 
 LINES = np.arange(57)
 

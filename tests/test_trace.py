@@ -1,14 +1,15 @@
 import numpy as np
 import pytest
 
+from configs.leads import mask_to_quarters, quarter_bounds, rows_from_leads
 from configs.page import MASK_HEIGHT, MASK_WIDTH, RECTIFIED, SAMPLING_RATES
 from data_preparation.generate_masks import generate_masks, mask_path
-from datasets.competition import record_path, write_record
+from datasets.competition import record_path
+from digitization.record_files import write_record
+from digitization.signal.traces import columns_from_rows, draw_traces, read_traces, rows_from_columns
 from synthesis.signals import find_records, read_record, resample
 from tests.shared import SHARED, needs_shared
 from utils.kaggle_metric import to_db
-from utils.leads import mask_to_quarters, quarter_bounds, rows_from_leads
-from utils.trace import columns_from_rows, draw_traces, read_traces, rows_from_columns
 
 
 def heartbeats(fs: int, seed: int = 0) -> np.ndarray:

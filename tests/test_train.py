@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 
 import train
 from configs.changes import change_config, parse_change
+from configs.leads import rows_from_leads
 from configs.page import LEADS, MASK_WIDTH, RECTIFIED
 from configs.stage2 import INPUT_HEIGHT, LOSSES, Stage2Config
 from data_preparation.generate_masks import generate_masks
@@ -33,25 +34,24 @@ from datasets.competition import (
     read_train_table,
     record_path,
     write_folds,
-    write_record,
     write_train_table,
 )
 from datasets.labels import labels_path, read_labels, write_labels
 from datasets.pages import PagePool, SyntheticPages, training_records
 from datasets.prepared import PreparedPages, prepared_images, read_labelled
 from datasets.stage2 import Stage2Samples, target_columns
+from digitization.record_files import write_record
+from digitization.signal.traces import draw_traces
+from models.checkpoint import CheckpointError, load_network
 from models.stage2 import Stage2Net
 from synthesis import synthesize
 from synthesis.signals import deepfake_record, is_heldout
 from training import loop
 from training.loop import Average, copy_weights, learning_rate_at
+from training.losses import local_range, stage2_loss
 from training.stages import STAGES
-from utils.checkpoint import CheckpointError, load_network
 from utils.files import alone_in
 from utils.images import write_png
-from utils.leads import rows_from_leads
-from utils.losses import local_range, stage2_loss
-from utils.trace import draw_traces
 
 ROOT = Path(__file__).parent.parent
 

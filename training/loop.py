@@ -18,11 +18,11 @@ from torch.utils.data import DataLoader
 
 from configs.network import NetworkConfig
 from datasets.pages import MixedPages, PagePool, PageSource, Samples, SyntheticPages, training_records
+from models.checkpoint import CheckpointError, read_checkpoint, save_network, write_torch
 from models.unet import UNet
 from training.log import RunLog
 from training.processes import join_processes
 from training.stages import Stage, ValidationPage
-from utils.checkpoint import CheckpointError, read_checkpoint, save_network, write_torch
 from utils.device import AUTO, choose_device, choose_precision
 from utils.files import alone_in, remove_partials
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from configs.leads import leads_from_rows
 from configs.network import NetworkConfig
 from configs.page import DURATION_S, FLAT_TYPES, IMAGE_TYPES
 from configs.stage2 import CROP_TOP
@@ -27,18 +28,17 @@ from datasets.prepared import (
 from datasets.stage0 import Stage0Samples
 from datasets.stage1 import Stage1Samples
 from datasets.stage2 import Stage2Samples
+from digitization.overlay import draw_heights
+from digitization.signal.decode import decode_rows, read_heights
 from models.stage0 import Stage0Net
 from models.stage1 import Stage1Net
 from models.stage2 import Stage2Net
+from models.tensors import to_tensor
 from models.unet import UNet
 from synthesis import synthesize
 from synthesis.signals import find_records, is_heldout
-from utils.decode import decode_rows, read_heights
+from training.losses import stage0_loss, stage1_loss, stage2_loss
 from utils.kaggle_metric import image_snr, to_db
-from utils.leads import leads_from_rows
-from utils.losses import stage0_loss, stage1_loss, stage2_loss
-from utils.upright import to_tensor
-from utils.visualization import draw_heights
 
 VALIDATION_SEED = 1_000_003
 Net = TypeVar("Net", bound=UNet)

@@ -5,7 +5,7 @@ import numpy as np
 from scipy.interpolate import make_interp_spline
 
 from configs.page import GRID_COLUMNS, GRID_ROWS, RECTIFIED, Canvas
-from utils.slip import Slip
+from digitization.geometry.slip import Slip
 
 BAND_HEIGHT = 128  # canvas rows mapped at a time; the maps of a band take under 5 MB
 WHITE = (255, 255, 255)  # beyond the image: paper without ink, where a replicated border would draw lines

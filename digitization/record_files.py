@@ -1,4 +1,7 @@
-"""Twelve leads as a WFDB record, the format of PhysioNet: https://physionet.org/physiotools/wag/header-5.htm"""
+"""Twelve leads as files: the competition's CSV, and WFDB records, the format of PhysioNet.
+
+WFDB headers are described at https://physionet.org/physiotools/wag/header-5.htm.
+"""
 
 import re
 import tempfile
@@ -7,13 +10,29 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
-from configs.page import LEADS
+from configs.leads import check_shape
+from configs.page import DURATION_S, LEADS
+from utils.files import replacing
 
+DECIMALS = 5  # decimal places of a value in mV in a CSV
 GAIN = 1000.0  # steps a mV: of 1 uV
 ANNOTATOR = "imp"  # suffix of the file that says which samples are imputed
 LIMIT_MV = 32.7  # of 16 bits at this gain
 FORMAT = "16"  # of which -32768 stands for an unknown sample, read back as NaN
+
+
+def write_record(path: Path, leads: np.ndarray, fs: int) -> None:
+    """Write (12, 10 * fs) mV in the order of LEADS, blank where NaN."""
+    check_shape(leads, len(LEADS))
+    if leads.shape[1] != int(DURATION_S * fs):
+        raise ValueError(f"{path}: {leads.shape[1]} samples, not {DURATION_S:g} s at {fs} Hz")
+    if np.isinf(leads).any():
+        raise ValueError(f"{path}: infinite values")
+    table = pd.DataFrame(leads.T.astype(np.float64), columns=list(LEADS))
+    with replacing(Path(path)) as partial:
+        table.to_csv(partial, index=False, float_format=f"%.{DECIMALS}f")
 
 
 def record_name(name: str) -> str:

@@ -5,32 +5,32 @@ seen on the page's darkness, averaged over all rows: how far each line lies from
 lost, and the 1 mm lines (or the stipple that was made of them) say where within a square.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cache
-from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
 from configs.page import (
     GRID_COLUMNS,
     GRID_ROWS,
-    PAGE_PX_PER_MM,
     SIGNAL_START_SQUARES,
     SQUARE_MM,
-    SQUARES_PER_SECOND,
     Canvas,
 )
+from digitization.geometry.line_profiles import (
+    BANDS,
+    FIRST,
+    LAST,
+    MAD_TO_SIGMA,
+    MEASURING,
+    PAGE_SAMPLES,
+    REACH,
+    SAMPLES,
+    line_profiles,
+    locate_lines,
+    whole_pixel_pattern,
+)
+from digitization.geometry.slip import MIDDLE_ROW, Slip
 
-MEASURING = Canvas(width=2200, height=850)  # on which lines are measured: all columns of a 200 dpi page
-MIDDLE_ROW = (GRID_ROWS - 1) / 2
-BANDS = 6  # of the page's rows that are looked at one by one
-SAMPLES = 96  # of a profile in each square
-PAGE_SAMPLES = SQUARE_MM * PAGE_PX_PER_MM  # 39, of a square in a scan: so many of SAMPLES are independent
-REACH = 0.11  # squares by which a line may be displaced: the 1 mm lines repeat every 0.2
-WINDOW = 0.12  # squares, standard deviation of the bell about a line in which its surroundings count
-FIRST, LAST = 2, GRID_COLUMNS - 3  # lines that are believed; those further out lie on the paper's edge
 MIN_STEP = 0.1 / SQUARE_MM  # squares: a third of the least slip that was measured on a scan (0.3 mm)
 MIN_SLIP = 0.17 / SQUARE_MM  # of the largest slice elsewhere: on photos of curled paper squares lack 0.15 mm
 MAX_STEP = 1 / SQUARE_MM  # twice what scans lose; a whole mm, and the 1 mm lines would lie as before
@@ -41,80 +41,11 @@ USUAL_SIGMAS = 3.6  # of such steps elsewhere on the page; steady pages shrunk t
 MIN_EVIDENCE = -2.0  # of a slice, below which paper that ran ahead is clearly likelier, by e² = 7 times
 SPREAD_SQUARES = 2  # squares over which the slices of one slip are spread, with that of the largest between
 STEP_SIGMAS = 6.0  # standard deviations of a page's squares that a narrow one must exceed
-MAD_TO_SIGMA = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
 NEAR_SQUARES = 0.15  # about a slice: a line that lies in it, or in it in some rows, says little
 NEAR_WEIGHT = 0.05  # of such a line against another
 MAX_SLICES = 3
 BAND_SHARE = 0.8  # of the bands that have to show at least half of a step
 STIFFNESS = 0.03  # of what a slip leaves of the lines' places; wiggles of a square stay
-PATTERN_GAIN = 0.3  # of the lines' unevenness that the pattern of whole pixels must explain
-UNCLEAR_SQUARES = 0.2  # 1 mm, standard deviation of a slice's place from which on it is doubted
-
-
-@dataclass(frozen=True)
-class Slip:
-    """Slices of paper that a scanner lost, in the same columns of all rows of the page.
-
-    columns: (n,) float64, grid columns of the paper at MIDDLE_ROW where the slices begin, increasing.
-    lost: (n,) float64 above 0, their widths in squares.
-    slant: columns by which the slices begin further right in each grid row than in the row above; the
-        sensor's line is not quite upright on a page that was fed at an angle.
-    uncertainty: (n,) float64, standard deviations of `columns` in squares; empty where they are known.
-    """
-
-    columns: np.ndarray
-    lost: np.ndarray
-    slant: float = 0.0
-    uncertainty: np.ndarray = field(default_factory=lambda: np.zeros(0))
-
-    @property
-    def lost_mm(self) -> float:
-        """Width of all slices together in mm."""
-        return float(self.lost.sum()) * SQUARE_MM
-
-    @property
-    def is_placed(self) -> bool:
-        """Whether the page shows where within a square the slices were lost."""
-        return bool((self.uncertainty < UNCLEAR_SQUARES).all())
-
-    def __str__(self) -> str:
-        """What was lost and when on the page, in seconds of the leads: "0.49 mm at 8.31 s", or several."""
-        seconds = (self.columns - SIGNAL_START_SQUARES) / SQUARES_PER_SECOND
-        pairs = zip(self.lost * SQUARE_MM, seconds, strict=True)
-        return ", ".join(f"{lost:.2f} mm at {second:.2f} s" for lost, second in pairs)
-
-    def is_near(self, columns: np.ndarray, reach: float) -> np.ndarray:
-        """Which columns (n,) of the paper lie within `reach` squares of a slice: (n,) bool."""
-        off = np.asarray(columns)[:, None] - self.columns
-        return ((off > -reach) & (off < self.lost + reach)).any(axis=1)
-
-    def scanned_columns(self, columns: np.ndarray, row: float = MIDDLE_ROW) -> np.ndarray:
-        """Columns of the paper to those of the paper without the lost slices, in one grid row: same shape.
-
-        Columns inside a lost slice all come to its edge.
-        """
-        columns = np.asarray(columns, np.float64)
-        shifted = columns.copy()
-        for column, lost in zip(self.columns, self.lost, strict=True):
-            shifted -= np.clip(columns - column - self.slant * (row - MIDDLE_ROW), 0, lost)
-        return shifted
-
-
-def slip_arrays(slip: Slip | None) -> dict[str, Any]:
-    """A slip as files hold it: slip_columns and slip_lost (n,), slip_slant (); n is 0 without a slip."""
-    slip = slip or Slip(np.zeros(0), np.zeros(0))
-    return {
-        "slip_columns": slip.columns,
-        "slip_lost": slip.lost,
-        "slip_slant": np.array(slip.slant),
-    }
-
-
-def slip_of_arrays(arrays: Mapping[str, np.ndarray]) -> Slip | None:
-    """What slip_arrays was given; files without these arrays hold no slip. `uncertainty` is not kept."""
-    if "slip_columns" not in arrays or not len(arrays["slip_columns"]):
-        return None
-    return Slip(arrays["slip_columns"], arrays["slip_lost"], float(arrays["slip_slant"]))
 
 
 def find_slip(
@@ -174,79 +105,6 @@ def fit_feed(
     normal = basis.T @ (weight[:, None] * basis) + penalty
     solved = np.linalg.solve(normal, (basis.T * weight) @ places)
     return solved[len(places) :], solved[: len(places)]
-
-
-def line_profiles(rectified: np.ndarray, canvas: Canvas = MEASURING, bands: int = BANDS) -> np.ndarray:
-    """Darkness of a rectified page's columns in bands of its rows: (bands, GRID_COLUMNS - 1, SAMPLES) float.
-
-    rectified (canvas height, canvas width) uint8, grey. Each square starts half a square left of its line,
-    and has mean 0 and standard deviation 1. The bands are those of `band_edges`.
-    """
-    edges = np.round(band_edges(bands) * canvas.square_height).astype(int)
-    dark = [255 - rectified[a:b].mean(axis=0, dtype=np.float32) for a, b in pairwise(edges)]
-    places = (np.arange(SAMPLES * (GRID_COLUMNS - 1)) / SAMPLES - 0.5) * canvas.square_width
-    sampled = np.stack([np.interp(places, np.arange(canvas.width), profile) for profile in dark])
-    return normalize_squares(sampled.reshape(bands, GRID_COLUMNS - 1, SAMPLES))
-
-
-def normalize_squares(squares: np.ndarray) -> np.ndarray:
-    """Profiles of squares (..., SAMPLES), each to mean 0 and standard deviation 1."""
-    squares = squares - squares.mean(axis=-1, keepdims=True)
-    return squares / (squares.std(axis=-1, keepdims=True) + 1e-6)
-
-
-def band_edges(bands: int) -> np.ndarray:
-    """Where bands of rows begin and end, (bands + 1,) in grid rows; the outermost squares are left out."""
-    return np.linspace(1, GRID_ROWS - 2, bands + 1)
-
-
-def locate_lines(profile: np.ndarray, template: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """How far lines lie right of their places: the mean line (SAMPLES,) and (57,) float64 squares.
-
-    profile (GRID_COLUMNS - 1, SAMPLES) of line_profiles. Each line is compared with the median of all others,
-    or with a `template`, within REACH. Lines outside FIRST..LAST are said to lie as their neighbours.
-    """
-    flat = profile.ravel()
-    bell = np.exp(-(((np.arange(SAMPLES) / SAMPLES - 0.5) / WINDOW) ** 2) / 2)
-    reach = round(REACH * SAMPLES)
-    displaced = np.zeros(GRID_COLUMNS)
-    lines = np.arange(FIRST, LAST + 1)
-    given, looks = template, 2 if template is None else 1
-    for _ in range(looks):
-        if given is None:
-            starts = (lines + displaced[lines])[:, None] * SAMPLES
-            template = np.median(np.interp(starts + np.arange(SAMPLES), np.arange(len(flat)), flat), axis=0)
-        assert template is not None
-        pattern = (template - (template * bell).sum() / bell.sum()) * bell
-        for line in lines:
-            window = flat[line * SAMPLES - reach : (line + 1) * SAMPLES + reach]
-            match = np.correlate(window, pattern, "valid")
-            best = int(np.clip(match.argmax(), 1, len(match) - 2))
-            before, here, after = match[best - 1 : best + 2]
-            bend = before - 2 * here + after
-            displaced[line] = (best - reach + (0.5 * (before - after) / bend if bend < 0 else 0)) / SAMPLES
-    assert template is not None
-    displaced[:FIRST], displaced[LAST + 1 :] = displaced[FIRST], displaced[LAST]
-    return template, displaced
-
-
-def whole_pixel_pattern(lines: np.ndarray) -> np.ndarray:
-    """What of the lines' places (57,) in squares comes of a print whose lines lie on whole pixels.
-
-    ECG-image-kit's pages at 200 dpi are such, drawn with a calibration pulse or without; zeros for others.
-    """
-    inner = slice(FIRST, LAST + 1)
-    best, explained = np.zeros(GRID_COLUMNS), PATTERN_GAIN
-    rough = np.diff(lines[inner], n=2)  # of smooth places nothing is left
-    for first in (0, -1):
-        places = (np.arange(GRID_COLUMNS) + first) * PAGE_SAMPLES
-        pattern = (np.round(places) - places) / PAGE_SAMPLES
-        left = rough - np.diff(pattern[inner], n=2)
-        usual = np.median(np.abs(rough)) + 1e-9  # medians, for a step is no part of the pattern
-        gain = 1 - np.median(np.abs(left)) / usual
-        if gain > explained:
-            best, explained = pattern, gain
-    return best
 
 
 def find_steps(places: np.ndarray) -> np.ndarray:

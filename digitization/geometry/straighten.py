@@ -8,13 +8,20 @@ import torch
 
 from configs.page import GRID_COLUMNS, RECTIFIED, Canvas
 from configs.stage1 import FRAME_PX_PER_SQUARE
-from utils.grid import REFERENCE, Calibration, GridFound, calibrate, find_grid, refit_grid
-from utils.lines import refine_columns
-from utils.rectify import rectify, rectify_grey
-from utils.slip import MEASURING, Slip, find_slip
-from utils.upright import PageFound, PageNotFound, find_pages, map_points, unturn
+from digitization.geometry.calibration import Calibration, calibrate
+from digitization.geometry.find_slip import find_slip
+from digitization.geometry.frame import REFERENCE
+from digitization.geometry.grid import GridFound, find_grid, refit_grid
+from digitization.geometry.line_profiles import MEASURING
+from digitization.geometry.lines import refine_columns
+from digitization.geometry.locate import PageFound, PageNotFound
+from digitization.geometry.orientation import unturn
+from digitization.geometry.projective import map_points
+from digitization.geometry.rectify import rectify, rectify_grey
+from digitization.geometry.search import find_pages
+from digitization.geometry.slip import Slip
 
-WEAKNESSES = {  # what a low part of the page score means, see utils.grid.judge_grid
+WEAKNESSES = {  # what a low part of the page score means, see digitization.geometry.grid.judge_grid
     "points": "few grid points could be seen",
     "smooth": "the grid points found lie on no smooth sheet",
     "sure": "the grid is faint",
@@ -31,13 +38,13 @@ SURE_SCORE = 0.8  # page score from which on no other turn is tried
 class Straightened:
     """A page, straightened. "Unturned" is the image with its orientation undone.
 
-    orientation: 0..7, image == turn(unturned, orientation) of utils/upright.py.
+    orientation: 0..7, image == turn(unturned, orientation) of digitization/geometry/orientation.py.
     homography: (3, 3) float64, px of the unturned image to px of the stage-1 frame.
     gridpoint_xy: (44, 57, 2) float32 px of the unturned image.
     seen: (44, 57) bool, the points not filled in by the smooth surface.
     calibration: px per mm in the unturned image, and whether the squares are as the paper's should be.
     page_score: 0..1, how far to trust the lattice.
-    score_parts: what it is made of, name -> 0..1, see utils.grid.judge_grid.
+    score_parts: what it is made of, name -> 0..1, see digitization.geometry.grid.judge_grid.
     markers: (13, 2) float32 px of the unturned image, order of LEAD_MARKERS, NaN where doubtful.
     rect: (canvas height, canvas width, 3) uint8 RGB.
     slip: the slices of paper that a slipping scanner lost, None where none is seen; gridpoint_xy and rect

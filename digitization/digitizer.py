@@ -8,18 +8,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from configs.page import DURATION_S, LEADS
-from datasets.competition import LIMITS, write_record
-from prediction.wfdb_records import write_wfdb
-from utils.checkpoint import checkpoint_path, load_network
-from utils.decode import TIMELINE, find_gaps, imputed_at, rate_leads
+from configs.leads import leads_from_rows
+from configs.page import DURATION_S, LEADS, MAX_FS
+from digitization.geometry.straighten import Straightened, Straightener
+from digitization.overlay import draw_on_photo
+from digitization.record_files import write_record, write_wfdb
+from digitization.signal.quality import find_gaps, imputed_at, rate_leads
+from digitization.signal.tracer import Traced, Tracer
+from digitization.signal.traces import TIMELINE
+from models.checkpoint import checkpoint_path, load_network
 from utils.device import AUTO, choose_device, choose_precision
-from utils.leads import leads_from_rows
-from utils.straighten import Straightened, Straightener
-from utils.tracing import Traced, Tracer
-from utils.visualization import draw_on_photo
 
-MAX_FS = LIMITS["fs"][1]  # Hz
 UNSURE_LEAD = 0.7  # confidence below which a lead is warned of: on drawn pages most such score under 10 dB
 LIMB_RESIDUAL_MV = 0.06  # rms above which the limb leads contradict each other
 
@@ -80,7 +79,7 @@ class Digitized:
     def to_wfdb(self, path: Path, comments: Iterable[str] = ()) -> Path:
         """Write a WFDB record, imputed samples as annotations; returns the header's path.
 
-        See prediction.wfdb_records.write_wfdb.
+        See digitization.record_files.write_wfdb.
         """
         return write_wfdb(Path(path), self.leads, self.fs, comments, self.imputed)
 

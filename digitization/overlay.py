@@ -5,11 +5,11 @@ import numpy as np
 from scipy.ndimage import binary_opening
 
 from configs.page import GRID_COLUMNS, GRID_ROWS, RECTIFIED
-from utils.decode import GAP_S, UNSURE
-from utils.rectify import unrectify_points
-from utils.straighten import Straightened
-from utils.tracing import Traced
-from utils.upright import turn_points, unturned_shape
+from digitization.geometry.orientation import turn_points, unturned_shape
+from digitization.geometry.rectify import unrectify_points
+from digitization.geometry.straighten import Straightened
+from digitization.signal.quality import GAP_S, UNSURE
+from digitization.signal.tracer import Traced
 
 ROW_COLOURS = ((0, 90, 255), (0, 150, 60), (220, 0, 160), (230, 110, 0))  # RGB, the four rows from the top
 UNSEEN_COLOUR = (255, 0, 0)

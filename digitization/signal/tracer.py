@@ -9,8 +9,15 @@ from torch import nn
 
 from configs.page import MASK_WIDTH
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT, Stage2Config
-from utils.decode import MERGES, Heights, finish_rows, merge_confidence, merge_heights, read_heights
-from utils.upright import to_tensor
+from digitization.signal.decode import (
+    MERGES,
+    Heights,
+    finish_rows,
+    merge_confidence,
+    merge_heights,
+    read_heights,
+)
+from models.tensors import to_tensor
 
 
 def stage2_config(net: nn.Module) -> Stage2Config:
@@ -43,7 +50,7 @@ class Traced:
     y: np.ndarray  # (4, MASK_WIDTH) px of the rectified page, NaN beyond the signal
     confidence: np.ndarray  # (4, MASK_WIDTH) in 0..1
     imputed: np.ndarray  # (4, MASK_WIDTH) bool, columns completed from the other beats of their lead
-    limb_residuals: np.ndarray  # (4, 2) mV rms, see utils/limbs.py
+    limb_residuals: np.ndarray  # (4, 2) mV rms, see digitization/signal/limb_leads.py
 
 
 class Tracer:

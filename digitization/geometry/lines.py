@@ -7,9 +7,7 @@ others. On the straightened page each vertical line is seen over many rows at on
 import numpy as np
 
 from configs.page import GRID_COLUMNS, GRID_ROWS, Canvas
-from utils.grid import smooth_offsets
-from utils.rectify import row_at
-from utils.slip import (
+from digitization.geometry.line_profiles import (
     FIRST,
     LAST,
     MAD_TO_SIGMA,
@@ -17,12 +15,14 @@ from utils.slip import (
     REACH,
     SAMPLES,
     WINDOW,
-    Slip,
     band_edges,
     line_profiles,
     locate_lines,
     whole_pixel_pattern,
 )
+from digitization.geometry.rectify import row_at
+from digitization.geometry.slip import Slip
+from digitization.geometry.surface import smooth_offsets
 
 BANDS = 11  # bands of rows, each four squares high, in which every line is measured by itself
 MIN_SIMILARITY = 0.8  # correlation with the page's mean line below which something else hides a line

@@ -1,38 +1,27 @@
 """Stage 2's maps to millivolts: a path through each row's map, refined to a fraction of a pixel."""
 
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from scipy.interpolate import PchipInterpolator
 from scipy.ndimage import maximum_filter1d, median_filter, minimum_filter1d
 
-from configs.page import DURATION_S, LEADS, RECTIFIED, RHYTHM_LEAD, ROWS
+from configs.page import RECTIFIED, ROWS
 from configs.stage2 import CROP_TOP, STEEP_REACH, Stage2Config
-from utils.beats import CERTAIN, expected_heights, lean_on_beats
-from utils.ends import forget, hidden_ends, hold_ends
-from utils.leads import lead_place, lead_slice, split_rows
-from utils.limbs import reconcile_limbs
-from utils.trace import rows_from_columns, segment_columns, segments
+from digitization.signal.beats import CERTAIN, expected_heights, lean_on_beats
+from digitization.signal.limb_leads import reconcile_limbs
+from digitization.signal.path import SPIKE_COLUMNS, SPIKE_MASS, find_path, follow_spikes, refine
+from digitization.signal.quality import UNSURE, confidence_at
+from digitization.signal.row_ends import forget, hidden_ends, hold_ends
+from digitization.signal.traces import TIMELINE, rows_from_columns, segment_columns, segments
 
-STEP_COST = 0.15  # per bin and column: the price of a jump, in nats
-LEAP = 24  # bins between columns, half of CENTROID_REACH: a shorter step hardly changes what is read about it
-FLOOR = 6.0  # nats: no column is worse than this, so that a hole does not bend the path
-UNSEEN = 3.0  # nats: a column whose likeliest bin costs more, a probability of 0.05, shows no trace by itself
-CENTROID_REACH = 48  # bins on either side of the path
 HALF_SURE_MV = 0.05  # half a small square: confidence is 0.5 where a trace's height is left open by so much
 EARLY_OR_LATE = 0.9  # columns, 2 ms: a stroke's place in time is not that sure even where it is well seen
-SPIKE_COLUMNS = 4  # 10 ms: no pacing spike is wider
 SPIKE_MV = 0.1  # by which it stands out at least
-SPIKE_MASS = 0.9  # of a column's probability about one height, from which on it is not moved
-TIMELINE = 10_000  # samples of ten seconds, fine enough to say which column belongs to which lead
-GAP_S = 0.02  # shorter ones are not worth a word
 UNCLEAR = 0.5  # confidence below which other beats may move the path itself
 MERGES = ("mean", "median")  # how several readings become one
-UNSURE = 0.05  # confidence up to which a column counts as a gap
 PIXEL_BACKGROUND = 0.05  # probability of a pixel: hundreds of unlikely ones would outweigh the trace
 AS_SHIPPED = Stage2Config()  # what the maps were trained to be, unless a network says otherwise
 
@@ -44,73 +33,6 @@ def lead_starts(first: int, last: int) -> np.ndarray:
         for start, stop in segments(TIMELINE, row)[1:]:
             begins[segment_columns(start, stop, TIMELINE, RECTIFIED)[0] - first] = True
     return starts
-
-
-def track(cost: np.ndarray, starts: np.ndarray | None = None) -> np.ndarray:
-    """The cheapest path through (R, H, W) costs with STEP_COST per bin of a jump: (R, W) bins.
-
-    Viterbi's recursion; with a linear price the minimum over all predecessors is two running minima. A jump
-    into a column where a new lead starts, (R, W) bool, costs nothing.
-    """
-    starts = np.zeros((cost.shape[0], cost.shape[2]), bool) if starts is None else starts
-    rows, height, width = cost.shape
-    cost = np.ascontiguousarray(cost.transpose(2, 0, 1))  # (W, R, H)
-    slope = (STEP_COST * np.arange(height)).astype(np.float32)
-    total = np.empty_like(cost)
-    total[0] = cost[0]
-    for x in range(1, width):
-        up = np.minimum.accumulate(total[x - 1] - slope, axis=1) + slope
-        down = np.minimum.accumulate((total[x - 1] + slope)[:, ::-1], axis=1)[:, ::-1] - slope
-        np.minimum(up, down, out=up)
-        if starts[:, x].any():
-            up[starts[:, x]] = total[x - 1][starts[:, x]].min(axis=1, keepdims=True)
-        np.add(up, cost[x], out=total[x])
-    path = np.empty((rows, width), np.int64)
-    path[:, -1] = total[-1].argmin(axis=1)
-    distance = STEP_COST * np.abs(np.subtract.outer(np.arange(height), np.arange(height)))
-    for x in range(width - 2, -1, -1):
-        jump = distance[path[:, x + 1]]
-        jump[starts[:, x + 1]] = 0
-        path[:, x] = (total[x] + jump).argmin(axis=1)
-    return path
-
-
-def find_path(log_probability: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """The bins (R, W) about which (R, H, W) log probabilities are read: each column's likeliest, as a rule.
-
-    Where these leap or are hardly likelier than others, a blot or another row's trace may outshine the trace:
-    there, and as far about as columns can stray before that costs more than to leap away and back, the path
-    is the cheapest of `track`. A lead begins at any height in `starts` (R, W) bool.
-    """
-    path = log_probability.argmax(axis=1)
-    height, width = log_probability.shape[1:]
-    reach = int(2 * STEP_COST * height / (FLOOR - UNSEEN))
-    doubtful = log_probability.max(axis=1) < -UNSEEN
-    doubtful[:, 1:] |= (np.abs(np.diff(path, axis=1)) > LEAP) & ~starts[:, 1:]
-    about = np.ones((1, 2 * reach + 1), np.uint8)
-    for row, near in enumerate(cv2.dilate(doubtful.astype(np.uint8), about) > 0):
-        for start, stop in runs(near):
-            first, last = max(start - 1, 0), min(stop + 1, width - 1)  # columns off any leap hold the ends
-            cost = np.minimum(-log_probability[row, :, first : last + 1], FLOOR)
-            for column in {first, last} - {0, width - 1}:
-                cost[:, column - first] = np.inf
-                cost[path[row, column], column - first] = 0
-            inside = slice(first, last + 1)
-            path[row, inside] = track(cost[None], starts[row : row + 1, inside])[0]
-    return path
-
-
-def refine(log_probability: np.ndarray, path: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The centroid of (R, H, W) log probabilities about a path (R, W), in bins, its mass and its variance."""
-    offsets = np.arange(-CENTROID_REACH, CENTROID_REACH + 1)
-    bins = path[:, None] + offsets[:, None]  # (R, 2 reach + 1, W)
-    height = log_probability.shape[1]
-    weight = np.exp(np.take_along_axis(log_probability, bins.clip(0, height - 1), axis=1))
-    weight *= (bins >= 0) & (bins < height)
-    powers = np.stack([np.ones_like(offsets), offsets, offsets**2]).astype(weight.dtype)
-    mass, first, second = np.moveaxis(powers @ weight, 1, 0)  # (R, W) each
-    total = np.maximum(mass, 1e-12)
-    return path + first / total, mass, np.maximum(second / total - (first / total) ** 2, 0)
 
 
 def rate_columns(
@@ -155,31 +77,6 @@ def bridge(y: np.ndarray, sure: np.ndarray, starts: np.ndarray | None = None) ->
                 inner = np.clip(columns, known[0], known[-1])
                 bridged[row, left:right] = PchipInterpolator(known, y[row, known])(inner)
     return bridged
-
-
-def follow_spikes(path: np.ndarray, log_probability: np.ndarray) -> np.ndarray:
-    """The path (R, W) bins led to the tops of spikes, which the price of a jump keeps it from.
-
-    A spike is a run of up to SPIKE_COLUMNS columns that are sure of a height beyond CENTROID_REACH: nearer
-    ones are in the path's own centroid.
-    """
-    peak = log_probability.argmax(axis=1)
-    sure = np.abs(peak - path) > CENTROID_REACH
-    followed = path.copy()
-    for row in np.flatnonzero(sure.any(axis=1)):
-        columns = np.flatnonzero(sure[row])
-        mass = refine(log_probability[row : row + 1, :, columns], peak[row : row + 1, columns])[1][0]
-        sure[row, columns] = mass >= SPIKE_MASS
-        for start, stop in runs(sure[row]):
-            if stop - start <= SPIKE_COLUMNS:
-                followed[row, start:stop] = peak[row, start:stop]
-    return followed
-
-
-def runs(flags: np.ndarray) -> list[tuple[int, int]]:
-    """(start, stop) of each run of True in (N,) bool."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
-    return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
 
 
 def find_spikes(
@@ -336,56 +233,3 @@ def decode_rows(
     """Logits (4, H, W) of one page to rows (4, length) mV over ten seconds, and confidence (4, W) in 0..1."""
     y, confidence, _ = read_heights(logits, row_stride, config)
     return finish_rows(y, confidence, length)[0], confidence
-
-
-def sample_columns(length: int) -> np.ndarray:
-    """The columns of the rectified page, (length,) float64, at which samples of ten seconds lie."""
-    seconds = np.arange(length) * (DURATION_S / length)
-    return RECTIFIED.signal_start + seconds * RECTIFIED.px_per_second
-
-
-def confidence_at(confidence: np.ndarray, length: int) -> np.ndarray:
-    """Confidence (4, W) of columns to (4, length) of samples."""
-    places = sample_columns(length)
-    return np.stack([np.interp(places, np.arange(len(row)), row) for row in confidence])
-
-
-def imputed_at(imputed: np.ndarray, length: int) -> np.ndarray:
-    """Which samples of the leads come of imputed columns (4, W) bool: (12, length) bool."""
-    places = np.round(sample_columns(length)).astype(int).clip(0, imputed.shape[1] - 1)
-    leads = np.zeros((len(LEADS), length), bool)
-    for lead, flags in split_rows(imputed[:, places]).items():
-        leads[LEADS.index(lead), lead_slice(lead, length)] = flags
-    return leads
-
-
-def rate_leads(confidence: np.ndarray) -> np.ndarray:
-    """Confidence (4, W) of the rows' columns to (12,) of the leads: the mean over a lead's own time."""
-    rated = {
-        lead: float(confidence[row, segment_columns(*span, TIMELINE, RECTIFIED)].mean())
-        for lead, row, span in lead_spans()
-    }
-    return np.array([rated[lead] for lead in LEADS])
-
-
-def find_gaps(confidence: np.ndarray) -> dict[str, list[tuple[float, float]]]:
-    """Where leads could hardly be seen: lead -> [(start, stop)] in s of the ten seconds.
-
-    Only gaps of GAP_S and more count; a lead without any is left out.
-    """
-    gaps = {}
-    for lead, row, span in lead_spans():
-        columns = segment_columns(*span, TIMELINE, RECTIFIED)
-        unsure = np.concatenate([[0], confidence[row, columns] <= UNSURE, [0]]).astype(np.int8)
-        edges = np.flatnonzero(np.diff(unsure)).reshape(-1, 2)
-        seconds = (columns[0] + edges - RECTIFIED.signal_start) / RECTIFIED.px_per_second
-        if found := [(float(a), float(b)) for a, b in seconds.clip(0, DURATION_S) if b - a >= GAP_S]:
-            gaps[lead] = found
-    return gaps
-
-
-def lead_spans() -> Iterator[tuple[str, int, tuple[int, int]]]:
-    """Each lead with its row, and its first and last sample of TIMELINE."""
-    for lead in LEADS:
-        inside = lead_slice(lead, TIMELINE)
-        yield lead, len(ROWS) if lead == RHYTHM_LEAD else lead_place(lead)[0], (inside.start, inside.stop)

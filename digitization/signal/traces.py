@@ -9,9 +9,10 @@ from functools import lru_cache
 import numpy as np
 from scipy.sparse import csr_array
 
+from configs.leads import check_shape, quarter_bounds
 from configs.page import DURATION_S, MASK_HEIGHT, MASK_WIDTH, RECTIFIED, ROWS, Canvas
-from utils.leads import check_shape, quarter_bounds
 
+TIMELINE = 10_000  # samples of ten seconds, fine enough to say which column belongs to which lead
 LOBES = 24  # zero crossings of the windowed sinc on either side
 KAISER_BETA = 6.0
 THICKNESS = 2.0  # px, of a trace in a mask: whole, so that the centroid is exact

@@ -9,8 +9,8 @@ places is mended from the other three. V leads owe nothing to anybody.
 import numpy as np
 from scipy.ndimage import convolve1d
 
+from configs.leads import check_shape, quarter_bounds
 from configs.page import DURATION_S
-from utils.leads import check_shape, quarter_bounds
 
 RELATIONS = (
     np.array([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0], [1.0, 1.0]]),  # I, II, III, II of I, III

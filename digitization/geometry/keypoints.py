@@ -1,0 +1,128 @@
+"""Stage 0 decoded: its maps as lead-label keypoints of the image."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+
+from configs.page import LEAD_MARKERS
+from configs.stage0 import ORIENTATIONS, Stage0Config
+from digitization.geometry.orientation import flipped_class
+from models.tensors import to_tensor
+
+INPUT_MULTIPLE = 32  # px, of the sides of the network's input
+MIN_CONFIDENCE = 0.3  # probability at a lead name's peak below which it is left out
+
+
+@dataclass(frozen=True)
+class Stage0Input:
+    """tensor (1, 3, H, W) float32 in 0..1, H and W multiples of 32; scale (2,) input px per image px."""
+
+    tensor: torch.Tensor
+    scale: np.ndarray
+
+    def to_image(self, points: np.ndarray) -> np.ndarray:
+        """Points (N, 2) from px of the input to px of the image."""
+        return (points + 0.5) / self.scale - 0.5
+
+
+def prepare_input(image: np.ndarray, config) -> Stage0Input:
+    """Scale an (H, W, 3) uint8 image as the Stage0Config says and pad it with zeros, right and bottom."""
+    height, width = image.shape[:2]
+    scale = config.input_width / (width if config.scale_by == "width" else max(height, width))
+    size = (max(round(width * scale), 1), max(round(height * scale), 1))
+    scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    padded = cv2.copyMakeBorder(
+        scaled,
+        0,
+        -size[1] % INPUT_MULTIPLE,
+        0,
+        -size[0] % INPUT_MULTIPLE,
+        cv2.BORDER_CONSTANT,
+        value=(0, 0, 0),
+    )
+    return Stage0Input(to_tensor(padded), np.array(size) / (width, height))
+
+
+def stage0_config(net: torch.nn.Module) -> Stage0Config:
+    """What stage 0's network, or its stand-in in another process, was built from."""
+    config = net.config
+    assert isinstance(config, Stage0Config)
+    return config
+
+
+@torch.inference_mode()
+def run_stage0(
+    net: torch.nn.Module, tensor: torch.Tensor, device: torch.device
+) -> tuple[np.ndarray, np.ndarray]:
+    """Marker probabilities (14, h, w) and orientation probabilities (8,), float32.
+
+    With net.config.flips both are averaged over the image as it is, flipped left-right, up-down and both.
+    """
+    flips = ((), (3,), (2,), (2, 3)) if stage0_config(net).flips else ((),)
+    marker, orientation = torch.zeros(()), torch.zeros(())
+    for flip in flips:
+        output = net(torch.flip(tensor, flip).to(device))
+        marker = marker + torch.flip(output["marker"].float().softmax(dim=1), flip)[0]
+        order = [flipped_class(k, left_right=3 in flip, up_down=2 in flip) for k in range(ORIENTATIONS)]
+        orientation = orientation + output["orientation"].float().softmax(dim=1)[0, order]
+    return (marker / len(flips)).cpu().numpy(), (orientation / len(flips)).cpu().numpy()
+
+
+def find_markers(probability: np.ndarray, stride: float, radius: float) -> tuple[np.ndarray, np.ndarray]:
+    """The lead names in marker maps: points (13, 2) float32 px of the input, and confidence (13,).
+
+    probability (14, h, w) at the given output stride, class 0 for none; radius in px of the input, within
+    which the weighted centroid is taken about each peak. Doubtful names: NaN, confidence 0.
+    """
+    points = np.full((len(LEAD_MARKERS), 2), np.nan, np.float32)
+    confidence = np.zeros(len(LEAD_MARKERS), np.float32)
+    reach = max(int(np.ceil(radius / stride)), 2)
+    for index, found in enumerate(probability[1:]):
+        smooth = cv2.blur(found, (3, 3))
+        y, x = np.unravel_index(smooth.argmax(), smooth.shape)
+        if not smooth[y, x] >= MIN_CONFIDENCE:  # NaN is doubtful too
+            continue
+        confidence[index] = smooth[y, x]
+        points[index] = (climb(found, x, y, reach) + 0.5) * stride - 0.5
+    return points, confidence
+
+
+def climb(found: np.ndarray, x: float, y: float, reach: int) -> np.ndarray:
+    """The centroid (x, y) of an (h, w) map within `reach` of a place; NaN where the map is empty."""
+    for _ in range(2):  # the second window is centred better than on the peak of a plateau
+        top, left = max(round(y) - reach, 0), max(round(x) - reach, 0)
+        window = found[top : round(y) + reach + 1, left : round(x) + reach + 1]
+        weight = window.sum(dtype=np.float64)
+        if not weight > 0:
+            return np.full(2, np.nan)
+        y = top + window.sum(axis=1) @ np.arange(window.shape[0]) / weight
+        x = left + window.sum(axis=0) @ np.arange(window.shape[1]) / weight
+    return np.array([x, y])
+
+
+def find_names_near(
+    probability: np.ndarray, expected: np.ndarray, stride: float, radius: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Any lead names near where the layout expects each: as `find_markers`, given (13, 2) px of the input.
+
+    Once the page is roughly known, the place of a name says which it is better than its letters do; what the
+    letters say, the highest probability of the expected name thereabouts, comes third, (13,).
+    """
+    named = 1 - probability[0]
+    named[named < MIN_CONFIDENCE] = 0
+    points = np.full((len(LEAD_MARKERS), 2), np.nan, np.float32)
+    confidence, letters = np.zeros((2, len(LEAD_MARKERS)), np.float32)
+    height, width = named.shape
+    reach = max(int(np.ceil(radius / stride)), 2)
+    for index, (x, y) in enumerate((expected + 0.5) / stride - 0.5):
+        if not (0 <= x < width and 0 <= y < height):
+            continue
+        x, y = climb(named, x, y, reach)
+        if np.isfinite(x) and named[round(y), round(x)] >= MIN_CONFIDENCE:
+            points[index] = (np.array([x, y]) + 0.5) * stride - 0.5
+            confidence[index] = named[round(y), round(x)]
+            about = [slice(max(round(centre) - reach, 0), round(centre) + reach + 1) for centre in (y, x)]
+            letters[index] = probability[1 + index][tuple(about)].max()
+    return points, confidence, letters

@@ -1,0 +1,67 @@
+"""The eight orientations of an image: which way it is turned and whether it is mirrored."""
+
+import numpy as np
+
+from configs.stage0 import ORIENTATIONS
+from digitization.geometry.projective import map_points
+
+MIRRORED = ORIENTATIONS // 2  # classes from here on are flipped up-down before they are turned
+Shape = tuple[int, ...]  # (height, width) first
+
+
+def turn(image: np.ndarray, orientation: int) -> np.ndarray:
+    """An upright (H, W, ...) image in one of the 8 orientations; contiguous."""
+    flipped = image[::-1] if orientation >= MIRRORED else image
+    return np.ascontiguousarray(np.rot90(flipped, orientation % MIRRORED))
+
+
+def unturn(image: np.ndarray, orientation: int) -> np.ndarray:
+    """The upright image of one in the given orientation: the inverse of turn."""
+    image = np.rot90(image, -(orientation % MIRRORED))
+    return np.ascontiguousarray(image[::-1] if orientation >= MIRRORED else image)
+
+
+def turn_matrix(orientation: int, upright_shape: Shape) -> np.ndarray:
+    """(3, 3) float64, px of an upright (height, width) image to px of the turned one."""
+    if not 0 <= orientation < ORIENTATIONS:
+        raise ValueError(f"orientation: 0..{ORIENTATIONS - 1} wanted, not {orientation}")
+    height, width = upright_shape[:2]
+    matrix = np.eye(3)
+    if orientation >= MIRRORED:
+        matrix = np.array([[1.0, 0, 0], [0, -1, height - 1], [0, 0, 1]])
+    for _ in range(orientation % MIRRORED):
+        matrix = np.array([[0.0, 1, 0], [-1, 0, width - 1], [0, 0, 1]]) @ matrix
+        height, width = width, height
+    return matrix
+
+
+def turn_points(points: np.ndarray, orientation: int, upright_shape: Shape) -> np.ndarray:
+    """Points (..., 2) from px of an upright (height, width) image to px of the turned one; float32."""
+    return map_points(points, turn_matrix(orientation, upright_shape)).astype(np.float32)
+
+
+def unturn_points(points: np.ndarray, orientation: int, turned_shape: Shape) -> np.ndarray:
+    """The inverse of turn_points, given the (height, width) of the turned image."""
+    matrix = turn_matrix(orientation, unturned_shape(orientation, turned_shape))
+    return map_points(points, np.linalg.inv(matrix)).astype(np.float32)
+
+
+def unturned_shape(orientation: int, turned_shape: Shape) -> Shape:
+    height, width = turned_shape[:2]
+    return (width, height) if orientation % 2 else (height, width)
+
+
+def flipped_class(orientation: int, left_right: bool, up_down: bool) -> int:
+    """The orientation class of an image after it is flipped."""
+    mirrored, quarter_turns = divmod(orientation, MIRRORED)
+    if up_down:  # flipud(rot90(x, k)) == rot90(flipud(x), -k)
+        mirrored, quarter_turns = 1 - mirrored, -quarter_turns
+    if left_right:  # fliplr(x) == rot90(flipud(x), 2)
+        mirrored, quarter_turns = 1 - mirrored, 2 - quarter_turns
+    return mirrored * MIRRORED + quarter_turns % MIRRORED
+
+
+def mirrored_class(orientation: int) -> int:
+    """The class that shows a page left-right swapped, but upright, where `orientation` shows it as it is."""
+    sideways = orientation % 2 == 1  # then the page's left and right are the image's top and bottom
+    return flipped_class(orientation, left_right=not sideways, up_down=sideways)

@@ -1,0 +1,65 @@
+"""What is known of the leads read without the truth: confidence, gaps, and which samples are imputed."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from configs.leads import lead_place, lead_slice, split_rows
+from configs.page import DURATION_S, LEADS, RECTIFIED, RHYTHM_LEAD, ROWS
+from digitization.signal.traces import TIMELINE, segment_columns
+
+GAP_S = 0.02  # shorter ones are not worth a word
+UNSURE = 0.05  # confidence up to which a column counts as a gap
+
+
+def sample_columns(length: int) -> np.ndarray:
+    """The columns of the rectified page, (length,) float64, at which samples of ten seconds lie."""
+    seconds = np.arange(length) * (DURATION_S / length)
+    return RECTIFIED.signal_start + seconds * RECTIFIED.px_per_second
+
+
+def confidence_at(confidence: np.ndarray, length: int) -> np.ndarray:
+    """Confidence (4, W) of columns to (4, length) of samples."""
+    places = sample_columns(length)
+    return np.stack([np.interp(places, np.arange(len(row)), row) for row in confidence])
+
+
+def imputed_at(imputed: np.ndarray, length: int) -> np.ndarray:
+    """Which samples of the leads come of imputed columns (4, W) bool: (12, length) bool."""
+    places = np.round(sample_columns(length)).astype(int).clip(0, imputed.shape[1] - 1)
+    leads = np.zeros((len(LEADS), length), bool)
+    for lead, flags in split_rows(imputed[:, places]).items():
+        leads[LEADS.index(lead), lead_slice(lead, length)] = flags
+    return leads
+
+
+def rate_leads(confidence: np.ndarray) -> np.ndarray:
+    """Confidence (4, W) of the rows' columns to (12,) of the leads: the mean over a lead's own time."""
+    rated = {
+        lead: float(confidence[row, segment_columns(*span, TIMELINE, RECTIFIED)].mean())
+        for lead, row, span in lead_spans()
+    }
+    return np.array([rated[lead] for lead in LEADS])
+
+
+def find_gaps(confidence: np.ndarray) -> dict[str, list[tuple[float, float]]]:
+    """Where leads could hardly be seen: lead -> [(start, stop)] in s of the ten seconds.
+
+    Only gaps of GAP_S and more count; a lead without any is left out.
+    """
+    gaps = {}
+    for lead, row, span in lead_spans():
+        columns = segment_columns(*span, TIMELINE, RECTIFIED)
+        unsure = np.concatenate([[0], confidence[row, columns] <= UNSURE, [0]]).astype(np.int8)
+        edges = np.flatnonzero(np.diff(unsure)).reshape(-1, 2)
+        seconds = (columns[0] + edges - RECTIFIED.signal_start) / RECTIFIED.px_per_second
+        if found := [(float(a), float(b)) for a, b in seconds.clip(0, DURATION_S) if b - a >= GAP_S]:
+            gaps[lead] = found
+    return gaps
+
+
+def lead_spans() -> Iterator[tuple[str, int, tuple[int, int]]]:
+    """Each lead with its row, and its first and last sample of TIMELINE."""
+    for lead in LEADS:
+        inside = lead_slice(lead, TIMELINE)
+        yield lead, len(ROWS) if lead == RHYTHM_LEAD else lead_place(lead)[0], (inside.start, inside.stop)
