@@ -24,16 +24,16 @@ from configs.page import FLAT_TYPES, LEADS, PHOTO_TYPES
 from datasets.competition import DATA, check_data, list_images, read_folds, record_path
 from datasets.labels import labels_path
 from models.checkpoint import CHECKPOINTS, checkpoint_path
-from prediction.engine import Engine, Setup, add_ensemble_arguments
+from prediction.engine import Engine, EngineOptions, add_ensemble_arguments
 from prediction.inputs import find_images, name_outputs
 from prediction.pages import Step
 from prediction.plots import plot_by_lead, plot_by_type
 from prediction.report import Report
-from prediction.results import Page, PageResult, Wanted
+from prediction.results import OutputOptions, Page, PageResult
 from prediction.table import PageTable, read_page_rows
-from utils.command import count, log, progress, run
+from utils.command import log, positive_int, progress, run_main
 from utils.device import add_precision_argument
-from utils.files import alone_in
+from utils.files import folder_lock
 from utils.kaggle_metric import to_db
 from utils.workers import WorkerDied
 
@@ -82,7 +82,7 @@ def evaluate(
 ) -> list[PageResult]:
     """The results of all pages, those without usable truth too: their ratio is None, and they are named."""
     results = []
-    wanted = Wanted(card=report is not None)
+    wanted = OutputOptions(card=report is not None)
     for page, result in progress(engine.map(Step(wanted), pages), len(pages), "page"):
         if isinstance(result, WorkerDied):
             result = PageResult(page, "failed", [str(result)], ratio=0.0)
@@ -197,7 +197,7 @@ def main() -> int:
     parser.add_argument("--report", action="store_true", help="report.html too, with the truth in it")
     parser.add_argument(
         "--report-pages",
-        type=count,
+        type=positive_int,
         default=REPORT_PAGES,
         help="number of pages that the report shows in full, the worst first (default: %(default)s)",
     )
@@ -228,7 +228,7 @@ def main() -> int:
         "--device", help="cpu, cuda:0, cuda:0,cuda:1 ... (default: all CUDA devices, else the CPU)"
     )
     parser.add_argument(
-        "--workers", type=count, help="number of processes (default: 1, for many pages up to 4)"
+        "--workers", type=positive_int, help="number of processes (default: 1, for many pages up to 4)"
     )
     parser.add_argument(
         "--threads",
@@ -249,7 +249,7 @@ def main() -> int:
         raise ValueError(f"{args.data}: no pages of type {', '.join(args.types)}")
     stage0, stage1, stage2 = (checkpoint_path(n, args.checkpoints) for n in range(3))
     weights = tuple(args.stage2 or [stage2])
-    setup = Setup(
+    setup = EngineOptions(
         stage0, stage1, weights, tta=tuple(args.tta), merge=args.merge, impute=args.impute,
         device=args.device, workers=args.workers, threads=args.threads, precision=args.precision,
     )  # fmt: skip
@@ -258,7 +258,7 @@ def main() -> int:
         report = table = None
         if args.output:
             args.output.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(alone_in(args.output))
+            stack.enter_context(folder_lock(args.output))
             read_page_rows(args.output / "pages.csv")  # whatever else is called so is not replaced
             table = stack.enter_context(PageTable(args.output / "pages.csv", {}, (), engine.networks))
         if args.report:
@@ -294,4 +294,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

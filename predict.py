@@ -26,15 +26,15 @@ from configs.page import DURATION_S, LEADS, RHYTHM_LEAD
 from datasets.competition import read_test_table
 from digitization.digitizer import MAX_FS, Digitized, Digitizer
 from models.checkpoint import add_stage_arguments, checkpoint_path
-from prediction.engine import BATCH_SIZE, Engine, Setup, add_ensemble_arguments
+from prediction.engine import BATCH_SIZE, Engine, EngineOptions, add_ensemble_arguments
 from prediction.inputs import find_image, find_images, find_inputs, name_outputs
 from prediction.pages import Step, wanted_files, write_unknown
 from prediction.report import Report
-from prediction.results import DONE, DOUBTFUL, FAILED, Page, PageResult, Wanted
+from prediction.results import DONE, DOUBTFUL, FAILED, OutputOptions, Page, PageResult
 from prediction.table import PageTable, read_page_rows
-from utils.command import count, log, progress, run
+from utils.command import log, positive_int, progress, run_main
 from utils.device import add_precision_argument
-from utils.files import alone_in, is_newer, remove_partials, remove_partials_of
+from utils.files import folder_lock, is_newer, remove_partial_files, remove_partial_files_of
 from utils.submission import write_submission
 from utils.workers import WorkerDied
 
@@ -43,7 +43,7 @@ __all__ = ["Digitized", "Digitizer", "find_images", "main"]
 REPORT_PAGES = 200  # shown in full
 
 
-def digitize_pages(engine: Engine, pages: list[Page], wanted: Wanted) -> Iterator[PageResult]:
+def digitize_pages(engine: Engine, pages: list[Page], wanted: OutputOptions) -> Iterator[PageResult]:
     """The results as they come, each page's warnings said at once."""
     for page, result in progress(engine.map(Step(wanted), pages), len(pages), "page"):
         if isinstance(result, WorkerDied):
@@ -63,14 +63,18 @@ def summarize(outcomes: Iterable[str], started: float) -> str:
 
 
 def predict_images(
-    engine: Engine, pages: list[Page], wanted: Wanted, resume: bool = False, report: Report | None = None
+    engine: Engine,
+    pages: list[Page],
+    wanted: OutputOptions,
+    resume: bool = False,
+    report: Report | None = None,
 ) -> Counter:
     """Digitize images into wanted.folder, and count their outcomes.
 
     With `resume`, pages that an earlier run has read are left alone unless their image is newer.
     """
     started, outcomes = time.monotonic(), []
-    remove_partials(wanted.folder)
+    remove_partial_files(wanted.folder)
     rows = read_page_rows(wanted.folder / "pages.csv")
     if resume:
         known = len(pages)
@@ -90,7 +94,7 @@ def predict_images(
     return Counter(outcomes)
 
 
-def is_done(page: Page, row: dict | None, wanted: Wanted, networks: str) -> bool:
+def is_done(page: Page, row: dict | None, wanted: OutputOptions, networks: str) -> bool:
     if row is None or row["outcome"] == FAILED:
         return False
     if row["imputed_s"] == "":  # by a version that did not tell what it completed
@@ -131,10 +135,10 @@ def predict_test(
     pages = [Page(str(name), find_image(images, str(name)), int(fs)) for name, fs in rates.items()]
     started, outcomes = time.monotonic(), []
     for path in (paths.submission, paths.pages, paths.report):
-        remove_partials_of(path)
+        remove_partial_files_of(path)
     signals: dict[str, dict[str, np.ndarray]] = {}
     rows = read_page_rows(paths.pages)
-    wanted = Wanted(paths.folder, leads=True, card=report is not None)
+    wanted = OutputOptions(paths.folder, leads=True, card=report is not None)
     with PageTable(paths.pages, rows, {page.name for page in pages}, engine.networks) as rows_written:
         for result in digitize_pages(engine, pages, wanted):
             rows_written.add(result)
@@ -189,7 +193,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--report", action="store_true", help="report.html too, the whole run in one file")
     parser.add_argument(
         "--report-pages",
-        type=count,
+        type=positive_int,
         default=REPORT_PAGES,
         help="number of pages that the report shows in full, the worst first (default: %(default)s)",
     )
@@ -218,12 +222,12 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--workers",
-        type=count,
+        type=positive_int,
         help="number of processes, about 1.5 GB each (default: 1, for many pages up to 4)",
     )
     parser.add_argument(
         "--batch-size",
-        type=count,
+        type=positive_int,
         default=BATCH_SIZE,
         help="number of pages that a network sees at once on CUDA (default: %(default)s)",
     )
@@ -276,7 +280,7 @@ def main() -> int:
     else:
         named = name_outputs(find_inputs(args.input, args.output))
         pages = [Page(name, path, args.fs) for name, path in named.items()]
-    setup = Setup(
+    setup = EngineOptions(
         stage0=args.stage0,
         stage1=args.stage1,
         stage2=tuple(args.stage2),
@@ -295,9 +299,9 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         if paths:
-            stack.enter_context(alone_in(paths.submission))
+            stack.enter_context(folder_lock(paths.submission))
         if not paths or folder == args.output:
-            stack.enter_context(alone_in(folder))
+            stack.enter_context(folder_lock(folder))
         report = None
         if args.report:
             facts = (
@@ -309,10 +313,10 @@ def main() -> int:
         if paths:
             outcomes = predict_test(engine, table, images, paths, report)
         else:
-            wanted = Wanted(args.output, True, args.wfdb, args.overlay, args.report)
+            wanted = OutputOptions(args.output, True, args.wfdb, args.overlay, args.report)
             outcomes = predict_images(engine, pages, wanted, args.resume, report)
     return int(outcomes[FAILED] > 0 or (args.strict and outcomes[DOUBTFUL] > 0))
 
 
 if __name__ == "__main__":
-    run(main, interrupted="interrupted; what is written is whole")
+    run_main(main, interrupted="interrupted; what is written is whole")

@@ -24,18 +24,18 @@ from configs.stage1_compact import config as stage1
 from models.checkpoint import CHECKPOINTS
 from training.loop import Options, train
 from training.stages import STAGES
-from utils.command import count, run
+from utils.command import positive_int, run_main
 from utils.device import limit_threads
 
 VARIANTS: dict[str, tuple[int, dict | None]] = {
     "shipped": (0, None),
     "stage 0: all": (0, {}),
-    "stage 0: no new colours": (0, {"colours": False}),
-    "stage 0: no new places": (0, {"places": False}),
+    "stage 0: no new colours": (0, {"colour_augmentation": False}),
+    "stage 0: no new places": (0, {"geometric_augmentation": False}),
     "stage 0: flat types only": (0, {"image_types": FLAT_TYPES}),
     "stage 1: all": (1, {}),
-    "stage 1: no new colours": (1, {"colours": False}),
-    "stage 1: stage 0 without errors": (1, {"marker_error": 0.0}),
+    "stage 1: no new colours": (1, {"colour_augmentation": False}),
+    "stage 1: stage 0 without errors": (1, {"keypoint_error": 0.0}),
     "stage 1: flat types only": (1, {"image_types": FLAT_TYPES}),
 }
 
@@ -67,11 +67,11 @@ def main() -> None:
     parser.add_argument("records", type=Path, help="folder with WFDB records (*.hea)")
     parser.add_argument("data", type=Path, help="folder with train/, of synthesize.py --part heldout")
     parser.add_argument("--types", nargs="+", default=["0003", "0005", "0010"])
-    parser.add_argument("--steps", type=count, default=150)
+    parser.add_argument("--steps", type=positive_int, default=150)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--only", default="", help="variants whose name holds this")
-    parser.add_argument("--workers", type=count, default=1)
-    parser.add_argument("--threads", type=count)
+    parser.add_argument("--workers", type=positive_int, default=1)
+    parser.add_argument("--threads", type=positive_int)
     parser.add_argument("--device")
     args = parser.parse_args()
     limit_threads(args.threads)
@@ -91,4 +91,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

@@ -30,7 +30,7 @@ from models.imagenet import PretrainedUnavailable
 from models.tensors import to_tensor
 from training.loop import Options, train
 from training.stages import STAGES, ValidationPage
-from utils.command import count, log, run
+from utils.command import log, positive_int, run_main
 from utils.device import limit_threads
 from utils.kaggle_metric import image_snr, to_db
 
@@ -46,7 +46,7 @@ VARIANTS: dict[str, dict] = {
     "without context blocks": {"context_blocks": ()},
     "drawn pages only (0001)": {"image_types": ("0001",)},
     "flat types only": {"image_types": FLAT_TYPES},
-    "no new colours": {"colours": False},
+    "no new colours": {"colour_augmentation": False},
     "efficientnet_lite0": LITE0,
     "efficientnet_lite0, ImageNet weights": LITE0 | {"pretrained": True},
 }
@@ -84,12 +84,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("records", type=Path, help="folder with WFDB records (*.hea)")
-    parser.add_argument("--steps", type=count, default=300)
-    parser.add_argument("--pages", type=count, default=18, help="to score on (default: %(default)s)")
+    parser.add_argument("--steps", type=positive_int, default=300)
+    parser.add_argument("--pages", type=positive_int, default=18, help="to score on (default: %(default)s)")
     parser.add_argument("--only", nargs="+", default=[""], help="variants whose name holds one of these")
     parser.add_argument("--runs", type=Path, required=True, help="folder for the networks")
     parser.add_argument("--output", type=Path, help="CSV, written after each variant")
-    parser.add_argument("--threads", type=count)
+    parser.add_argument("--threads", type=positive_int)
     parser.add_argument("--device")
     args = parser.parse_args()
     limit_threads(args.threads)
@@ -133,4 +133,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

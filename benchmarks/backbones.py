@@ -29,7 +29,7 @@ from configs.stage2 import INPUT_HEIGHT, INPUT_WIDTH, ROW_CHANNELS, Stage2Config
 from models.inference import prepare_for_inference
 from models.stage2 import Stage2Net
 from training.losses import stage2_loss
-from utils.command import count, log, run
+from utils.command import log, positive_int, run_main
 from utils.device import choose_device, limit_threads
 
 CONFIGS = (
@@ -221,11 +221,11 @@ def main() -> None:
     parser.add_argument("--no-times", action="store_true", help="on a CPU: only what is computed, quickly")
     parser.add_argument(
         "--page-columns",
-        type=count,
+        type=positive_int,
         default=INPUT_WIDTH,
         help="of a page that are read when timed; the rest in proportion",
     )
-    parser.add_argument("--threads", type=count, help="torch threads on the CPU")
+    parser.add_argument("--threads", type=positive_int, help="torch threads on the CPU")
     parser.add_argument("--device")
     args = parser.parse_args()
     limit_threads(args.threads)
@@ -242,4 +242,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

@@ -24,10 +24,10 @@ from configs.leads import leads_from_rows, rows_from_leads
 from configs.page import DURATION_S, MM_PER_SECOND, PAGE_PX_PER_MM, RECTIFIED
 from datasets.labels import read_labels, read_slip
 from digitization.digitizer import Digitizer
-from digitization.geometry.orientation import unturn, unturn_points
+from digitization.geometry.orientation import points_to_upright, undo_orientation
 from digitization.geometry.rectify import rectify
 from digitization.geometry.slip import Slip
-from digitization.overlay import draw_heights
+from digitization.overlay import draw_rows
 from digitization.signal.traces import (
     columns_from_rows,
     draw_traces,
@@ -36,7 +36,7 @@ from digitization.signal.traces import (
     segment_columns,
     segments,
 )
-from utils.command import count, run
+from utils.command import positive_int, run_main
 from utils.device import limit_threads
 from utils.images import read_rgb, write_png
 from utils.kaggle_metric import image_snr, to_db
@@ -86,13 +86,13 @@ def measure(
     image: np.ndarray,
     truth: np.ndarray,
     grid: np.ndarray,
-    turn: int,
+    orientation: int,
     slip: Slip | None = None,
 ) -> dict:
     """The linear ratios of KINDS for a page with its labels; also what the whole pipeline saw and read."""
     fs = truth.shape[1] // int(DURATION_S)
-    upright = unturn(image, turn)
-    grid = unturn_points(grid.reshape(-1, 2), turn, image.shape[:2]).reshape(grid.shape)
+    upright = undo_orientation(image, orientation)
+    grid = points_to_upright(grid.reshape(-1, 2), orientation, image.shape[:2]).reshape(grid.shape)
 
     def ratio(rows: np.ndarray) -> float:
         return image_snr(truth, leads_from_rows(rows), fs)
@@ -108,29 +108,29 @@ def measure(
         page = digitizer(image, fs)
     except ValueError:
         return facts | {"whole": 0.0, "geometry": 0.0, "page": None}
-    found = page.straightened
-    gross = found.orientation != turn
+    found = page.rectified
+    gross = found.orientation != orientation
     through = 0.0 if gross else ratio(displace_rows(rows, grid, found.gridpoint_xy))
     return facts | {"whole": image_snr(truth, page.leads, fs), "geometry": through, "page": page}
 
 
 def main() -> None:
     parser = page_arguments(__doc__)
-    parser.add_argument("--worst", type=count, default=10, help="pages listed (default: %(default)s)")
+    parser.add_argument("--worst", type=positive_int, default=10, help="pages listed (default: %(default)s)")
     parser.add_argument("--overlays", type=Path, help="folder for pictures of these")
     args = parser.parse_args()
     limit_threads(args.threads)
     digitizer = open_digitizer(args)
-    rows, traced = [], {}
+    rows, trace_result = [], {}
     for image in chosen_pages(args):
         labels = image.path.with_name(f"{image.path.stem}.labels.npz")
         facts = measure(digitizer, read_rgb(image.path), image.truth, *read_labels(labels), read_slip(labels))
         page = facts.pop("page")
         rows.append({"image_id": image.image_id, "type": image.type} | facts)
         if args.overlays and page:
-            traced[image.image_id] = (page.straightened.rect, page.traced.y)
+            trace_result[image.image_id] = (page.rectified.rect, page.trace_result.y)
             kept = pd.DataFrame(rows).nsmallest(args.worst, "whole")["image_id"]
-            traced = {name: page for name, page in traced.items() if name in set(kept)}
+            trace_result = {name: page for name, page in trace_result.items() if name in set(kept)}
     table = pd.DataFrame(rows)
     means = table.groupby("type")[list(KINDS)].mean()
     means.loc["all"] = table[list(KINDS)].mean()
@@ -138,9 +138,9 @@ def main() -> None:
     print("\nworst pages, dB")
     worst = table.nsmallest(args.worst, "whole").set_index("image_id")[list(KINDS)]
     print(to_db(worst).to_string(float_format="{:.2f}".format))
-    for name, (rect, y) in traced.items():
-        write_png(args.overlays / f"{name}.png", draw_heights(rect, y))
+    for name, (rect, y) in trace_result.items():
+        write_png(args.overlays / f"{name}.png", draw_rows(rect, y))
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

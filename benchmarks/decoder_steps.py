@@ -26,7 +26,7 @@ from digitization.signal import decode
 from digitization.signal.limb_leads import reconcile_limbs
 from digitization.signal.row_ends import forget, hidden_ends, hold_ends
 from digitization.signal.tracer import stage2_config
-from utils.command import run
+from utils.command import run_main
 from utils.device import limit_threads
 from utils.images import read_rgb
 from utils.kaggle_metric import image_snr, to_db
@@ -104,7 +104,7 @@ class Maps:
                 log_probability, path, bins, confidence, self.starts, self.row_stride, self.config
             )
         y = np.pad(self.heights(bins), ((0, 0), (INSIDE.start, 0)), constant_values=np.nan)
-        rows = (by_time or decode.rows_from_heights)(y, self.length)
+        rows = (by_time or decode.rows_from_traces)(y, self.length)
         sure = np.pad(confidence if weighted else np.ones_like(confidence), ((0, 0), (INSIDE.start, 0)))
         return reconcile_limbs(rows, decode.confidence_at(sure, self.length))[0] if limbs else rows
 
@@ -172,4 +172,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

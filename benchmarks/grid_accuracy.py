@@ -25,7 +25,7 @@ from digitization.geometry.locate import PageNotFound
 from digitization.geometry.straighten import DOUBTFUL, Straightener
 from evaluate import GROSS_ERROR, rank_failures
 from models.checkpoint import CHECKPOINTS, load_network
-from utils.command import count, run
+from utils.command import positive_int, run_main
 from utils.device import use_one_thread
 from utils.images import read_rgb
 from utils.workers import map_unordered
@@ -105,7 +105,7 @@ def main() -> None:
     )
     parser.add_argument("data", type=Path, nargs="+", help="folders with train/, of synthesize.py")
     parser.add_argument("--types", nargs="+", help="image types (default: all)")
-    parser.add_argument("--workers", type=count, default=1)
+    parser.add_argument("--workers", type=positive_int, default=1)
     parser.add_argument("--checkpoints", type=Path, default=CHECKPOINTS, help="folder of stageN.pt")
     parser.add_argument(
         "--without-lines",
@@ -127,4 +127,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

@@ -12,7 +12,7 @@ from datasets.competition import list_images, record_path
 from datasets.labels import read_truth
 from digitization.digitizer import Digitizer
 from models.checkpoint import CHECKPOINTS
-from utils.command import count
+from utils.command import positive_int
 
 
 class LabelledPage(NamedTuple):
@@ -30,9 +30,11 @@ def page_arguments(description: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("data", type=Path, help="folder with train/, of synthesize.py")
     parser.add_argument("--types", nargs="+", help="image types (default: all)")
-    parser.add_argument("--count", type=count, default=10, help="pages of each type (default: %(default)s)")
+    parser.add_argument(
+        "--count", type=positive_int, default=10, help="pages of each type (default: %(default)s)"
+    )
     parser.add_argument("--stage2", type=Path, nargs="+", default=[CHECKPOINTS / "stage2.pt"])
-    parser.add_argument("--threads", type=count, help="torch threads")
+    parser.add_argument("--threads", type=positive_int, help="torch threads")
     return parser
 
 

@@ -13,7 +13,7 @@ from configs.leads import leads_from_rows, rows_from_leads
 from configs.page import SAMPLING_RATES
 from digitization.signal.traces import draw_traces, read_traces
 from synthesis.signals import find_records, read_record, resample
-from utils.command import count, run
+from utils.command import positive_int, run_main
 from utils.kaggle_metric import image_snr, to_db
 
 
@@ -31,7 +31,7 @@ def roundtrip_ratios(paths: list[Path], fs: int) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("records", type=Path)
-    parser.add_argument("--count", type=count, default=50)
+    parser.add_argument("--count", type=positive_int, default=50)
     args = parser.parse_args()
     paths = find_records(args.records)
     if not paths:
@@ -45,4 +45,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.leads import lead_slice
 from configs.page import DURATION_S, LEADS
-from utils.command import count, run
+from utils.command import positive_int, run_main
 from utils.kaggle_metric import image_snr, score
 from utils.submission import row_ids
 
@@ -44,8 +44,8 @@ def time_tables(pages: int, labels: np.ndarray, predictions: np.ndarray, fs: int
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=count, default=1000)
-    parser.add_argument("--fs", type=count, default=500)
+    parser.add_argument("--images", type=positive_int, default=1000)
+    parser.add_argument("--fs", type=positive_int, default=500)
     args = parser.parse_args()
     rng = np.random.default_rng(0)
     labels = rng.normal(size=(len(LEADS), int(DURATION_S * args.fs)))
@@ -56,4 +56,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

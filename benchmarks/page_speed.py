@@ -25,7 +25,7 @@ from configs.stage2 import CROP_TOP, INPUT_HEIGHT
 from digitization.geometry.frame import warp_to_frame
 from digitization.geometry.grid import decode_grid
 from digitization.geometry.keypoints import prepare_input, stage0_config
-from digitization.geometry.orientation import unturn
+from digitization.geometry.orientation import undo_orientation
 from digitization.geometry.rectify import rectify
 from digitization.geometry.straighten import Straightener
 from digitization.signal.decode import decode_rows
@@ -34,7 +34,7 @@ from models.checkpoint import CHECKPOINTS, checkpoint_path, load_network
 from models.tensors import to_tensor
 from synthesis import Pose, synthesize
 from synthesis.signals import deepfake_record, find_records, read_record
-from utils.command import count, run
+from utils.command import positive_int, run_main
 from utils.device import add_precision_argument, choose_device, choose_precision, keep_memory, limit_threads
 from utils.images import read_rgb, write_png
 
@@ -65,7 +65,7 @@ def measure(
     tensor = prepare_input(image, stage0_config(nets[0])).tensor.to(device).repeat(batch, 1, 1, 1)
     row["stage 0 net"], _ = timed(device, repeats, lambda: nets[0](tensor))
     row["find page"], page = timed(device, repeats, lambda: next(straightener.find_pages(image)))
-    upright = unturn(image, page.orientation)
+    upright = undo_orientation(image, page.orientation)
     row["warp"], frame = timed(device, repeats, lambda: to_tensor(warp_to_frame(upright, page.homography)))
     frame = frame.to(device).repeat(batch, 1, 1, 1)
     assert frame.shape[2:] == (FRAME_HEIGHT, FRAME_WIDTH)
@@ -94,11 +94,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--records", type=Path, help="folder with WFDB records (default: a made-up heart)")
-    parser.add_argument("--repeats", type=count, default=5)
-    parser.add_argument("--threads", type=count, help="torch threads on the CPU")
+    parser.add_argument("--repeats", type=positive_int, default=5)
+    parser.add_argument("--threads", type=positive_int, help="torch threads on the CPU")
     parser.add_argument("--device")
     add_precision_argument(parser)
-    parser.add_argument("--batch", type=count, default=8, help="images at once on CUDA")
+    parser.add_argument("--batch", type=positive_int, default=8, help="images at once on CUDA")
     parser.add_argument("--checkpoints", type=Path, default=CHECKPOINTS, help="folder of the networks")
     args = parser.parse_args()
     limit_threads(args.threads)
@@ -114,8 +114,10 @@ def main() -> None:
     rng = np.random.default_rng(0)
     record = read_record(find_records(args.records)[0]) if args.records else deepfake_record(rng)
     pages = {
-        "2200 x 1700 render": synthesize(record, "0001", rng, turn=0),
-        "4032 x 3024 photo": synthesize(record, "0005", rng, turn=0, pose=Pose((4032, 3024), 0.1, 0.1)),
+        "2200 x 1700 render": synthesize(record, "0001", rng, orientation=0),
+        "4032 x 3024 photo": synthesize(
+            record, "0005", rng, orientation=0, pose=Pose((4032, 3024), 0.1, 0.1)
+        ),
     }
     batch = args.batch if device.type == "cuda" else 1
     columns = {}
@@ -130,4 +132,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

@@ -24,7 +24,7 @@ from evaluate import GROSS_ERROR
 from models.checkpoint import CHECKPOINTS, load_network
 from synthesis import Pose, Record, synthesize
 from synthesis.signals import find_records, is_heldout, read_record
-from utils.command import count, run
+from utils.command import positive_int, run_main
 from utils.device import choose_device, limit_threads
 
 PHOTO = (2592, 1944)
@@ -41,7 +41,7 @@ def poses(rng: np.random.Generator) -> Iterator[tuple[str, dict]]:
     """Names of the poses and what `synthesize` is told for them."""
     plain = tilted(6, rng)
     for orientation in range(ORIENTATIONS):
-        yield f"orientation {orientation}", {"pose": plain, "turn": orientation}
+        yield f"orientation {orientation}", {"pose": plain, "orientation": orientation}
     for share in (0.35, 0.5, 0.7, 1.0, 1.12):
         place = tuple(rng.uniform(0.1, 0.9, 2)) if share < 1 else (0.5, 0.5)
         yield f"share {share:.0%}", {"pose": replace(plain, share=share, place=place)}
@@ -54,7 +54,7 @@ def poses(rng: np.random.Generator) -> Iterator[tuple[str, dict]]:
 
 def measure(straightener: Straightener, record: Record, options: dict, rng: np.random.Generator) -> dict:
     """Median and 95th percentile of one page's grid errors and its page score; NaN when it is not found."""
-    taken = synthesize(record, "0005", rng, **{"turn": 0, "second_sheet": False} | options)
+    taken = synthesize(record, "0005", rng, **{"orientation": 0, "second_sheet": False} | options)
     try:
         page = straightener.straighten(taken.image)
     except PageNotFound as error:
@@ -69,14 +69,16 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("records", type=Path, help="folder with WFDB records (*.hea)")
-    parser.add_argument("--count", type=count, default=10, help="pages of each pose (default: %(default)s)")
+    parser.add_argument(
+        "--count", type=positive_int, default=10, help="pages of each pose (default: %(default)s)"
+    )
     parser.add_argument("--only", default="", help="poses whose name holds this")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--checkpoints", type=Path, default=CHECKPOINTS, help="folder of stage0.pt, stage1.pt"
     )
     parser.add_argument("--device")
-    parser.add_argument("--threads", type=count)
+    parser.add_argument("--threads", type=positive_int)
     parser.add_argument("--pages", action="store_true", help="a line for each page too")
     args = parser.parse_args()
     limit_threads(args.threads)
@@ -116,4 +118,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

@@ -28,7 +28,7 @@ from synthesis.signals import deepfake_record
 from train import DEFAULT_CONFIGS
 from training.loop import Options, Training
 from training.stages import STAGES
-from utils.command import count, run
+from utils.command import positive_int, run_main
 from utils.device import PRECISIONS, choose_device, limit_threads
 
 Step = Callable[[], object]
@@ -54,7 +54,7 @@ def measure(number: int, device: torch.device, repeats: int) -> pd.DataFrame:
     stage, config = STAGES[number], importlib.import_module(f"configs.{DEFAULT_CONFIGS[number]}").config
     samples = stage.samples(stage.build(config, pretrained=False))
     record = deepfake_record(rng)
-    page = samples.prepare(synthesize(record, "0005", rng, turn=0), record, rng)
+    page = samples.prepare(synthesize(record, "0005", rng, orientation=0), record, rng)
     drawn = [samples.sample(page, rng) for _ in range(config.batch_size)]
     batch = [torch.from_numpy(np.stack(parts)) for parts in zip(*drawn, strict=True)]
     tensor = prepare_input(page["image"], config).tensor if number == 0 else to_tensor(page["image"])
@@ -93,8 +93,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--stages", type=int, nargs="+", choices=(0, 1, 2), default=[0, 1, 2])
-    parser.add_argument("--repeats", type=count, default=3)
-    parser.add_argument("--threads", type=count, help="torch threads on the CPU")
+    parser.add_argument("--repeats", type=positive_int, default=3)
+    parser.add_argument("--threads", type=positive_int, help="torch threads on the CPU")
     parser.add_argument("--device")
     args = parser.parse_args()
     limit_threads(args.threads)
@@ -104,4 +104,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data_preparation.prepare_inputs import Job, prepare_here
 from datasets.competition import list_images
 from models.checkpoint import CHECKPOINTS
-from utils.command import count, run
+from utils.command import positive_int, run_main
 
 SAMPLE_S = 0.02
 
@@ -63,9 +63,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("data", type=Path, help="folder with train/")
-    parser.add_argument("--images", type=count, default=24, help="the first so many (default: %(default)s)")
+    parser.add_argument(
+        "--images", type=positive_int, default=24, help="the first so many (default: %(default)s)"
+    )
     parser.add_argument("--types", nargs="+", help="image types (default: all)")
-    parser.add_argument("--workers", type=count, nargs="+", default=[1, 2])
+    parser.add_argument("--workers", type=positive_int, nargs="+", default=[1, 2])
     args = parser.parse_args()
     table = list_images(args.data)
     if args.types:
@@ -89,4 +91,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

@@ -25,10 +25,10 @@ from configs.leads import rows_from_leads
 from configs.page import DURATION_S
 from datasets.labels import read_labels
 from digitization.digitizer import Digitizer
-from digitization.geometry.orientation import unturn, unturn_points
+from digitization.geometry.orientation import points_to_upright, undo_orientation
 from digitization.geometry.rectify import rectify
 from digitization.signal.traces import columns_from_rows, rows_from_columns, segments
-from utils.command import run
+from utils.command import run_main
 from utils.device import limit_threads
 from utils.images import read_rgb
 
@@ -94,10 +94,10 @@ def read_page(digitizer: Digitizer, page: LabelledPage, true_grid: bool) -> np.n
     """Rows (4, L) mV of a page; raises PageNotFound."""
     image, length = read_rgb(page.path), page.truth.shape[1]
     if not true_grid:
-        return digitizer(image, page.fs).traced.rows
-    grid, turn = read_labels(page.path.with_name(f"{page.path.stem}.labels.npz"))
-    points = unturn_points(grid.reshape(-1, 2), turn, image.shape[:2]).reshape(grid.shape)
-    return digitizer.tracer.trace(rectify(unturn(image, turn), points), length).rows
+        return digitizer(image, page.fs).trace_result.rows
+    grid, orientation = read_labels(page.path.with_name(f"{page.path.stem}.labels.npz"))
+    points = points_to_upright(grid.reshape(-1, 2), orientation, image.shape[:2]).reshape(grid.shape)
+    return digitizer.tracer.trace(rectify(undo_orientation(image, orientation), points), length).rows
 
 
 def print_ends(errors: pd.DataFrame) -> None:
@@ -164,4 +164,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

@@ -31,7 +31,7 @@ from digitization.geometry.line_profiles import (
 from digitization.geometry.locate import PageNotFound
 from digitization.geometry.straighten import Straightener, sheet_columns
 from models.checkpoint import checkpoint_path, load_network
-from utils.command import count, run
+from utils.command import positive_int, run_main
 from utils.device import limit_threads
 from utils.images import read_rgb
 
@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--strips", action="store_true", help="the images are rows cut out of pages")
     parser.add_argument("--first", type=int, default=40, help="grid column (default: %(default)s)")
     parser.add_argument("--last", type=int, default=52, help="grid column (default: %(default)s)")
-    parser.add_argument("--threads", type=count, help="torch threads")
+    parser.add_argument("--threads", type=positive_int, help="torch threads")
     args = parser.parse_args()
     limit_threads(args.threads)
     straightener = Straightener(load_network(checkpoint_path(0), 0), load_network(checkpoint_path(1), 1))
@@ -115,4 +115,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

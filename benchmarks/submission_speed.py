@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.leads import QUARTERS
 from configs.page import DURATION_S, LEADS, RHYTHM_LEAD, SAMPLING_RATES
-from utils.command import count, run
+from utils.command import positive_int, run_main
 from utils.submission import row_ids, write_submission
 
 
@@ -48,7 +48,7 @@ def peak_gb() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--images", type=count, default=977)
+    parser.add_argument("--images", type=positive_int, default=977)
     args = parser.parse_args()
     table = make_table(args.images)
     signals = make_signals(table)
@@ -72,4 +72,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from configs.page import IMAGE_TYPES
 from synthesis import Record, synthesize
 from synthesis.signals import find_records, read_record
-from utils.command import count, run
+from utils.command import positive_int, run_main
 
 
 def measure(record: Record, image_type: str, count: int) -> tuple[float, float]:
@@ -29,7 +29,9 @@ def measure(record: Record, image_type: str, count: int) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("records", type=Path, help="folder with WFDB records (*.hea)")
-    parser.add_argument("--count", type=count, default=10, help="images of each type (default: %(default)s)")
+    parser.add_argument(
+        "--count", type=positive_int, default=10, help="images of each type (default: %(default)s)"
+    )
     args = parser.parse_args()
     paths = find_records(args.records)
     if not paths:
@@ -44,4 +46,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

@@ -4,5 +4,8 @@ from configs.page import HARDEST_TYPES, IMAGE_TYPES
 from configs.stage2 import Stage2Config
 
 config = Stage2Config(
-    fine_blocks=1, context_blocks=(1, 2, 4), crowded=0.06, image_types=(*IMAGE_TYPES, *HARDEST_TYPES)
+    fine_blocks=1,
+    context_blocks=(1, 2, 4),
+    overlap_probability=0.06,
+    image_types=(*IMAGE_TYPES, *HARDEST_TYPES),
 )

@@ -11,6 +11,6 @@ config = Stage2Config(
     learning_rate=1.5e-3,
     crop_columns=192,
     batch_size=2,
-    echo=16,
+    samples_per_page=16,
     pool=40,
 )

@@ -40,9 +40,11 @@ class NetworkConfig:
     gradient_clip: float = 1.0
     ema_decay: float = 0.995
     image_types: tuple[str, ...] = IMAGE_TYPES  # of the pages that are drawn to learn from
-    crowded: float = 0.0  # of the drawn pages have rows that run into one another, synthesis.signals.crowd
-    colours: bool = True  # whether samples are coloured anew, datasets/augmentation.py
-    echo: int = 8  # samples drawn from each synthetic page
+    overlap_probability: float = (
+        0.0  # of the drawn pages have rows that run into one another, synthesis.signals.crowd
+    )
+    colour_augmentation: bool = True  # whether samples are coloured anew, datasets/augmentation.py
+    samples_per_page: int = 8  # samples drawn from each synthetic page
     pool: int = 24  # synthetic pages held at once by a loader
 
     def __post_init__(self) -> None:
@@ -56,8 +58,8 @@ class NetworkConfig:
                 "steps": (1, 10**9),
                 "gradient_clip": (1e-6, 1e6),
                 "ema_decay": (0, 0.999999),
-                "crowded": (0, 1),
-                "echo": (1, 10_000),
+                "overlap_probability": (0, 1),
+                "samples_per_page": (1, 10_000),
                 "pool": (1, 100_000),
                 "fine_channels": (0, 4096),
                 "fine_blocks": (0, 100),

@@ -55,9 +55,9 @@ ZERO_LINE_ROWS = tuple((y - GRID_TOP_MM) / SQUARE_MM for y in ZERO_LINES_MM)  # 
 # half a pixel left of and above their place on the grid (-0.48 px measured on a render).
 TRACE_SHIFT_MM = -0.5 / PAGE_PX_PER_MM
 
-# The grid points nearest to the lead names, (row, column), in the order of LEAD_MARKERS.
-LEAD_MARKERS = (*ROWS[0], *ROWS[1], *ROWS[2], "II-rhythm")
-LEAD_MARKER_POINTS = (
+# The grid points nearest to the lead labels, (row, column), in the order of LEAD_LABELS.
+LEAD_LABELS = (*ROWS[0], *ROWS[1], *ROWS[2], "II-rhythm")
+LEAD_LABEL_POINTS = (
     *((19, column) for column in (3, 16, 28, 41)),
     *((26, column) for column in (3, 16, 28, 41)),
     *((33, column) for column in (3, 16, 28, 41)),
@@ -67,7 +67,7 @@ LEAD_MARKER_POINTS = (
 # Where the leads begin and end, at their zero lines, as fractional (row, column) of the grid: five along each
 # row of four leads, two along the rhythm strip.
 LEAD_SQUARES = DURATION_S / len(ROWS[0]) * SQUARES_PER_SECOND
-LEAD_ENDS = (
+LEAD_BOUNDARIES = (
     *((row, SIGNAL_START_SQUARES + k * LEAD_SQUARES) for row in ZERO_LINE_ROWS[:-1] for k in range(5)),
     *((ZERO_LINE_ROWS[-1], SIGNAL_START_SQUARES + k * LEAD_SQUARES) for k in (0, 4)),
 )

@@ -1,11 +1,11 @@
-"""Stage 0: which way is the page turned, and where are its lead names."""
+"""Stage 0: which way the page is turned, and where its lead labels are."""
 
 from dataclasses import dataclass
 
 from configs.network import NetworkConfig, check_ranges
-from configs.page import LEAD_MARKERS
+from configs.page import LEAD_LABELS
 
-MARKER_CLASSES = 1 + len(LEAD_MARKERS)  # class 0 is none
+KEYPOINT_CLASSES = 1 + len(LEAD_LABELS)  # class 0 is none
 ORIENTATIONS = 8  # 0-3: counter-clockwise quarter turns; 4-7: the same after an up-down flip
 
 
@@ -14,10 +14,10 @@ class Stage0Config(NetworkConfig):
     input_width: int = 832  # px to which the image is scaled before
     scale_by: str = "longer"  # the side that becomes input_width: "longer" or "width"
     canvas_height: int = 544  # of a training sample; its width is input_width
-    places: bool = True  # whether samples are scaled, shifted and rotated anew
+    geometric_augmentation: bool = True  # whether samples are scaled, shifted and rotated anew
     flips: bool = False  # average the maps over the four flips
-    marker_radius: float = 9.0  # px of the input, around each lead-name point
-    marker_weight: float = 4.0  # of a marker's pixel against one of class 0
+    keypoint_radius: float = 9.0  # px of the input, around each lead-name point
+    keypoint_weight: float = 4.0  # of a marker's pixel against one of class 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -26,8 +26,8 @@ class Stage0Config(NetworkConfig):
             {
                 "input_width": (64, 8192),
                 "canvas_height": (64, 8192),
-                "marker_radius": (0.5, 500),
-                "marker_weight": (1e-3, 1e6),
+                "keypoint_radius": (0.5, 500),
+                "keypoint_weight": (1e-3, 1e6),
             },
         )
         if self.input_width % 32 or self.canvas_height % 32:

@@ -33,24 +33,24 @@ HEAD_CLASSES = {
 @dataclass(frozen=True)
 class Stage1Config(NetworkConfig):
     heads: tuple[str, ...] = ("gridpoint", "leadend")
-    marker_error: float = 0.2  # squares, of stage 0's points that a sample's homography rests on
+    keypoint_error: float = 0.2  # squares, of stage 0's points that a sample's homography rests on
     crop: int = 448  # px, side of a training crop
     point_sigma: float = 1.6  # px of the frame, of the target around each grid point
     positive_weight: float = 8.0
-    end_sigma: float = 4.0  # px of the frame, of the target around the ends of the leads
-    end_weight: float = 2.0
+    boundary_sigma: float = 4.0  # px of the frame, of the target around the ends of the leads
+    boundary_weight: float = 2.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_ranges(
             self,
             {
-                "marker_error": (0, 10),
+                "keypoint_error": (0, 10),
                 "crop": (64, FRAME_HEIGHT),
                 "point_sigma": (0.1, 50),
                 "positive_weight": (1e-3, 1e6),
-                "end_sigma": (0.1, 50),
-                "end_weight": (0, 1e6),
+                "boundary_sigma": (0.1, 50),
+                "boundary_weight": (0, 1e6),
             },
         )
         if self.crop % 32:

@@ -18,8 +18,8 @@ from configs.leads import rows_from_leads
 from configs.page import MASK_HEIGHT, MASK_WIDTH
 from datasets.competition import DATA, check_data, read_record, record_path
 from digitization.signal.traces import draw_traces
-from utils.command import count, progress, run
-from utils.files import alone_in, is_newer, remove_partials, replacing
+from utils.command import positive_int, progress, run_main
+from utils.files import atomic_write, folder_lock, is_newer, remove_partial_files
 from utils.workers import map_unordered
 
 FOLDER = f"mask_{MASK_WIDTH}x{MASK_HEIGHT}"
@@ -33,7 +33,7 @@ def generate_mask(data: Path, record: str) -> str | None:
     """Write one record's mask; returns why it could not be done, None if it was."""
     try:
         mask = draw_traces(rows_from_leads(read_record(record_path(data, record))))
-        with replacing(mask_path(data, record)) as path:
+        with atomic_write(mask_path(data, record)) as path:
             np.savez_compressed(path, mask=mask)
     except (ValueError, OSError) as error:
         return str(error)
@@ -47,8 +47,8 @@ def generate_masks(data: Path, records: Iterable[str], workers: int = 1) -> dict
     """
     folder = data / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    with alone_in(folder, folder / ".lock"):
-        remove_partials(folder)
+    with folder_lock(folder, folder / ".lock"):
+        remove_partial_files(folder)
         missing = [
             record for record in records if is_newer(record_path(data, record), mask_path(data, record))
         ]
@@ -63,7 +63,7 @@ def main() -> int:
     parser.add_argument(
         "data", type=Path, nargs="?", default=DATA, help="folder with train/<id>/<id>.csv (default: data)"
     )
-    parser.add_argument("--workers", type=count, default=1, help="processes (default 1)")
+    parser.add_argument("--workers", type=positive_int, default=1, help="processes (default 1)")
     args = parser.parse_args()
     check_data(args.data)
     records = sorted(path.name for path in (args.data / "train").glob("*") if path.is_dir())
@@ -77,4 +77,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    run(main, "interrupted; what is written is whole, run it again to go on")
+    run_main(main, "interrupted; what is written is whole, run it again to go on")

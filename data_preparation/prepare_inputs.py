@@ -2,12 +2,13 @@
 
 Writes for each image <id>-<type>, under OUT/stage1/rectified_kaggle_data_4400x1700/,
   .rect.png         the rectified page, 4400 x 1700
-  .homo.npy         (3, 3) float64, px of the unturned image to px of the stage-1 frame (1440 x 1152)
-  .rotation.npy     int, the orientation 0..7: image == turn(unturned, orientation), see digitization/geometry/orientation.py
-  .gridpoint_xy.npy (44, 57, 2) float32, the grid in px of the unturned image
+  .homo.npy         (3, 3) float64, px of the upright image to px of the stage-1 frame (1440 x 1152)
+  .rotation.npy     int, the orientation 0..7: image == apply_orientation(upright, orientation), see
+                    digitization/geometry/orientation.py
+  .gridpoint_xy.npy (44, 57, 2) float32, the grid in px of the upright image
   .slip.npz         slices of paper that a slipping scanner lost, for datasets.labels.read_slip; with it
                     digitization.geometry.rectify.unrectify_points takes points of the rectified page to
-                    the unturned image
+                    the upright image
 and outcomes.csv, which has a row for each image: ok, or the reason why not. A later run goes on where
 this one stopped, even killed, and tries the failed images again. The masks go to DATA/mask_4352x1696/.
 
@@ -38,11 +39,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data_preparation.generate_masks import generate_masks
 from datasets.competition import DATA, check_data, list_images
 from datasets.prepared import FOLDER, LAST_FILE
-from digitization.geometry.orientation import unturn
+from digitization.geometry.orientation import undo_orientation
 from digitization.geometry.slip import slip_arrays
-from digitization.geometry.straighten import Straightened, Straightener
+from digitization.geometry.straighten import RectifiedPage, Straightener
 from models.checkpoint import add_stage_arguments, load_network
-from utils.command import count, progress, run
+from utils.command import positive_int, progress, run_main
 from utils.device import (
     AUTO,
     add_precision_argument,
@@ -51,7 +52,7 @@ from utils.device import (
     keep_memory,
     use_one_thread,
 )
-from utils.files import alone_in, hash_file, is_newer, remove_partials, replacing
+from utils.files import atomic_write, folder_lock, hash_file, is_newer, remove_partial_files
 from utils.images import read_rgb, write_png
 from utils.serving import NetServer
 from utils.workers import WorkerDied, map_unordered
@@ -100,7 +101,7 @@ class Job:
 
 def write_array(path: Path, array: np.ndarray) -> None:
     """Save as .npy, atomically."""
-    with replacing(path) as partial:
+    with atomic_write(path) as partial:
         np.save(partial, array)
 
 
@@ -109,7 +110,7 @@ def load_networks(job: Job) -> tuple[torch.nn.Module, torch.nn.Module]:
     return load_network(job.stage0, 0, precision=precision), load_network(job.stage1, 1, precision=precision)
 
 
-def settle() -> None:
+def init_worker() -> None:
     """What a process does first that is to work through many images beside others."""
     use_one_thread()
     keep_memory()
@@ -118,16 +119,16 @@ def settle() -> None:
 @cache
 def load_straightener(job: Job) -> Straightener:
     """Both networks on the job's device, once for each process, on one thread."""
-    settle()
+    init_worker()
     return Straightener(*load_networks(job), device=choose_devices(job.device)[0])
 
 
-def draw_grid(upright: np.ndarray, straightened: Straightened) -> np.ndarray:
-    """The unturned image, DEBUG_WIDTH px wide, with its grid points: green as seen, red as filled in."""
+def draw_grid(upright: np.ndarray, rectified: RectifiedPage) -> np.ndarray:
+    """the upright image, DEBUG_WIDTH px wide, with its grid points: green as seen, red as filled in."""
     scale = DEBUG_WIDTH / upright.shape[1]
     picture = cv2.resize(upright, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    points = np.round((straightened.gridpoint_xy + 0.5) * scale - 0.5).astype(int)
-    for x, y, seen in zip(*points.reshape(-1, 2).T, straightened.seen.ravel(), strict=True):
+    points = np.round((rectified.gridpoint_xy + 0.5) * scale - 0.5).astype(int)
+    for x, y, seen in zip(*points.reshape(-1, 2).T, rectified.seen.ravel(), strict=True):
         cv2.circle(picture, (int(x), int(y)), 2, (0, 180, 0) if seen else (255, 0, 0), -1)
     return picture
 
@@ -137,30 +138,30 @@ def prepare_image(image_id: str, path: Path, job: Job, straightener: Straightene
     started = time.monotonic()
     try:
         image = read_rgb(path)
-        straightened = straightener.straighten(image)
+        rectified = straightener.straighten(image)
         if job.debug:
-            upright = unturn(image, straightened.orientation)
-            write_png(job.folder / f"{image_id}.debug.png", draw_grid(upright, straightened))
-        write_array(job.folder / f"{image_id}.homo.npy", straightened.homography)
-        write_array(job.folder / f"{image_id}.rotation.npy", np.array(straightened.orientation))
-        write_array(job.folder / f"{image_id}.gridpoint_xy.npy", straightened.gridpoint_xy)
-        with replacing(job.folder / f"{image_id}.slip.npz") as partial:
-            np.savez(partial, **slip_arrays(straightened.slip))
-        write_png(job.folder / f"{image_id}{LAST_FILE}", straightened.rect)
+            upright = undo_orientation(image, rectified.orientation)
+            write_png(job.folder / f"{image_id}.debug.png", draw_grid(upright, rectified))
+        write_array(job.folder / f"{image_id}.homo.npy", rectified.homography)
+        write_array(job.folder / f"{image_id}.rotation.npy", np.array(rectified.orientation))
+        write_array(job.folder / f"{image_id}.gridpoint_xy.npy", rectified.gridpoint_xy)
+        with atomic_write(job.folder / f"{image_id}.slip.npz") as partial:
+            np.savez(partial, **slip_arrays(rectified.slip))
+        write_png(job.folder / f"{image_id}{LAST_FILE}", rectified.rect)
     except Exception as error:  # one image never stops the others; its row says what happened
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         return Outcome(image_id, " ".join(f"{kind}{error}".split()) or type(error).__name__)
-    px_per_mm_x, px_per_mm_y = (round(float(scale), 4) for scale in straightened.calibration.px_per_mm)
+    px_per_mm_x, px_per_mm_y = (round(float(scale), 4) for scale in rectified.calibration.px_per_mm)
     return Outcome(
         image_id,
         OK,
-        straightened.orientation,
-        round(straightened.page_score, 4),
-        int(straightened.seen.sum()),
+        rectified.orientation,
+        round(rectified.page_score, 4),
+        int(rectified.seen.sum()),
         px_per_mm_x,
         px_per_mm_y,
-        round(straightened.calibration.aspect, 4),
-        str(straightened.slip or ""),
+        round(rectified.calibration.aspect, 4),
+        str(rectified.slip or ""),
         round(time.monotonic() - started, 2),
     )
 
@@ -182,7 +183,7 @@ def read_outcomes(path: Path) -> dict[str, dict]:
 
 def write_outcomes(path: Path, outcomes: dict[str, dict]) -> None:
     """outcomes.csv, one row for each image, atomically."""
-    with replacing(path) as partial, partial.open("w", newline="") as file:
+    with atomic_write(path) as partial, partial.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(outcomes.values())
@@ -208,7 +209,7 @@ def check_networks(job: Job) -> None:
     path = job.folder / NETWORKS_FILE
     weights = {f"stage{n}": hash_file(file) for n, file in enumerate((job.stage0, job.stage1))}
     if not path.exists():
-        with replacing(path) as partial:
+        with atomic_write(path) as partial:
             partial.write_text(json.dumps(weights, indent=1))
     elif json.loads(path.read_text()) != weights:
         raise ValueError(f"{path}: pages there were made with other weights; choose another --out")
@@ -218,7 +219,7 @@ in_worker: dict = {}  # what start_worker leaves in its process for prepare_task
 
 
 def start_worker(job: Job, stage0_net: torch.nn.Module, stage1_net: torch.nn.Module) -> None:
-    settle()
+    init_worker()
     in_worker.update(job=job, straightener=Straightener(stage0_net, stage1_net))
 
 
@@ -294,8 +295,8 @@ def prepare_inputs(
     when another run is writing to the same folder.
     """
     job.folder.mkdir(parents=True, exist_ok=True)
-    with alone_in(job.folder, job.folder / ".lock"):
-        remove_partials(job.folder)
+    with folder_lock(job.folder, job.folder / ".lock"):
+        remove_partial_files(job.folder)
         check_networks(job)
         return prepare_undone(images, job, workers, dask)
 
@@ -328,7 +329,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--workers",
-        type=count,
+        type=positive_int,
         default=1,
         help="number of processes, at most one per core (default: %(default)s)",
     )
@@ -346,7 +347,10 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "--debug", action="store_true", help="a few records only, with pictures of their grids"
     )
     parser.add_argument(
-        "--debug-samples", type=count, default=4, help="number of records with --debug (default: %(default)s)"
+        "--debug-samples",
+        type=positive_int,
+        default=4,
+        help="number of records with --debug (default: %(default)s)",
     )
     return parser.parse_args(arguments)
 
@@ -376,4 +380,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run(main, "interrupted; what is written is whole, run it again to go on")
+    run_main(main, "interrupted; what is written is whole, run it again to go on")

@@ -42,7 +42,7 @@ from synthesis.signals import (
     resample,
     vary,
 )
-from utils.command import count, progress
+from utils.command import positive_int, progress
 from utils.device import use_one_thread
 from utils.images import write_png
 from utils.workers import map_unordered
@@ -198,7 +198,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=DATA, help="folder to write to (default: %(default)s)")
     parser.add_argument(
         "--count",
-        type=count,
+        type=positive_int,
         default=100,
         help="number of records, each becomes a page of every type (default: %(default)s)",
     )
@@ -212,7 +212,9 @@ def main() -> None:
     parser.add_argument(
         "--paced", type=float, default=PACED_SHARE, help="share with pacing spikes (default: %(default)s)"
     )
-    parser.add_argument("--workers", type=count, default=1, help="number of processes (default: %(default)s)")
+    parser.add_argument(
+        "--workers", type=positive_int, default=1, help="number of processes (default: %(default)s)"
+    )
     parser.add_argument(
         "--seed", type=int, default=0, help="seed of all random numbers (default: %(default)s)"
     )

@@ -8,7 +8,7 @@ import numpy as np
 from synthesis.scene import through_jpeg
 
 
-def vary_colours(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def augment_colours(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Gain, gamma, tint, grey, blur, noise and JPEG, each sometimes: (H, W, 3) uint8 to the same."""
     if rng.random() < 0.8:
         gain = rng.uniform(0.75, 1.2) * rng.uniform(0.92, 1.08, 3)
@@ -31,7 +31,7 @@ def vary_colours(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 @cache
-def capture_faults():
+def capture_augmentation():
     """What cameras and scanners add, which drawn pages have of themselves (synthesis/)."""
     import albumentations as A  # here, so that training on drawn pages does without it
 
@@ -48,8 +48,8 @@ def capture_faults():
     )
 
 
-def vary_capture(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def augment_capture(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Blur, sensor noise, shadow, holes and JPEG, each sometimes: (H, W, 3) uint8 to the same."""
-    faults = capture_faults()
+    faults = capture_augmentation()
     faults.set_random_seed(int(rng.integers(2**31)))
     return faults(image=image)["image"]

@@ -12,7 +12,7 @@ import pandas as pd
 
 from configs.leads import mask_to_quarters
 from configs.page import IMAGE_TYPES, LEADS, MAX_FS
-from utils.files import replacing
+from utils.files import atomic_write
 from utils.submission import row_ids
 
 # An id names files: no separators of paths or of CSV, no control characters, no leading dot.
@@ -116,7 +116,7 @@ def write_folds(root: Path, folds: pd.DataFrame) -> None:
 def write_sample_submission(path: Path, test_table: pd.DataFrame) -> None:
     """Write the parquet template of a submission: each id that the test table asks for, value 0."""
     table = pd.DataFrame({"id": row_ids(test_table)}).assign(value=np.float32(0))
-    with replacing(Path(path)) as partial:
+    with atomic_write(Path(path)) as partial:
         table.to_parquet(partial, index=False)
 
 
@@ -184,5 +184,5 @@ def check_columns(path: Path, header: list[str], columns: tuple[str, ...]) -> No
 
 
 def write_csv(path: Path, table: pd.DataFrame, **options) -> None:
-    with replacing(Path(path)) as partial:
+    with atomic_write(Path(path)) as partial:
         table.to_csv(partial, index=False, **options)

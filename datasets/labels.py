@@ -19,9 +19,9 @@ from configs.page import (
 )
 from configs.stage0 import ORIENTATIONS
 from datasets.competition import read_record
-from digitization.geometry.orientation import unturn_points
+from digitization.geometry.orientation import points_to_upright
 from digitization.geometry.slip import Slip, slip_arrays, slip_of_arrays
-from utils.files import replacing
+from utils.files import atomic_write
 
 if TYPE_CHECKING:  # prediction, which reads labels where there are any, does without the synthesizer
     from synthesis import Capture
@@ -54,7 +54,7 @@ def write_labels(path: Path, capture: "Capture", has_pulse: bool) -> None:
 
     `has_pulse` says whether a calibration pulse is printed on the page.
     """
-    with replacing(path) as partial:
+    with atomic_write(path) as partial:
         np.savez(
             partial,
             gridpoint_xy=capture.gridpoint_xy,
@@ -96,7 +96,7 @@ def grid_errors(
 ) -> np.ndarray:
     """Distances of the visible grid points from the truth, in px of a 200 dpi page.
 
-    gridpoint_xy (44, 57, 2) in px of the unturned image; the truth is in px of the image of `shape`.
+    gridpoint_xy (44, 57, 2) in px of the upright image; the truth is in px of the image of `shape`.
     """
     distance, visible = grid_offsets(gridpoint_xy, truth, orientation, shape)
     return np.linalg.norm(distance, axis=-1)[visible] * SQUARE_MM * PAGE_PX_PER_MM
@@ -120,7 +120,7 @@ def grid_offsets(
     """Offsets (44, 57, 2) of grid points along the page and down it, in mean squares; which are visible."""
     height, width = shape
     visible = ((truth >= 0) & (truth <= (width - 1, height - 1))).all(axis=-1)
-    truth = unturn_points(truth.reshape(-1, 2), orientation, shape).reshape(truth.shape)
+    truth = points_to_upright(truth.reshape(-1, 2), orientation, shape).reshape(truth.shape)
     square = np.linalg.norm(np.diff(truth, axis=1), axis=-1).mean()
     along = np.gradient(truth, axis=1)
     along = along / np.linalg.norm(along, axis=-1, keepdims=True)

@@ -72,10 +72,10 @@ class SyntheticPages:
 
     def __call__(self, rng: np.random.Generator) -> dict:
         record = vary(self.read(rng), rng)
-        crowded = self.samples.config.crowded
-        if crowded and rng.random() < crowded:
+        overlap_probability = self.samples.config.overlap_probability
+        if overlap_probability and rng.random() < overlap_probability:
             record = crowd(record, rng)
-        capture = synthesize(record, str(rng.choice(self.types)), rng, turn=0)
+        capture = synthesize(record, str(rng.choice(self.types)), rng, orientation=0)
         return self.samples.prepare(capture, record, rng)
 
 
@@ -92,24 +92,24 @@ class MixedPages:
 class PagePool(IterableDataset):
     """An endless stream of a stage's samples; each worker holds the last `pool` pages of its own.
 
-    `echo` samples are taken from the pool for each new page of the source, so that a page serves several
-    times at different moments. Every page and sample has random numbers of its own, from the seed and its
-    place in the stream: with `start` batches of `batch_size` taken, as many workers go on as if never
-    interrupted.
+    `samples_per_page` samples are taken from the pool for each new page of the source, so that a page serves
+    several times at different moments (data echoing, Choi et al. 2019, arXiv:1907.05550). Every page and
+    sample has random numbers of its own, from the seed and its place in the stream: with `start` batches of
+    `batch_size` taken, as many workers go on as if never interrupted.
     """
 
     def __init__(
         self,
         source: PageSource,
         samples: Samples,
-        echo: int,
+        samples_per_page: int,
         pool: int,
         batch_size: int,
         seed: tuple[int, ...],
         start: int = 0,
     ):
         self.source, self.samples = source, samples
-        self.echo, self.pool, self.batch_size = echo, pool, batch_size
+        self.samples_per_page, self.pool, self.batch_size = samples_per_page, pool, batch_size
         self.seed, self.start = seed, start
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:
@@ -118,7 +118,7 @@ class PagePool(IterableDataset):
             ((worker.id + self.start) % worker.num_workers, worker.num_workers) if worker else (0, 1)
         )
         given = len(range(turn, self.start, turns)) * self.batch_size
-        first, skipped = divmod(given, self.echo)
+        first, skipped = divmod(given, self.samples_per_page)
 
         def random(kind: int, number: int) -> np.random.Generator:
             return np.random.default_rng([*self.seed, turn, kind, number])
@@ -128,7 +128,7 @@ class PagePool(IterableDataset):
         for number in count(first):
             pages.append(self.source(random(0, number)))
             rng = random(1, number)
-            for _ in range(self.echo):
+            for _ in range(self.samples_per_page):
                 sample = self.samples.sample(pages[rng.integers(len(pages))], rng)
                 if skipped:
                     skipped -= 1

@@ -11,13 +11,13 @@ import pandas as pd
 
 from configs.page import DURATION_S, MASK_WIDTH, RECTIFIED
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT
-from datasets.augmentation import vary_capture
+from datasets.augmentation import augment_capture
 from datasets.competition import list_images, read_folds, read_record, record_path
 from datasets.labels import labels_path, read_labels
 from datasets.pages import Samples
 from datasets.stage2 import target_columns
-from digitization.geometry.orientation import unturn, unturn_points
-from synthesis.capture import Capture, lead_points
+from digitization.geometry.orientation import points_to_upright, undo_orientation
+from synthesis.capture import Capture, label_keypoints
 from synthesis.signals import Record
 from utils.images import read_rgb
 
@@ -87,10 +87,10 @@ def read_labelled(path: Path, signals: Path) -> tuple[Capture, Record]:
     """An image with labels, its orientation undone, and its record."""
     image = read_rgb(path)
     gridpoint_xy, orientation = read_labels(labels_path(path))
-    upright_xy = unturn_points(gridpoint_xy, orientation, image.shape)
+    upright_xy = points_to_upright(gridpoint_xy, orientation, image.shape)
     leads = read_record(signals)
     record = Record(signals.stem, leads, leads.shape[1] // int(DURATION_S))
-    return Capture(unturn(image, orientation), upright_xy, lead_points(upright_xy), 0), record
+    return Capture(undo_orientation(image, orientation), upright_xy, label_keypoints(upright_xy), 0), record
 
 
 class PreparedPages:
@@ -102,7 +102,7 @@ class PreparedPages:
     def __call__(self, rng: np.random.Generator) -> dict:
         image = choose_image(self.types, rng)
         page = read_prepared(image["rect"], image["signals"])
-        return page | {"image": vary_capture(page["image"], rng)}
+        return page | {"image": augment_capture(page["image"], rng)}
 
 
 class LabelledPages:

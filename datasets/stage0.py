@@ -1,11 +1,11 @@
-"""Stage 0's samples: the whole image at any orientation, its turn, and a map of its lead names."""
+"""Stage 0's samples: the whole image at any orientation, its orientation, and a map of its lead labels."""
 
 import cv2
 import numpy as np
 
 from configs.stage0 import Stage0Config
-from datasets.augmentation import vary_colours
-from digitization.geometry.orientation import turn, turn_points
+from datasets.augmentation import augment_colours
+from digitization.geometry.orientation import apply_orientation, orient_points
 from synthesis import Capture
 from synthesis.signals import Record
 
@@ -13,7 +13,7 @@ UPRIGHT_SHARE = 0.75  # names are learnt upright only: a turned page has none, a
 TURNS = (1, 2, 3, 1, 2, 3, 4, 5, 6, 7)  # quarter turns twice as often as mirrored ones
 
 
-def draw_markers(classes: np.ndarray, points: np.ndarray, radius: float) -> None:
+def draw_keypoints(classes: np.ndarray, points: np.ndarray, radius: float) -> None:
     """Put 1 + the marker's index on a disc about each of (13, 2) points, in place on an (h, w) uint8 map."""
     for index, (x, y) in enumerate(np.round(points * 16).astype(int)):
         cv2.circle(classes, (int(x), int(y)), round(radius * 16), index + 1, -1, shift=4)
@@ -34,15 +34,19 @@ class Stage0Samples:
 
     def sample(self, page: dict, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         orientation = 0 if rng.random() < UPRIGHT_SHARE else int(rng.choice(TURNS))
-        image = turn(page["image"], orientation)
-        points = turn_points(page["points"], orientation, page["image"].shape[:2])
+        image = apply_orientation(page["image"], orientation)
+        points = orient_points(page["points"], orientation, page["image"].shape[:2])
         width, height = self.config.input_width, self.config.canvas_height
-        scale = rng.uniform(0.6, 1.0) if self.config.places and rng.random() < 0.4 else 1.0
-        angle = rng.normal(0, 4) if self.config.places and rng.random() < 0.4 else 0.0
+        scale = rng.uniform(0.6, 1.0) if self.config.geometric_augmentation and rng.random() < 0.4 else 1.0
+        angle = rng.normal(0, 4) if self.config.geometric_augmentation and rng.random() < 0.4 else 0.0
         place: np.ndarray = cv2.getRotationMatrix2D((0, 0), angle, scale)
         spread = np.array([image.shape[1], image.shape[0]]) * scale
         slack = np.array([width, height]) - spread
-        shift = rng.uniform(np.minimum(slack, 0), np.maximum(slack, 0)) if self.config.places else slack / 2
+        shift = (
+            rng.uniform(np.minimum(slack, 0), np.maximum(slack, 0))
+            if self.config.geometric_augmentation
+            else slack / 2
+        )
         if slack[1] < 0:  # too tall for the canvas: keep the names in sight
             shift[1] = height / 2 - scale * points[:, 1].mean()
         place[:, 2] += shift
@@ -50,7 +54,7 @@ class Stage0Samples:
         classes = np.zeros((height // self.stride, width // self.stride), np.uint8)
         if orientation == 0:
             points = points @ place[:, :2].T + place[:, 2]
-            radius = max(self.config.marker_radius / self.stride * scale, 1.5)
-            draw_markers(classes, (points + 0.5) / self.stride - 0.5, radius)
-        image = vary_colours(warped, rng) if self.config.colours else warped
+            radius = max(self.config.keypoint_radius / self.stride * scale, 1.5)
+            draw_keypoints(classes, (points + 0.5) / self.stride - 0.5, radius)
+        image = augment_colours(warped, rng) if self.config.colour_augmentation else warped
         return image, classes, np.array([orientation])

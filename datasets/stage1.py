@@ -3,9 +3,9 @@
 import cv2
 import numpy as np
 
-from configs.page import LEAD_ENDS, LEAD_MARKER_POINTS
+from configs.page import LEAD_BOUNDARIES, LEAD_LABEL_POINTS
 from configs.stage1 import FRAME_HEIGHT, FRAME_WIDTH, Stage1Config, reference_points
-from datasets.augmentation import vary_colours
+from datasets.augmentation import augment_colours
 from digitization.geometry.frame import warp_to_frame
 from digitization.geometry.rectify import lattice_at
 from synthesis import Capture
@@ -39,15 +39,15 @@ class Stage1Samples:
     def prepare(self, capture: Capture, record: Record, rng: np.random.Generator) -> dict:
         square = np.linalg.norm(np.diff(capture.gridpoint_xy[26, 20:22], axis=0))
         found = capture.leadpoint_xy + rng.normal(
-            0, self.config.marker_error * square, capture.leadpoint_xy.shape
+            0, self.config.keypoint_error * square, capture.leadpoint_xy.shape
         )
-        homography, _ = cv2.findHomography(found, reference_points(LEAD_MARKER_POINTS))
+        homography, _ = cv2.findHomography(found, reference_points(LEAD_LABEL_POINTS))
         flat = capture.gridpoint_xy.reshape(1, -1, 2).astype(np.float64)
         points = cv2.perspectiveTransform(flat, homography)[0]
         height, width = capture.image.shape[:2]
         inside = ((flat[0] > 0) & (flat[0] < (width - 1, height - 1))).all(axis=1)
         image = warp_to_frame(capture.image, homography)
-        ends = lattice_at(points.reshape(capture.gridpoint_xy.shape), np.array(LEAD_ENDS))
+        ends = lattice_at(points.reshape(capture.gridpoint_xy.shape), np.array(LEAD_BOUNDARIES))
         return {"image": image, "points": points[inside], "ends": ends}
 
     def sample(self, page: dict, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
@@ -57,10 +57,10 @@ class Stage1Samples:
         image = page["image"][top : top + crop, left : left + crop]
         target = [
             self.draw(page["points"] - (left, top), self.config.point_sigma),
-            self.draw(page["ends"] - (left, top), self.config.end_sigma),
+            self.draw(page["ends"] - (left, top), self.config.boundary_sigma),
         ]
         image = np.ascontiguousarray(image)
-        return vary_colours(image, rng) if self.config.colours else image, np.stack(target)
+        return augment_colours(image, rng) if self.config.colour_augmentation else image, np.stack(target)
 
     def draw(self, points: np.ndarray, sigma: float) -> np.ndarray:
         """Points (N, 2) px of the crop as a map at the network's output stride."""

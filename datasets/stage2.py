@@ -8,7 +8,7 @@ import numpy as np
 from configs.leads import rows_from_leads
 from configs.page import MASK_WIDTH
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT, Stage2Config
-from datasets.augmentation import vary_colours
+from datasets.augmentation import augment_colours
 from digitization.geometry.rectify import rectify_region
 from digitization.geometry.slip import Slip
 from digitization.signal.traces import columns_from_rows
@@ -23,7 +23,7 @@ SIDE = 128  # px of a sample that may lie outside the traces; the calibration pu
 END_SHARE = 0.25  # of the samples show an end on purpose: the end columns lie in 15 % of all then, not in 3
 
 
-def shake_grid(gridpoint_xy: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def perturb_grid(gridpoint_xy: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The grid as stage 1 would find it, with its small errors: (44, 57, 2) px to the same."""
     rows, columns = gridpoint_xy.shape[:2]
     square = np.linalg.norm(gridpoint_xy[22, 29] - gridpoint_xy[22, 28])
@@ -32,7 +32,7 @@ def shake_grid(gridpoint_xy: np.ndarray, rng: np.random.Generator) -> np.ndarray
     return (gridpoint_xy + square * (drift + error)).astype(np.float32)
 
 
-def shake_slip(slip: Slip, rng: np.random.Generator) -> Slip:
+def perturb_slip(slip: Slip, rng: np.random.Generator) -> Slip:
     """The slip as utils.slip would find it: its slices a little elsewhere, a little wider or narrower."""
     columns = slip.columns + rng.normal(0, SLIP_ERROR, len(slip.columns))
     return replace(slip, columns=columns, lost=slip.lost * np.exp(rng.normal(0, LOST_ERROR, len(slip.lost))))
@@ -48,8 +48,8 @@ class Stage2Samples:
         self.config = config
 
     def prepare(self, capture: Capture, record: Record, rng: np.random.Generator) -> dict:
-        grid = shake_grid(capture.gridpoint_xy, rng)
-        slip = capture.slip and shake_slip(capture.slip, rng)
+        grid = perturb_grid(capture.gridpoint_xy, rng)
+        slip = capture.slip and perturb_slip(capture.slip, rng)
         image = rectify_region(
             capture.image, grid, 0, CROP_TOP, MASK_WIDTH, CROP_TOP + INPUT_HEIGHT, slip=slip
         )
@@ -68,7 +68,7 @@ class Stage2Samples:
         down = rng.integers(-self.config.shift, self.config.shift + 1)
         y = y + down
         image = image[np.clip(np.arange(len(image)) - down, 0, len(image) - 1)]
-        return vary_colours(image, rng) if self.config.colours else image, y
+        return augment_colours(image, rng) if self.config.colour_augmentation else image, y
 
 
 def choose_left(known: np.ndarray, width: int, rng: np.random.Generator) -> int:

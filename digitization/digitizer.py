@@ -10,11 +10,11 @@ from torch import nn
 
 from configs.leads import leads_from_rows
 from configs.page import DURATION_S, LEADS, MAX_FS
-from digitization.geometry.straighten import Straightened, Straightener
+from digitization.geometry.straighten import RectifiedPage, Straightener
 from digitization.overlay import draw_on_photo
 from digitization.record_files import write_record, write_wfdb
 from digitization.signal.quality import find_gaps, imputed_at, rate_leads
-from digitization.signal.tracer import Traced, Tracer
+from digitization.signal.tracer import Tracer, TraceResult
 from digitization.signal.traces import TIMELINE
 from models.checkpoint import checkpoint_path, load_network
 from utils.device import AUTO, choose_device, choose_precision
@@ -29,38 +29,38 @@ class Digitized:
 
     leads: np.ndarray
     fs: int
-    straightened: Straightened
-    traced: Traced
+    rectified: RectifiedPage
+    trace_result: TraceResult
 
     @property
     def confidence(self) -> np.ndarray:
         """(12,) in 0..1, of each lead."""
-        return rate_leads(self.traced.confidence)
+        return rate_leads(self.trace_result.confidence)
 
     @property
     def gaps(self) -> dict[str, list[tuple[float, float]]]:
         """lead -> [(start, stop)] s, where its trace could hardly be seen."""
-        return find_gaps(self.traced.confidence)
+        return find_gaps(self.trace_result.confidence)
 
     @property
     def imputed(self) -> np.ndarray:
         """(12, L) bool, samples that the page hardly shows, completed from the other beats of their lead."""
-        return imputed_at(self.traced.imputed, self.leads.shape[1])
+        return imputed_at(self.trace_result.imputed, self.leads.shape[1])
 
     @property
     def imputed_seconds(self) -> float:
         """Seconds of imputed samples, of all leads together, whatever `fs` is."""
-        return float(imputed_at(self.traced.imputed, TIMELINE).sum() * DURATION_S / TIMELINE)
+        return float(imputed_at(self.trace_result.imputed, TIMELINE).sum() * DURATION_S / TIMELINE)
 
     @property
     def limb_residual(self) -> float:
         """mV rms by which I, II, III, aVR, aVL and aVF contradict each other (Einthoven, Goldberger)."""
-        return float(np.sqrt(np.mean(self.traced.limb_residuals**2)))
+        return float(np.sqrt(np.mean(self.trace_result.limb_residuals**2)))
 
     @property
     def doubts(self) -> list[str]:
         """Why the signals may not be the page's; empty when nothing speaks against them."""
-        doubts = self.straightened.doubts
+        doubts = self.rectified.doubts
         unsure = [
             f"{lead} {value:.2f}"
             for lead, value in zip(LEADS, self.confidence, strict=True)
@@ -85,7 +85,7 @@ class Digitized:
 
     def draw_overlay(self, image: np.ndarray) -> np.ndarray:
         """The photo (H, W, 3) uint8 RGB that was digitized with grid and traces drawn on it, as large."""
-        return draw_on_photo(image, self.straightened, self.traced)
+        return draw_on_photo(image, self.rectified, self.trace_result)
 
 
 class Digitizer:
@@ -147,9 +147,9 @@ class Digitizer:
             raise ValueError(f"the image has {image.shape[2]} channels, not 3")
         if not isinstance(fs, (int, np.integer)) or not 1 <= fs <= MAX_FS:
             raise ValueError(f"fs {fs!r}: must be a whole number of Hz from 1 to {MAX_FS}")
-        straightened = self.straightener.straighten(image)
-        traced = self.tracer.trace(straightened.rect, int(DURATION_S * fs))
-        return Digitized(leads_from_rows(traced.rows), fs, straightened, traced)
+        rectified = self.straightener.straighten(image)
+        trace_result = self.tracer.trace(rectified.rect, int(DURATION_S * fs))
+        return Digitized(leads_from_rows(trace_result.rows), fs, rectified, trace_result)
 
 
 def load_networks(

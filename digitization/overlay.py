@@ -5,11 +5,11 @@ import numpy as np
 from scipy.ndimage import binary_opening
 
 from configs.page import GRID_COLUMNS, GRID_ROWS, RECTIFIED
-from digitization.geometry.orientation import turn_points, unturned_shape
+from digitization.geometry.orientation import orient_points, shape_of_upright
 from digitization.geometry.rectify import unrectify_points
-from digitization.geometry.straighten import Straightened
+from digitization.geometry.straighten import RectifiedPage
 from digitization.signal.quality import GAP_S, UNSURE
-from digitization.signal.tracer import Traced
+from digitization.signal.tracer import TraceResult
 
 ROW_COLOURS = ((0, 90, 255), (0, 150, 60), (220, 0, 160), (230, 110, 0))  # RGB, the four rows from the top
 UNSEEN_COLOUR = (255, 0, 0)
@@ -19,7 +19,7 @@ GAP_COLUMNS = round(GAP_S * RECTIFIED.px_per_second)  # shorter gaps are not dra
 FRACTION_BITS = 4  # of coordinates that cv2 is given
 
 
-def draw_heights(image: np.ndarray, y: np.ndarray) -> np.ndarray:
+def draw_rows(image: np.ndarray, y: np.ndarray) -> np.ndarray:
     """A copy of an image (H, W, 3) uint8 RGB with a line for each row of y (R, W) px, broken where NaN."""
     drawn = np.ascontiguousarray(image).copy()
     for heights, colour in zip(y, ROW_COLOURS, strict=False):
@@ -30,7 +30,7 @@ def draw_heights(image: np.ndarray, y: np.ndarray) -> np.ndarray:
     return drawn
 
 
-def draw_on_photo(image: np.ndarray, straightened: Straightened, traced: Traced) -> np.ndarray:
+def draw_on_photo(image: np.ndarray, rectified: RectifiedPage, trace_result: TraceResult) -> np.ndarray:
     """A copy of the photo (H, W, 3) uint8 RGB with what was read of it.
 
     The four rows in ROW_COLOURS, where they could hardly be seen in UNSEEN_COLOUR, and the outline
@@ -38,17 +38,17 @@ def draw_on_photo(image: np.ndarray, straightened: Straightened, traced: Traced)
     """
     drawn = np.ascontiguousarray(image).copy()
     thickness = max(1, round(max(image.shape[:2]) * LINE_SHARE))
-    upright = unturned_shape(straightened.orientation, image.shape[:2])
+    upright = shape_of_upright(rectified.orientation, image.shape[:2])
 
     def draw(points: np.ndarray, colour: tuple[int, int, int]) -> None:
         """A line through points (N, 2) px of the rectified page."""
-        places = unrectify_points(points, straightened.gridpoint_xy, slip=straightened.slip)
-        places = turn_points(places, straightened.orientation, upright)
+        places = unrectify_points(points, rectified.gridpoint_xy, slip=rectified.slip)
+        places = orient_points(places, rectified.orientation, upright)
         places = np.round(places * 2**FRACTION_BITS).clip(-(2**30), 2**30).astype(np.int32)
         cv2.polylines(drawn, [places[:, None]], False, colour, thickness, cv2.LINE_AA, FRACTION_BITS)
 
     draw(outline(), FRAME_COLOUR)
-    for y, confidence, colour in zip(traced.y, traced.confidence, ROW_COLOURS, strict=True):
+    for y, confidence, colour in zip(trace_result.y, trace_result.confidence, ROW_COLOURS, strict=True):
         known = np.flatnonzero(np.isfinite(y))
         unseen = binary_opening(confidence[known] <= UNSURE, np.ones(GAP_COLUMNS))
         for run in np.split(np.arange(len(known)), np.flatnonzero(np.diff(unseen)) + 1):

@@ -14,7 +14,7 @@ import pandas as pd
 
 from configs.leads import check_shape
 from configs.page import DURATION_S, LEADS
-from utils.files import replacing
+from utils.files import atomic_write
 
 DECIMALS = 5  # decimal places of a value in mV in a CSV
 GAIN = 1000.0  # steps a mV: of 1 uV
@@ -31,7 +31,7 @@ def write_record(path: Path, leads: np.ndarray, fs: int) -> None:
     if np.isinf(leads).any():
         raise ValueError(f"{path}: infinite values")
     table = pd.DataFrame(leads.T.astype(np.float64), columns=list(LEADS))
-    with replacing(Path(path)) as partial:
+    with atomic_write(Path(path)) as partial:
         table.to_csv(partial, index=False, float_format=f"%.{DECIMALS}f")
 
 

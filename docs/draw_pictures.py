@@ -11,8 +11,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from digitization.digitizer import Digitizer
 from digitization.overlay import draw_on_photo, shrink
 from prediction.paper import DEFINITIONS, draw_paper
-from utils.command import run
-from utils.files import replacing
+from utils.command import run_main
+from utils.files import atomic_write
 from utils.images import encode_jpeg, read_rgb
 
 HERE = Path(__file__).parent
@@ -27,17 +27,17 @@ STYLE = (
 def main() -> None:
     image = read_rgb(PHOTO)
     page = Digitizer()(image)
-    drawn = draw_on_photo(image, page.straightened, page.traced)
+    drawn = draw_on_photo(image, page.rectified, page.trace_result)
     for name, picture in (("photo", image), ("overlay", drawn)):
-        with replacing(HERE / f"{name}.jpg") as partial:
+        with atomic_write(HERE / f"{name}.jpg") as partial:
             partial.write_bytes(encode_jpeg(shrink(picture, WIDTH), QUALITY))
     paper = draw_paper(page.leads, page.fs, gaps=page.gaps, title="twelve leads read from the photo")
     definitions = DEFINITIONS[DEFINITIONS.index("<defs>") : DEFINITIONS.index("</svg>")]
     paper = paper.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
     paper = paper.replace(">", f"><style>{STYLE}</style>{definitions}", 1)
-    with replacing(HERE / "signals.svg") as partial:
+    with atomic_write(HERE / "signals.svg") as partial:
         partial.write_text(paper, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

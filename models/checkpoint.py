@@ -15,7 +15,7 @@ from models.stage0 import Stage0Net
 from models.stage1 import Stage1Net
 from models.stage2 import Stage2Net
 from models.unet import UNet
-from utils.files import replacing
+from utils.files import atomic_write
 
 CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoints"  # those shipped
 NETWORKS: dict[int, tuple[type[UNet], type[NetworkConfig]]] = {
@@ -44,6 +44,25 @@ def add_stage_arguments(parser: argparse.ArgumentParser, stages: Iterable[int]) 
         )
 
 
+# Fields of configurations by the names that they had in checkpoints up to version 0.2.0.
+RENAMED_FIELDS = {
+    "crowded": "overlap_probability",
+    "colours": "colour_augmentation",
+    "echo": "samples_per_page",
+    "places": "geometric_augmentation",
+    "marker_radius": "keypoint_radius",
+    "marker_weight": "keypoint_weight",
+    "marker_error": "keypoint_error",
+    "end_sigma": "boundary_sigma",
+    "end_weight": "boundary_weight",
+}
+
+
+def rename_fields(values: dict) -> dict:
+    """The fields of a configuration, or of a run's recipe, by the names that they have now."""
+    return {RENAMED_FIELDS.get(name, name): value for name, value in values.items()}
+
+
 class CheckpointError(ValueError):
     """A checkpoint that cannot be used; the message names the file and the reason."""
 
@@ -69,6 +88,7 @@ def restore_config(stage: int, values: dict, path: Path) -> NetworkConfig:
     kind = NETWORKS[stage][1]
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: its config is no dict")
+    values = rename_fields(values)
     known = {field.name for field in fields(kind)}
     if unknown := sorted(set(values) - known):
         raise CheckpointError(f"{path}: config fields unknown to stage {stage}: {', '.join(unknown)}")
@@ -129,5 +149,5 @@ def save_network(path: Path, net: UNet, stage: int, state: dict | None = None, *
 
 
 def write_torch(path: Path, contents: dict) -> None:
-    with replacing(Path(path)) as partial:
+    with atomic_write(Path(path)) as partial:
         torch.save(contents, partial)

@@ -21,7 +21,7 @@ def prepare_for_inference(net: UNet) -> UNet:
     `net.precision` is to be set before: in bfloat16 the image keeps being normalised first, as white and
     nearly white are the same number there otherwise.
     """
-    fold_norms(net)
+    fuse_conv_bn(net)
     blocks = net.decoder.block
     for index, block in enumerate(blocks):
         assert isinstance(block, DecoderBlock)
@@ -29,11 +29,11 @@ def prepare_for_inference(net: UNet) -> UNet:
             blocks[index] = SplitDecoderBlock(block)
     if isinstance(net.encoder, CompactEncoder) and net.precision == torch.float32:
         net.encoder.stem = ImageStem(net.encoder, net.mean, net.std)
-        net.encoder.folds = net.normalises = False
+        net.encoder.folds_pixels = net.normalises = False
     return net
 
 
-def fold_norms(net: nn.Module) -> nn.Module:
+def fuse_conv_bn(net: nn.Module) -> nn.Module:
     """Put each batch norm that follows a convolution into its weights, in place, and return the network.
 
     It has to be in evaluation mode, and cannot be trained any more.
@@ -112,7 +112,7 @@ class ImageStem(nn.Module):
         conv, (rows, columns) = encoder.stem[0], encoder.stem_stride
         assert isinstance(conv, nn.Conv2d)
         assert conv.bias is not None
-        weight = conv.weight.detach().reshape(-1, 3, rows, columns, 3, 3)  # fold_pixels' order of channels
+        weight = conv.weight.detach().reshape(-1, 3, rows, columns, 3, 3)  # space_to_depth' order of channels
         weight = weight.permute(0, 1, 4, 2, 5, 3).reshape(-1, 3, 3 * rows, 3 * columns) / std
         size = 3 * rows, 3 * columns
         self.conv = nn.Conv2d(3, len(weight), size, encoder.stem_stride, padding=encoder.stem_stride)

@@ -5,7 +5,7 @@ from torch import nn
 
 from configs.page import RECTIFIED
 from configs.stage2 import CROP_TOP, ROW_CHANNELS, Stage2Config
-from models.unet import UNet, unfold_columns
+from models.unet import UNet, depth_to_space
 
 
 class Stage2Net(UNet):
@@ -29,7 +29,7 @@ class Stage2Net(UNet):
             height = torch.linspace(-1, 1, coarse.shape[2], device=coarse.device, dtype=coarse.dtype)
             height = height[None, None, :, None].expand(coarse.shape[0], 1, -1, coarse.shape[3])
             features[-1] = torch.cat([coarse, height], dim=1)
-        logits = unfold_columns(self.head(self.decode(features)), self.column_stride)
+        logits = depth_to_space(self.head(self.decode(features)), self.column_stride)
         if self.config.prior_mv:
             logits = logits + row_prior(logits, self.row_stride, self.config.prior_mv)
         return logits

@@ -19,7 +19,7 @@ def conv_norm(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(conv, nn.BatchNorm2d(outputs))
 
 
-def fold_pixels(image: torch.Tensor, stride: Stride) -> torch.Tensor:
+def space_to_depth(image: torch.Tensor, stride: Stride) -> torch.Tensor:
     """(B, C, H, W) -> (B, C * rows * columns, H / rows, W / columns), nothing lost."""
     batch, channels, height, width = image.shape
     rows, columns = stride
@@ -27,7 +27,7 @@ def fold_pixels(image: torch.Tensor, stride: Stride) -> torch.Tensor:
     return image.permute(0, 1, 3, 5, 2, 4).reshape(batch, -1, height // rows, width // columns)
 
 
-def unfold_columns(maps: torch.Tensor, columns: int) -> torch.Tensor:
+def depth_to_space(maps: torch.Tensor, columns: int) -> torch.Tensor:
     """(B, C * columns, H, W) -> (B, C, H, W * columns): the last layer's channels become sub-columns."""
     batch, channels, height, width = maps.shape
     maps = maps.reshape(batch, channels // columns, columns, height, width)
@@ -35,32 +35,32 @@ def unfold_columns(maps: torch.Tensor, columns: int) -> torch.Tensor:
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions beside a skip; one that starts `still` is the identity until it has learnt."""
+    """Two convolutions beside a skip; with `zero_init_residual` it starts as the identity."""
 
-    def __init__(self, channels: int, still: bool = False):
+    def __init__(self, channels: int, zero_init_residual: bool = False):
         super().__init__()
         self.conv1 = conv_norm(channels, channels)
         self.conv2 = conv_norm(channels, channels)
-        if still:
+        if zero_init_residual:
             nn.init.zeros_(self.conv2.get_parameter("1.weight"))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return F.relu_(self.conv2(F.relu_(self.conv1(x))).add_(x))
 
 
-def still_blocks(channels: int, count: int) -> nn.Sequential:
+def identity_blocks(channels: int, count: int) -> nn.Sequential:
     """Blocks that can be added to a trained network without changing what it gives, after a ReLU."""
-    return nn.Sequential(*(ResidualBlock(channels, still=True) for _ in range(count)))
+    return nn.Sequential(*(ResidualBlock(channels, zero_init_residual=True) for _ in range(count)))
 
 
 class CompactEncoder(nn.Module):
     """A small encoder for CPUs: pixels folded into channels, then stages of stride 2.
 
-    Input (B, 3, H, W); output a list of maps at strides stem, 2 stem, 4 stem, ... `folds` is False where the
-    stem takes the pixels as they are, see models/inference.py.
+    Input (B, 3, H, W); output a list of maps at strides stem, 2 stem, 4 stem, ... `folds_pixels` is False
+    where the stem takes the pixels as they are, see models/inference.py.
     """
 
-    folds = True
+    folds_pixels = True
     stem: nn.Module
 
     def __init__(
@@ -73,16 +73,16 @@ class CompactEncoder(nn.Module):
         super().__init__()
         self.stem_stride = stem_stride
         self.stem = conv_norm(3 * stem_stride[0] * stem_stride[1], channels[0])
-        self.fine = still_blocks(channels[0], fine_blocks)
+        self.fine = identity_blocks(channels[0], fine_blocks)
         self.downs = nn.ModuleList(conv_norm(a, b, stride=2) for a, b in pairwise(channels))
         self.blocks = nn.ModuleList(ResidualBlock(c) for c in channels[1:])
         if len(context_blocks) > len(self.blocks):
             raise ValueError(f"{len(context_blocks)} context blocks for {len(self.blocks)} stages")
         counts = (0,) * (len(self.blocks) - len(context_blocks)) + context_blocks
-        self.context = nn.ModuleList(map(still_blocks, channels[1:], counts))
+        self.context = nn.ModuleList(map(identity_blocks, channels[1:], counts))
 
     def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
-        pixels = fold_pixels(image, self.stem_stride) if self.folds else image
+        pixels = space_to_depth(image, self.stem_stride) if self.folds_pixels else image
         features = [self.fine(F.relu_(self.stem(pixels)))]
         for down, block, context in zip(self.downs, self.blocks, self.context, strict=True):
             features.append(context(block(F.relu_(down(features[-1])))))
@@ -164,17 +164,17 @@ class UNetDecoder(nn.Module):
             blocks.append(DecoderBlock(inputs, skip, width, scale))
             inputs, stride = width, finer
         self.block = nn.ModuleList(blocks)
-        self.fine = still_blocks(inputs, fine_blocks)
+        self.fine = identity_blocks(inputs, fine_blocks)
         self.stride = stride
 
     def forward(self, features: list[torch.Tensor], checkpointing: bool = False) -> torch.Tensor:
         x, *skips = features[::-1]
         for index, block in enumerate(self.block):
-            x = run(block, checkpointing, x, skips[index] if index < len(skips) else None)
+            x = run_block(block, checkpointing, x, skips[index] if index < len(skips) else None)
         return self.fine(x)
 
 
-def run(module: nn.Module, checkpointing: bool, *inputs):
+def run_block(module: nn.Module, checkpointing: bool, *inputs):
     """module(*inputs); with checkpointing its inner features are computed again for the gradients."""
     return checkpoint(module, *inputs, use_reentrant=False) if checkpointing else module(*inputs)
 
@@ -231,13 +231,13 @@ class UNet(nn.Module):
     def encode(self, image: torch.Tensor) -> list[torch.Tensor]:
         if self.normalises:
             image = (image - self.mean).div_(self.std)
-        fine = run(self.fine, self.rethinks, image) if self.fine else []
-        coarse = list(run(self.encoder, self.rethinks, image))
+        fine = run_block(self.fine, self.recomputes, image) if self.fine else []
+        coarse = list(run_block(self.encoder, self.recomputes, image))
         return [*fine, *coarse[len(fine) - self.levels :]]  # without those finer than the stem's
 
     def decode(self, features: list[torch.Tensor]) -> torch.Tensor:
-        return self.decoder(features, self.rethinks)
+        return self.decoder(features, self.recomputes)
 
     @property
-    def rethinks(self) -> bool:
+    def recomputes(self) -> bool:
         return self.checkpointing and self.training and torch.is_grad_enabled()

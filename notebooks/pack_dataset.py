@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils.files import replacing
+from utils.files import atomic_write
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTENTS = (
@@ -67,7 +67,7 @@ def pack_dataset(root: Path, folder: Path, owner: str = OWNER) -> Path:
             (partial / path).write_bytes((root / path).read_bytes() or b"\n")  # Kaggle may drop empty files
         metadata = {"id": f"{owner}/ecg-digitization", **METADATA}
         (partial / "dataset-metadata.json").write_text(json.dumps(metadata, indent=2) + "\n")
-        with replacing(archive) as unfinished:
+        with atomic_write(archive) as unfinished:
             shutil.make_archive(str(unfinished.with_suffix("")), "zip", partial)
         if folder.exists():
             folder.rename(old)

@@ -36,7 +36,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Setup:
+class EngineOptions:
     """Which networks digitize, where, and by how many processes.
 
     `device` names one or several ("cuda:0,cuda:1"); None means all CUDA devices, else the CPU. Without
@@ -103,7 +103,7 @@ class Engine:
     Raises CheckpointError, and ValueError for a device that cannot be had.
     """
 
-    def __init__(self, setup: Setup):
+    def __init__(self, setup: EngineOptions):
         self.setup = setup
         limit_threads(setup.threads)
         keep_memory()

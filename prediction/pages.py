@@ -10,17 +10,17 @@ from datasets.labels import grid_errors, read_labels, read_truth
 from digitization.digitizer import Digitized, Digitizer
 from digitization.overlay import draw_on_photo
 from digitization.record_files import record_name, write_record, write_wfdb
-from prediction.report import draw_card, draw_failed_card
-from prediction.results import DONE, DOUBTFUL, FAILED, Page, PageResult, Wanted
-from utils.command import describe
-from utils.files import replacing
+from prediction.report import draw_entry, draw_failed_entry
+from prediction.results import DONE, DOUBTFUL, FAILED, OutputOptions, Page, PageResult
+from utils.command import describe_error
+from utils.files import atomic_write
 from utils.images import encode_jpeg, read_rgb
 from utils.kaggle_metric import CAP, page_powers, ratio_of
 
 OVERLAY_QUALITY = 90  # of JPEG
 
 
-def process_page(digitizer: Digitizer, page: Page, wanted: Wanted) -> PageResult:
+def process_page(digitizer: Digitizer, page: Page, wanted: OutputOptions) -> PageResult:
     """Digitize a page and write what is wanted of it. Whatever goes wrong becomes its outcome."""
     started = time.monotonic()
     result = PageResult(page, FAILED)
@@ -32,7 +32,7 @@ def process_page(digitizer: Digitizer, page: Page, wanted: Wanted) -> PageResult
         if wanted.signals:
             write_unknown(page, wanted, result)
         if wanted.card:
-            result.card = draw_failed_card(read_if_possible(page.path))
+            result.card = draw_failed_entry(read_if_possible(page.path))
     result.seconds = time.monotonic() - started
     return result
 
@@ -46,12 +46,12 @@ def read_if_possible(path: Path) -> np.ndarray | None:
 
 def explain(error: Exception, path: Path) -> str:
     """What went wrong as one line, without the file's name."""
-    text = describe(error).removeprefix(f"{path}: ")
+    text = describe_error(error).removeprefix(f"{path}: ")
     text = " ".join(text.split())
     return text if isinstance(error, (ValueError, OSError)) and text else f"{type(error).__name__}: {text}"
 
 
-def write_unknown(page: Page, wanted: Wanted, result: PageResult) -> None:
+def write_unknown(page: Page, wanted: OutputOptions, result: PageResult) -> None:
     """Zeros in place of the signals of a page that could not be read."""
     try:
         write_record(signals_path(page, wanted), unknown_leads(page.fs), page.fs)
@@ -65,28 +65,28 @@ def unknown_leads(fs: int) -> np.ndarray:
     return np.zeros((len(LEADS), int(DURATION_S * fs)), np.float32)
 
 
-def signals_path(page: Page, wanted: Wanted) -> Path:
+def signals_path(page: Page, wanted: OutputOptions) -> Path:
     return wanted.folder / f"{page.name}.csv"
 
 
-def overlay_path(page: Page, wanted: Wanted) -> Path:
+def overlay_path(page: Page, wanted: OutputOptions) -> Path:
     return wanted.folder / f"{page.name}.overlay.jpg"
 
 
-def wfdb_path(page: Page, wanted: Wanted) -> Path:
+def wfdb_path(page: Page, wanted: OutputOptions) -> Path:
     """Without the suffix, and as WFDB allows names."""
     path = wanted.folder / "wfdb" / page.name
     return path.with_name(record_name(path.name))
 
 
-def wanted_files(page: Page, wanted: Wanted) -> list[Path]:
+def wanted_files(page: Page, wanted: OutputOptions) -> list[Path]:
     """What a page leaves in the folder."""
     files = [signals_path(page, wanted)] if wanted.signals else []
     files += [overlay_path(page, wanted)] if wanted.overlay else []
     return files + ([Path(f"{wfdb_path(page, wanted)}.hea")] if wanted.wfdb else [])
 
 
-def digitize(digitizer: Digitizer, page: Page, wanted: Wanted, result: PageResult) -> None:
+def digitize(digitizer: Digitizer, page: Page, wanted: OutputOptions, result: PageResult) -> None:
     """Fill in the result of a page as far as it comes; raises what stopped it."""
     truth, fs = (None, page.fs) if page.truth is None else read_truth(page.truth)
     labels = None if page.labels is None else read_labels(page.labels)
@@ -94,11 +94,11 @@ def digitize(digitizer: Digitizer, page: Page, wanted: Wanted, result: PageResul
         result.ratio = 0.0  # unless the page can be read
     image = read_rgb(page.path)
     digitized = digitizer(image, fs)
-    straightened = digitized.straightened
-    result.page_score = straightened.page_score
-    result.orientation = straightened.orientation
-    result.aspect = straightened.calibration.aspect
-    result.slip = straightened.slip
+    rectified = digitized.rectified
+    result.page_score = rectified.page_score
+    result.orientation = rectified.orientation
+    result.aspect = rectified.calibration.aspect
+    result.slip = rectified.slip
     result.confidence, result.gaps = digitized.confidence, digitized.gaps
     result.imputed_seconds = digitized.imputed_seconds
     result.limb_residual = digitized.limb_residual
@@ -106,19 +106,21 @@ def digitize(digitizer: Digitizer, page: Page, wanted: Wanted, result: PageResul
     if truth is not None:
         result.ratio, result.lead_ratios = score_leads(truth, digitized)
     if labels is not None:
-        errors = grid_errors(straightened.gridpoint_xy, *labels, image.shape[:2])
+        errors = grid_errors(rectified.gridpoint_xy, *labels, image.shape[:2])
         result.grid_median, result.grid_p95 = np.median(errors), np.percentile(errors, 95)
     result.outcome = DOUBTFUL if result.warnings else DONE
     if wanted.leads:
         result.leads = digitized.leads
-    drawn = draw_on_photo(image, straightened, digitized.traced) if wanted.overlay or wanted.card else image
+    drawn = (
+        draw_on_photo(image, rectified, digitized.trace_result) if wanted.overlay or wanted.card else image
+    )
     if wanted.card:
-        result.card = draw_card(image, drawn, digitized, result, truth)
+        result.card = draw_entry(image, drawn, digitized, result, truth)
     if wanted.overlay:
-        with replacing(overlay_path(page, wanted)) as partial:
+        with atomic_write(overlay_path(page, wanted)) as partial:
             partial.write_bytes(encode_jpeg(drawn, OVERLAY_QUALITY))
     if wanted.wfdb:
-        comments = [f"image: {page.path.name}", f"page score: {straightened.page_score:.3f}"]
+        comments = [f"image: {page.path.name}", f"page score: {rectified.page_score:.3f}"]
         comments += [f"doubt: {warning}" for warning in result.warnings]
         write_wfdb(wfdb_path(page, wanted), digitized.leads, fs, comments, digitized.imputed)
     if wanted.signals:  # last: who finds it finds the rest
@@ -134,7 +136,7 @@ def score_leads(truth: np.ndarray, digitized: Digitized) -> tuple[float, np.ndar
 class Step:
     """process_page with what is wanted, for other processes to be sent."""
 
-    def __init__(self, wanted: Wanted):
+    def __init__(self, wanted: OutputOptions):
         self.wanted = wanted
 
     def __call__(self, digitizer: Digitizer, page: Page) -> PageResult:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from configs.page import LEADS
-from utils.files import replacing
+from utils.files import atomic_write
 from utils.kaggle_metric import CAP, to_db
 
 LOWEST_DB = -5.0  # what is worse is drawn there
@@ -57,5 +57,5 @@ def plot_boxes(groups: dict[str, np.ndarray], path: Path, what: str, mean: bool)
     axes.set_xlabel(f"{what} (pages)")
     axes.set_ylabel("signal to noise, dB")
     axes.grid(axis="y", alpha=0.3)
-    with replacing(path) as partial:
+    with atomic_write(path) as partial:
         figure.savefig(partial, format="png")

@@ -13,14 +13,14 @@ from configs.page import LEADS
 from digitization.digitizer import UNSURE_LEAD, Digitized
 from digitization.overlay import shrink
 from prediction.paper import DEFINITIONS, draw_paper
-from prediction.results import Card, PageResult
-from utils.files import replacing
+from prediction.results import PageResult, ReportEntry
+from utils.files import atomic_write
 from utils.images import encode_jpeg
 from utils.kaggle_metric import to_db
 
 HERE = Path(__file__).parent
 THUMBNAIL_WIDTH, OVERLAY_WIDTH = 144, 1280  # px
-THUMBNAIL_QUALITY, CARD_QUALITY = 70, 72  # of JPEG
+THUMBNAIL_QUALITY, ENTRY_QUALITY = 70, 72  # of JPEG
 GOOD_CONFIDENCE = 0.85  # from here on a lead's bar is green
 OUTCOMES = ("failed", "doubtful", "done")
 MIRRORED = 4
@@ -37,9 +37,9 @@ def decibels(ratio: float | None) -> str:
     return f"{to_db(ratio):.1f} dB" if ratio > 0 else "none"
 
 
-def draw_card(
+def draw_entry(
     image: np.ndarray, drawn: np.ndarray, digitized: Digitized, result: PageResult, truth: np.ndarray | None
-) -> Card:
+) -> ReportEntry:
     """The card of a page that was read: `drawn` is the photo (H, W, 3) uint8 RGB with its traces."""
     confidence = digitized.confidence
     unsure = frozenset(lead for lead, value in zip(LEADS, confidence, strict=True) if value < UNSURE_LEAD)
@@ -54,34 +54,34 @@ def draw_card(
         f'<figure><div class="paper-scroll">{paper}</div>'
         f"<figcaption>{legend}red: unsure, below {UNSURE_LEAD:g}</figcaption></figure>"
     )
-    return Card(data_url(image, THUMBNAIL_WIDTH, THUMBNAIL_QUALITY), body)
+    return ReportEntry(data_url(image, THUMBNAIL_WIDTH, THUMBNAIL_QUALITY), body)
 
 
-def draw_failed_card(image: np.ndarray | None) -> Card:
+def draw_failed_entry(image: np.ndarray | None) -> ReportEntry:
     """The card of a page that could not be read; the image too may be unreadable."""
     if image is None:
-        return Card("", "")
-    return Card(
+        return ReportEntry("", "")
+    return ReportEntry(
         data_url(image, THUMBNAIL_WIDTH, THUMBNAIL_QUALITY), f"<figure>{picture(image, 'the image')}</figure>"
     )
 
 
 def picture(image: np.ndarray, what: str) -> str:
-    return f'<img loading="lazy" src="{data_url(image, OVERLAY_WIDTH, CARD_QUALITY)}" alt="{what}">'
+    return f'<img loading="lazy" src="{data_url(image, OVERLAY_WIDTH, ENTRY_QUALITY)}" alt="{what}">'
 
 
 def list_facts(digitized: Digitized, result: PageResult) -> str:
-    straightened = digitized.straightened
-    turn = 90 * (straightened.orientation % MIRRORED)
+    rectified = digitized.rectified
+    turn = 90 * (rectified.orientation % MIRRORED)
     facts = {
         "score": decibels(result.ratio),
-        "page score": f"{straightened.page_score:.2f}",
+        "page score": f"{rectified.page_score:.2f}",
         "limb leads differ by": f"{1000 * digitized.limb_residual:.0f} µV rms (Einthoven, Goldberger)",
         "hardly seen": f"{result.gap_seconds:.2f} s",
         "completed from other beats": f"{result.imputed_seconds or 0:.2f} s",
-        "turned by": f"{turn}°" + (", mirrored" if straightened.orientation >= MIRRORED else ""),
+        "turned by": f"{turn}°" + (", mirrored" if rectified.orientation >= MIRRORED else ""),
         "sampling rate": f"{digitized.fs} Hz",
-        "squares": f"{straightened.calibration.aspect:.2f} times as tall as wide",
+        "squares": f"{rectified.calibration.aspect:.2f} times as tall as wide",
     }
     rows = (f"<dt>{name}</dt><dd>{value}</dd>" for name, value in facts.items() if value)
     return f"<dl>{''.join(rows)}</dl>"
@@ -120,7 +120,7 @@ class Report:
         self.spool.close()
 
     def add(self, result: PageResult) -> None:
-        card = result.card or Card("", "")
+        card = result.card or ReportEntry("", "")
         places = []
         for text in (card.thumbnail, card.body):
             start = self.spool.seek(0, 2)
@@ -138,7 +138,7 @@ class Report:
         shown = {row[1] for row in heapq.nsmallest(self.most, rows, key=lambda row: row[:2])}
         scored = any(row[2].ratio is not None for row in rows)
         with (
-            replacing(self.path) as partial,
+            atomic_write(self.path) as partial,
             partial.open("w", encoding="utf-8", errors="backslashreplace") as file,
         ):
             page = (HERE / "report.html").read_text(encoding="utf-8")

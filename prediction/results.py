@@ -11,7 +11,7 @@ DONE, DOUBTFUL, FAILED = "done", "doubtful", "failed"
 
 
 @dataclass(frozen=True)
-class Card:
+class ReportEntry:
     """A page's part of the report: a picture for the table, and HTML without the outermost element."""
 
     thumbnail: str
@@ -34,7 +34,7 @@ class Page:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class OutputOptions:
     """What to write for each page to `folder`, and what to send back."""
 
     folder: Path = Path()
@@ -66,7 +66,7 @@ class PageResult:
     grid_median: float | None = None  # px of a 200 dpi page
     grid_p95: float | None = None
     leads: np.ndarray | None = None
-    card: Card | None = None
+    card: ReportEntry | None = None
 
     @property
     def gap_seconds(self) -> float:

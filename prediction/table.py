@@ -6,7 +6,7 @@ from pathlib import Path
 
 from configs.page import LEADS
 from prediction.results import PageResult
-from utils.files import open_text, replacing
+from utils.files import atomic_write, open_text
 from utils.kaggle_metric import to_db
 
 COLUMNS = (
@@ -25,7 +25,7 @@ class PageTable:
     """pages.csv: a row for each page as it is done, so that a run which was killed can go on.
 
     `rows` are those that an earlier run left there; those of `names`, the pages of this run, are replaced.
-    `networks` tells what reads them from what others read, see prediction.engine.Setup.
+    `networks` tells what reads them from what others read, see prediction.engine.EngineOptions.
     """
 
     def __init__(self, path: Path, rows: dict[str, dict], names: Iterable[str], networks: str):
@@ -43,7 +43,7 @@ class PageTable:
         self.write()
 
     def write(self) -> None:
-        with replacing(self.path) as partial, open_text(partial) as file:
+        with atomic_write(self.path) as partial, open_text(partial) as file:
             writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             writer.writeheader()
             writer.writerows(self.rows.values())

@@ -14,10 +14,12 @@ def synthesize(
     record: Record,
     image_type: str,
     rng: np.random.Generator,
-    turn: int | None = None,
+    orientation: int | None = None,
     pose: Pose | None = None,
     second_sheet: bool | None = None,
     slips: bool | None = None,
 ) -> Capture:
     """Print a record as it is and capture the page as one of IMAGE_TYPES; the rest as `capture` has it."""
-    return capture(draw_page(record, rng, image_type), image_type, rng, turn, pose, second_sheet, slips)
+    return capture(
+        draw_page(record, rng, image_type), image_type, rng, orientation, pose, second_sheet, slips
+    )

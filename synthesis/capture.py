@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from configs.page import FLAT_TYPES, IMAGE_TYPES, LEAD_MARKER_POINTS
+from configs.page import FLAT_TYPES, IMAGE_TYPES, LEAD_LABEL_POINTS
 from configs.stage0 import ORIENTATIONS
-from digitization.geometry.orientation import MIRRORED, turn_points
-from digitization.geometry.orientation import turn as turn_image
+from digitization.geometry.orientation import MIRRORED, apply_orientation, orient_points
 from digitization.geometry.slip import Slip
 from synthesis.page import Page
 from synthesis.photo import photograph
@@ -38,12 +37,12 @@ def capture(
     page: Page,
     image_type: str,
     rng: np.random.Generator,
-    turn: int | None = None,
+    orientation: int | None = None,
     pose: Pose | None = None,
     second_sheet: bool | None = None,
     slips: bool | None = None,
 ) -> Capture:
-    """The page as one of IMAGE_TYPES; `turn` fixes the orientation, `pose` a photo's camera.
+    """The page as one of IMAGE_TYPES; `orientation` fixes which way it is turned, `pose` a photo's camera.
 
     second_sheet: whether another ECG lies beside that of a photo of paper; left to chance when None.
     slips: whether the scanner of a scan loses its grip; left to chance when None. All else stays the same.
@@ -64,14 +63,16 @@ def capture(
         else:
             image, warp = photograph(page, image_type, rng, pose, second_sheet)
         gridpoint_xy = warp.to_capture(page.gridpoint_xy)
-    orientation = choose_orientation(rng) if turn is None else turn
-    gridpoint_xy = turn_points(gridpoint_xy, orientation, image.shape)
-    return Capture(turn_image(image, orientation), gridpoint_xy, lead_points(gridpoint_xy), orientation, slip)
+    orientation = choose_orientation(rng) if orientation is None else orientation
+    gridpoint_xy = orient_points(gridpoint_xy, orientation, image.shape)
+    return Capture(
+        apply_orientation(image, orientation), gridpoint_xy, label_keypoints(gridpoint_xy), orientation, slip
+    )
 
 
-def lead_points(gridpoint_xy: np.ndarray) -> np.ndarray:
-    """The grid points (44, 57, 2) that are labelled for the thirteen lead names: (13, 2)."""
-    return gridpoint_xy[tuple(np.transpose(LEAD_MARKER_POINTS))]
+def label_keypoints(gridpoint_xy: np.ndarray) -> np.ndarray:
+    """The grid points (44, 57, 2) that are labelled for the thirteen lead labels: (13, 2)."""
+    return gridpoint_xy[tuple(np.transpose(LEAD_LABEL_POINTS))]
 
 
 def choose_orientation(rng: np.random.Generator) -> int:

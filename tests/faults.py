@@ -29,7 +29,7 @@ import evaluate
 import predict
 from configs.page import LEADS
 from models.checkpoint import CHECKPOINTS
-from utils.command import run
+from utils.command import run_main
 from utils.images import read_rgb
 
 ROOT = Path(__file__).parent.parent
@@ -164,8 +164,8 @@ IMAGES: dict[str, ImageFault] = {
     "0 x 0": ImageFault(write(png_header(0, 0)), NOT_READ, ""),
     "1 x 1": ImageFault(save("PNG", flat(255, (1, 1))), NOT_READ),
     "1 x 3000": ImageFault(save("PNG", flat(255, (3000, 1))), NOT_READ),
-    "blank": ImageFault(save("PNG", flat(255)), NOT_READ, "lead names found"),
-    "black": ImageFault(save("PNG", flat(0)), NOT_READ, "lead names found"),
+    "blank": ImageFault(save("PNG", flat(255)), NOT_READ, "lead labels found"),
+    "black": ImageFault(save("PNG", flat(0)), NOT_READ, "lead labels found"),
     "noise": ImageFault(save("PNG", noise), NOT_READ),
     "a cat": ImageFault(save("JPEG", cat), NOT_READ, "", ".jpg"),
     "two pages side by side": ImageFault(save("PNG", two_pages), ANY),
@@ -370,7 +370,7 @@ def call(program: Callable[[], int], *arguments: object) -> tuple[int, str]:
     command = [f"{program.__module__}.py", *map(str, arguments)]
     with patch("sys.argv", command), redirect_stderr(said), redirect_stdout(io.StringIO()):
         try:
-            run(program)
+            run_main(program)
         except SystemExit as end:
             code = end.code
     if isinstance(code, str):

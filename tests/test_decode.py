@@ -7,14 +7,14 @@ import torch
 from configs.leads import rows_from_leads
 from configs.page import LEADS, PULSE_MV, RECTIFIED
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT, INPUT_WIDTH, STEEP_REACH, Stage2Config
-from digitization.signal.beats import expected_heights, find_beats
+from digitization.signal.beats import expected_traces, find_beats
 from digitization.signal.decode import (
     bridge,
+    decode_maps,
     decode_rows,
     merge_confidence,
-    merge_heights,
-    read_heights,
-    rows_from_heights,
+    merge_traces,
+    rows_from_traces,
     signal_columns,
 )
 from digitization.signal.path import FLOOR, find_path, track
@@ -52,10 +52,10 @@ def test_maps_as_wide_as_a_network_was_trained_to_make_them_are_trusted(sigma):
     """Confidence heeds the network's own target, not that of the shipped one."""
     maps = perfect_maps(rows_from_leads(beats(500)), sharpness=sigma)
     inside = signal_columns()
-    confidence = read_heights(maps, ROW_STRIDE, Stage2Config(target_sigma=sigma))[1][:, inside]
+    confidence = decode_maps(maps, ROW_STRIDE, Stage2Config(target_sigma=sigma))[1][:, inside]
     assert np.median(confidence) > 0.9
     if sigma > 0.8:
-        assert np.median(read_heights(maps, ROW_STRIDE)[1][:, inside]) < 0.5
+        assert np.median(decode_maps(maps, ROW_STRIDE)[1][:, inside]) < 0.5
 
 
 def test_maps_of_single_pixels_are_read_too():
@@ -168,15 +168,15 @@ def test_what_is_taken_from_other_beats_is_told_and_can_be_left_out():
     maps = perfect_maps(rows)
     hidden = slice(*(int(RECTIFIED.signal_start + s * RECTIFIED.px_per_second) for s in (4.25, 4.37)))
     maps[3, :, hidden] = 0
-    imputed = imputed_at(read_heights(maps, ROW_STRIDE).imputed, 5000)
+    imputed = imputed_at(decode_maps(maps, ROW_STRIDE).imputed, 5000)
     expected = np.zeros_like(imputed)
     expected[LEADS.index("II"), 2125:2185] = True
     assert (imputed & ~expected).sum() <= 4, "a column on either side"
     assert (imputed & expected).sum() > 50
-    plain = read_heights(maps, ROW_STRIDE, impute=False)
+    plain = decode_maps(maps, ROW_STRIDE, impute=False)
     assert not plain.imputed.any()
     assert np.isfinite(plain.y[:, signal_columns()]).all()
-    bridged = rows_from_heights(plain.y, 5000)[3, 2125:2185]
+    bridged = rows_from_traces(plain.y, 5000)[3, 2125:2185]
     assert np.ptp(bridged) < 0.3 * np.ptp(rows[3, 2125:2185])
 
 
@@ -213,7 +213,7 @@ def test_a_single_beat_tells_nothing():
     leads[:, 500:] = 0
     y = columns_from_rows(rows_from_leads(leads))
     y = y[:, np.isfinite(y).all(axis=0)]
-    _, variance = expected_heights(y, np.ones_like(y), np.zeros(y.shape, bool))
+    _, variance = expected_traces(y, np.ones_like(y), np.zeros(y.shape, bool))
     assert np.isinf(variance).all()
 
 
@@ -320,17 +320,17 @@ def test_a_hole_lowers_its_leads_confidence_and_is_told_as_a_gap():
 def test_readings_are_merged_by_how_sure_they_are():
     y = np.array([10.0, 11.0, 50.0])[:, None, None] * np.ones((3, 4, 6))
     sure = np.array([1.0, 1.0, 0.1])[:, None, None] * np.ones((3, 4, 6))
-    np.testing.assert_allclose(merge_heights(y, sure), (10 + 11 + 5) / 2.1)
-    np.testing.assert_allclose(merge_heights(y, sure, "median"), 11.0)
-    np.testing.assert_allclose(merge_heights(y[:2], sure[:2], "median"), 10.5)
-    np.testing.assert_allclose(merge_heights(y[:2], np.array([1.0, 0.5])[:, None, None], "median"), 31 / 3)
+    np.testing.assert_allclose(merge_traces(y, sure), (10 + 11 + 5) / 2.1)
+    np.testing.assert_allclose(merge_traces(y, sure, "median"), 11.0)
+    np.testing.assert_allclose(merge_traces(y[:2], sure[:2], "median"), 10.5)
+    np.testing.assert_allclose(merge_traces(y[:2], np.array([1.0, 0.5])[:, None, None], "median"), 31 / 3)
     four = np.array([10.0, 50.0, 11.0, -20.0])[:, None, None] * np.ones((4, 4, 6))
-    np.testing.assert_allclose(merge_heights(four, np.ones_like(four), "median"), 10.5)
+    np.testing.assert_allclose(merge_traces(four, np.ones_like(four), "median"), 10.5)
     y[:, :, 0] = np.nan
     for method in ("mean", "median"):
-        assert np.isnan(merge_heights(y, sure, method)[:, 0]).all()
+        assert np.isnan(merge_traces(y, sure, method)[:, 0]).all()
     with pytest.raises(ValueError, match="mean or median"):
-        merge_heights(y, sure, "mode")
+        merge_traces(y, sure, "mode")
 
 
 def test_readings_that_contradict_each_other_are_unsure():
@@ -339,7 +339,7 @@ def test_readings_that_contradict_each_other_are_unsure():
     y[:, :, 0] = np.nan
     y[1, :, 5] = y[0, :, 5]
     confidence = np.full_like(y, 0.9)
-    merged = merge_heights(y, confidence)
+    merged = merge_traces(y, confidence)
     found = merge_confidence(y, confidence, merged)
     np.testing.assert_allclose(merge_confidence(y[:1], confidence[:1], y[0]), 0.9)  # alone: as it is
     np.testing.assert_allclose(found[:, 1], 0.45, atol=0.01)

@@ -9,7 +9,7 @@ import evaluate
 from configs.page import LEADS, PAGE_PX_PER_MM, SQUARE_MM
 from datasets.labels import grid_errors
 from digitization.geometry.frame import CELLS
-from digitization.geometry.orientation import turn_points
+from digitization.geometry.orientation import orient_points
 from evaluate import find_pages, rank_failures, summarize
 from utils.images import read_rgb
 
@@ -22,7 +22,7 @@ def test_grid_errors_are_in_px_of_a_200_dpi_page_and_only_of_what_is_visible():
         20.0 * CELLS[..., ::-1] + 5
     )  # squares of 20 px; the last row lies at y = 865, the last column at 1125
     found = truth + (3.0, 4.0)
-    turned = turn_points(truth.reshape(-1, 2), 1, shape).reshape(truth.shape)
+    turned = orient_points(truth.reshape(-1, 2), 1, shape).reshape(truth.shape)
     errors = grid_errors(found, turned, 1, shape[::-1])
     np.testing.assert_allclose(errors, 5 * SQUARE_MM * PAGE_PX_PER_MM / 20, rtol=1e-4)
     assert len(errors) == CELLS[..., 0].size

@@ -61,10 +61,12 @@ def mean_grey(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     return cv2.blur(image.mean(axis=2), (5, 5))[y, x]
 
 
-@pytest.mark.parametrize(("image_type", "turn"), [(kind, index % 8) for index, kind in enumerate(LOOKS)])
-def test_labels_lie_on_the_grid_points_of_the_competitions_looks(image_type, turn):
+@pytest.mark.parametrize(
+    ("image_type", "orientation"), [(kind, index % 8) for index, kind in enumerate(LOOKS)]
+)
+def test_labels_lie_on_the_grid_points_of_the_competitions_looks(image_type, orientation):
     page = replace(dotted_page(), competition=True)
-    taken = capture(page, image_type, np.random.default_rng(3), turn=turn)
+    taken = capture(page, image_type, np.random.default_rng(3), orientation=orientation)
     errors = find_discs(taken.image, taken.gridpoint_xy)
     assert len(errors) > 400
     np.testing.assert_allclose(np.median(errors, axis=0), 0, atol=0.05)
@@ -99,7 +101,7 @@ def test_a_qr_code_lies_at_the_top_right_of_all_but_type_0001(image_type, always
 @pytest.mark.parametrize("image_type", GREY_TYPES)
 def test_grey_scans_are_nearly_bilevel_and_their_traces_survive(image_type, always):
     for seed in range(2):
-        taken = synthesize(mid_square_record(), image_type, np.random.default_rng(seed), turn=0)
+        taken = synthesize(mid_square_record(), image_type, np.random.default_rng(seed), orientation=0)
         grey = taken.image[..., 0]
         assert (taken.image == grey[..., None]).all()
         black, white = (grey < 80).mean(), (grey > 175).mean()
@@ -113,7 +115,7 @@ def test_grey_scans_are_nearly_bilevel_and_their_traces_survive(image_type, alwa
 
 def test_colour_scans_are_white_with_a_red_grid_and_no_tint(always):
     for seed in range(2):
-        image = synthesize(made_up_record(), "0003", np.random.default_rng(seed), turn=0).image
+        image = synthesize(made_up_record(), "0003", np.random.default_rng(seed), orientation=0).image
         paper = np.quantile(image.reshape(-1, 3), 0.75, axis=0)
         assert paper.min() > 240
         assert np.ptp(paper) < 8
@@ -125,7 +127,7 @@ def test_mouldy_scans_lean_and_their_scale_varies(always):
     leans, scales = [], []
     for seed in range(6):
         grid = synthesize(
-            made_up_record(), "0011", np.random.default_rng(seed), turn=0, slips=False
+            made_up_record(), "0011", np.random.default_rng(seed), orientation=0, slips=False
         ).gridpoint_xy
         sides = grid[-1, [1, -2]] - grid[0, [1, -2]]
         leans += np.rad2deg(np.arctan2(sides[:, 0], sides[:, 1])).tolist()
@@ -140,7 +142,9 @@ def test_photos_show_a_frame_and_white_paper_around_it(image_type, always):
     seed = next(
         s for s in range(20) if draw_page(made_up_record(), np.random.default_rng(s), image_type).has_pulse
     )
-    taken = synthesize(made_up_record(), image_type, np.random.default_rng(seed), turn=0, second_sheet=False)
+    taken = synthesize(
+        made_up_record(), image_type, np.random.default_rng(seed), orientation=0, second_sheet=False
+    )
     rows = np.linspace(2, 41, 60)
     margin = at_squares(taken, np.full(60, -0.5), rows)  # 2.5 mm outside the frame
     height, width = taken.image.shape[:2]
@@ -157,7 +161,7 @@ def test_photos_of_screens_show_a_dark_bezel_beside_the_page(always, monkeypatch
     monkeypatch.setattr("synthesis.photo.LAPTOP_SHARE", 0.0)
     upright = 0
     for seed in range(4):
-        taken = synthesize(made_up_record(), "0006", np.random.default_rng(seed), turn=0)
+        taken = synthesize(made_up_record(), "0006", np.random.default_rng(seed), orientation=0)
         upright += taken.image.shape[0] > taken.image.shape[1]
         middle = taken.gridpoint_xy[-1, 28]
         below = taken.image[:, round(float(middle[0]))].max(axis=1)[round(float(middle[1])) :]

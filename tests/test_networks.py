@@ -14,7 +14,7 @@ import torch
 from benchmarks.backbones import COPIES, LiveBytes, computed_bytes, weight_bytes
 from configs import stage0, stage1
 from configs.page import RECTIFIED
-from configs.stage0 import MARKER_CLASSES, ORIENTATIONS, Stage0Config
+from configs.stage0 import KEYPOINT_CLASSES, ORIENTATIONS, Stage0Config
 from configs.stage1 import HEAD_CLASSES, Stage1Config
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT, Stage2Config
 from digitization.signal.traces import draw_traces
@@ -33,7 +33,7 @@ from models.stage0 import Stage0Net
 from models.stage1 import Stage1Net
 from models.stage2 import Stage2Net
 from models.tensors import to_tensor
-from models.unet import fold_pixels, unfold_columns
+from models.unet import depth_to_space, space_to_depth
 from utils.images import read_rgb
 
 ROOT = Path(__file__).parent.parent
@@ -168,13 +168,13 @@ def test_the_shipped_networks_are_rewritten_and_give_what_they_gave_on_a_real_pa
 def test_in_bfloat16_the_image_is_normalised_before_it_is_rounded():
     net = load_network(CHECKPOINTS / "stage2.pt", 2, precision=torch.bfloat16)
     assert net.normalises
-    assert net.encoder.folds
+    assert net.encoder.folds_pixels
 
 
 def test_stage0_and_stage1_output_shapes():
     image = torch.rand(1, 3, 64, 96)
     output = Stage0Net(Stage0Config())(image)
-    assert output["marker"].shape == (1, MARKER_CLASSES, 32, 48)
+    assert output["marker"].shape == (1, KEYPOINT_CLASSES, 32, 48)
     assert output["orientation"].shape == (1, ORIENTATIONS)
     output = Stage1Net(Stage1Config(heads=tuple(HEAD_CLASSES)))(image)
     assert {name: maps.shape[1] for name, maps in output.items()} == HEAD_CLASSES
@@ -342,6 +342,6 @@ def test_training_memory_grows_with_the_batch_and_fits_the_gpu_it_is_meant_for()
 
 def test_folding_pixels_into_channels_loses_nothing():
     image = torch.rand(2, 3, 8, 8)
-    folded = fold_pixels(image, (1, 2))
+    folded = space_to_depth(image, (1, 2))
     assert folded.shape == (2, 6, 8, 4)
-    torch.testing.assert_close(unfold_columns(folded, 2), image)
+    torch.testing.assert_close(depth_to_space(folded, 2), image)

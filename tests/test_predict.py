@@ -17,7 +17,7 @@ from digitization.record_files import write_wfdb
 from models.checkpoint import CHECKPOINTS, read_checkpoint
 from prediction.inputs import find_image, find_images, find_inputs, name_outputs
 from utils.command import log, show_log
-from utils.files import alone_in
+from utils.files import folder_lock
 from utils.images import read_rgb, write_png
 from utils.kaggle_metric import image_snr, to_db
 
@@ -42,7 +42,7 @@ def test_three_lines_of_python_digitize_a_page(sample):
     page = predict.Digitizer()(read_rgb(sample), fs=fs)
     assert page.leads.shape == truth.shape
     assert to_db(image_snr(truth, page.leads, fs)) > 15
-    assert page.straightened.doubts == []
+    assert page.rectified.doubts == []
 
 
 def test_a_folder_with_bad_pages_gives_a_file_for_each_and_names_the_bad(
@@ -173,7 +173,7 @@ def test_several_networks_and_another_view_read_alike(sample, view):
     assert several.confidence.shape == (12,)
     difference = np.nan_to_num(several.leads - plain.leads)
     assert 0 < np.sqrt(np.mean(difference**2)) < 0.02  # mV
-    assert several.traced.limb_residuals.max() < 0.1
+    assert several.trace_result.limb_residuals.max() < 0.1
 
 
 def test_unknown_views_and_ways_to_merge_are_refused():
@@ -402,7 +402,7 @@ def test_its_own_results_are_no_pages_and_a_page_may_be_called_pages(sample, tmp
 
 
 def test_two_runs_do_not_write_to_one_folder(sample, tmp_path, monkeypatch):
-    with alone_in(tmp_path / "out"), pytest.raises(ValueError, match="another run is writing there"):
+    with folder_lock(tmp_path / "out"), pytest.raises(ValueError, match="another run is writing there"):
         run(monkeypatch, sample, "--output", tmp_path / "out")
 
 

@@ -23,7 +23,7 @@ from digitization.geometry.calibration import Calibration
 from digitization.geometry.locate import PageNotFound
 from digitization.geometry.rectify import unrectify_points
 from digitization.geometry.slip import Slip
-from digitization.geometry.straighten import Straightened
+from digitization.geometry.straighten import RectifiedPage
 from digitization.record_files import write_record
 from models.checkpoint import save_network
 from models.stage0 import Stage0Net
@@ -41,11 +41,11 @@ class StraightenerOfWhitePages:
         self.calls = 0
         self.slip: Slip | None = None
 
-    def straighten(self, image: np.ndarray) -> Straightened:
+    def straighten(self, image: np.ndarray) -> RectifiedPage:
         self.calls += 1
         if not image.any():
-            raise PageNotFound("only 0 of 13 lead names found, 4 needed")
-        return Straightened(
+            raise PageNotFound("only 0 of 13 lead labels found, 4 needed")
+        return RectifiedPage(
             orientation=3,
             homography=np.eye(3),
             gridpoint_xy=np.indices((GRID_COLUMNS, GRID_ROWS), np.float32).T,
@@ -53,7 +53,7 @@ class StraightenerOfWhitePages:
             calibration=Calibration(np.full(2, 7.9), 1.0),
             page_score=0.9,
             score_parts={"points": 0.9},
-            markers=np.zeros((13, 2), np.float32),
+            keypoints=np.zeros((13, 2), np.float32),
             rect=image,
             slip=self.slip,
         )
@@ -86,7 +86,7 @@ def straightener(monkeypatch) -> StraightenerOfWhitePages:
 def test_each_image_gets_its_files_and_a_failure_is_named(images, job, straightener):
     failures = prepare_inputs(images, job, workers=1)
     assert list(failures) == [IDS[1]]
-    assert "0 of 13 lead names" in failures[IDS[1]]
+    assert "0 of 13 lead labels" in failures[IDS[1]]
     for image_id in (IDS[0], IDS[2]):
         assert (read_rgb(job.folder / f"{image_id}.rect.png") == 255).all()
         assert int(np.load(job.folder / f"{image_id}.rotation.npy")) == 3
@@ -96,7 +96,7 @@ def test_each_image_gets_its_files_and_a_failure_is_named(images, job, straighte
     assert not list(job.folder.glob("*.partial"))
     outcomes = pd.read_csv(job.folder / "outcomes.csv", index_col="image_id")["outcome"]
     assert list(outcomes[[IDS[0], IDS[2]]]) == ["ok", "ok"]
-    assert "lead names" in outcomes[IDS[1]]
+    assert "lead labels" in outcomes[IDS[1]]
 
 
 def test_a_slip_is_kept_beside_the_grid(images, job, straightener):
@@ -188,7 +188,7 @@ def test_several_workers_name_every_image_that_untrained_networks_cannot_read(im
     save_untrained(tmp_path)
     failures = prepare_inputs(images, job, workers=2)
     assert set(failures) == set(IDS)
-    assert all("lead names" in reason for reason in failures.values())
+    assert all("lead labels" in reason for reason in failures.values())
 
 
 def test_the_script_writes_pages_and_masks_and_its_exit_code_tells_of_failures(
@@ -263,7 +263,7 @@ def test_a_dask_cluster_does_the_same_work(images, job, tmp_path):
     with distributed.LocalCluster(**options) as cluster:
         failures = prepare_inputs(images, job, dask=cluster.scheduler_address)
     assert set(failures) == set(IDS)
-    assert all("lead names" in reason for reason in failures.values())
+    assert all("lead labels" in reason for reason in failures.values())
     assert set(read_outcomes(job.folder / "outcomes.csv")) == set(IDS)
 
 
@@ -286,5 +286,5 @@ def test_on_a_device_other_than_the_cpu_the_workers_ask_one_server(images, job, 
     monkeypatch.setattr(script, "NetServer", Counted)
     failures = prepare_inputs(images, replace(job, device="cpu:0"), workers=2)
     assert set(failures) == set(IDS)
-    assert all("lead names" in reason for reason in failures.values())
+    assert all("lead labels" in reason for reason in failures.values())
     assert len(served) >= len(IDS)

@@ -15,7 +15,7 @@ import predict
 from configs import stage0, stage1
 from data_preparation.prepare_inputs import main as prepare
 from digitization.digitizer import Digitizer
-from digitization.geometry.grid import look
+from digitization.geometry.grid import run_stage1
 from digitization.geometry.locate import PageNotFound
 from digitization.geometry.straighten import DOUBTFUL
 from models import checkpoint
@@ -60,9 +60,9 @@ def test_predict_and_prepare_inputs_run_on_them(published, tmp_path, monkeypatch
     assert predict.main() == 1
     rows = pd.read_csv(tmp_path / "out" / "pages.csv")
     assert rows["outcome"].tolist() == ["failed"]
-    assert "lead names found" in rows["warnings"][0]
+    assert "lead labels found" in rows["warnings"][0]
     assert prepare(["--data", str(tmp_path / "data"), "--out", str(tmp_path / "prepared"), *files]) == 1
-    assert "lead names found" in capsys.readouterr().err
+    assert "lead labels found" in capsys.readouterr().err
 
 
 class Shortsighted(nn.Module):
@@ -83,4 +83,4 @@ def test_the_published_stage_1_looks_at_the_page_that_our_stage_0_found(publishe
     page = next(Digitizer(device="cpu").straightener.find_pages(image))
     theirs = Shortsighted(load_network(published / "stage1-last.checkpoint.pth", 1))
     with suppress(PageNotFound), torch.inference_mode():
-        assert look(image, page, theirs, "cpu").score < DOUBTFUL
+        assert run_stage1(image, page, theirs, "cpu").score < DOUBTFUL

@@ -16,12 +16,12 @@ from configs.stage0_compact import config as stage0_compact
 from configs.stage1 import Stage1Config
 from configs.stage1_compact import config as stage1_compact
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT, LOSSES, Stage2Config
-from datasets.augmentation import vary_colours
+from datasets.augmentation import augment_colours
 from datasets.stage0 import Stage0Samples
 from datasets.stage1 import Stage1Samples
 from datasets.stage2 import Stage2Samples, choose_left, target_columns
-from digitization.geometry.orientation import unturn
-from synthesis.capture import Capture, lead_points
+from digitization.geometry.orientation import undo_orientation
+from synthesis.capture import Capture, label_keypoints
 from synthesis.scene import through_jpeg
 from synthesis.signals import Record
 from training.losses import stage0_loss, stage1_loss, stage2_loss
@@ -57,7 +57,7 @@ def sample_often(page: dict, times: int, **changes) -> Iterator[tuple[np.ndarray
 def test_a_trace_lies_where_its_target_says_in_samples_cut_flipped_and_moved():
     shift = Stage2Config.shift
     flips, shifts, reached = set(), set(), 0
-    for image, y in sample_often(draw_page(), 400, horizontal_flip=0.5, colours=False):
+    for image, y in sample_often(draw_page(), 400, horizontal_flip=0.5, colour_augmentation=False):
         assert image.shape == (INPUT_HEIGHT, WIDTH, 3)
         assert y.shape == (4, WIDTH)
         for row, heights in enumerate(y):
@@ -101,7 +101,7 @@ def test_heights_beside_the_crop_count_for_nothing_and_leave_the_loss_finite(los
     page = {"image": np.zeros((INPUT_HEIGHT, MASK_WIDTH, 3), np.uint8), "y": y}
     config = replace(Stage2Config(), loss=loss)
     outside = 0
-    for _, target in sample_often(page, 80, colours=False):
+    for _, target in sample_often(page, 80, colour_augmentation=False):
         heights = torch.from_numpy(np.ascontiguousarray(target))[None]
         logits = torch.randn(1, 4, INPUT_HEIGHT // 4, WIDTH, requires_grad=True)
         value = stage2_loss(logits, heights, 4, config)
@@ -127,7 +127,7 @@ def mark_keypoints(points: np.ndarray, shape: tuple[int, int], radius: int) -> C
 def test_each_lead_label_is_taught_where_the_image_shows_it():
     """Stage 0's samples scaled, shifted and turned: the class at a keypoint is that keypoint's."""
     rng = np.random.default_rng(1)
-    config = replace(stage0_compact, colours=False)
+    config = replace(stage0_compact, colour_augmentation=False)
     samples = Stage0Samples(config, stride=4)
     corner = np.array([300, 250]) + 150 * np.stack(np.divmod(np.arange(13), 5)[::-1], axis=1)
     page = samples.prepare(mark_keypoints(corner, (1100, 1400), 14), EMPTY_RECORD, rng)
@@ -154,11 +154,13 @@ def test_orientations_are_taught_as_the_image_is_turned():
     image = np.full((600, 800, 3), 255, np.uint8)
     image[:150, :80] = 40  # twice as high as wide, so that a mirrored turn shows
     capture = Capture(image, np.zeros((44, 57, 2)), np.full((13, 2), 300.0), 0)
-    samples = Stage0Samples(replace(stage0_compact, colours=False, places=False), stride=4)
+    samples = Stage0Samples(
+        replace(stage0_compact, colour_augmentation=False, geometric_augmentation=False), stride=4
+    )
     rng, seen = np.random.default_rng(2), set()
     for _ in range(200):
         shown, _, orientation = samples.sample(samples.prepare(capture, EMPTY_RECORD, rng), rng)
-        upright = unturn(shown, int(orientation[0]))
+        upright = undo_orientation(shown, int(orientation[0]))
         rows, columns = np.nonzero((upright[..., 0] > 20) & (upright[..., 0] < 100))
         paper = np.nonzero(upright[..., 0] > 200)
         assert rows.mean() < paper[0].mean()
@@ -175,9 +177,9 @@ def test_grid_points_and_lead_boundaries_are_taught_where_the_image_shows_them()
     image = np.full((2650, 3220, 3), 255, np.uint8)  # wider than the frame of stage 1
     for x, y in grid.reshape(-1, 2):
         cv2.circle(image, (round(x), round(y)), 4, (0, 0, 0), -1)
-    capture = Capture(image, grid, lead_points(grid), 0)
+    capture = Capture(image, grid, label_keypoints(grid), 0)
     rng = np.random.default_rng(3)
-    samples = Stage1Samples(replace(stage1_compact, colours=False), stride=2)
+    samples = Stage1Samples(replace(stage1_compact, colour_augmentation=False), stride=2)
     page = samples.prepare(capture, EMPTY_RECORD, rng)
     boundaries = 0
     for _ in range(8):
@@ -198,7 +200,7 @@ def test_colours_are_changed_and_nothing_moves():
     image[8:24, 10:30] = 0
     rng = np.random.default_rng(4)
     for _ in range(60):
-        changed = vary_colours(image, rng).astype(float).mean(axis=2)
+        changed = augment_colours(image, rng).astype(float).mean(axis=2)
         darker = np.argwhere(changed < changed[40:, 40:].min() - 20) + 0.5
         if len(darker) < 100:
             continue

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.square_widths import measure_strip
 from configs.page import RECTIFIED, SQUARE_MM
 from configs.stage1 import FRAME_PX_PER_SQUARE
-from datasets.stage2 import shake_slip
+from datasets.stage2 import perturb_slip
 from digitization.geometry.find_slip import find_slip, find_steps
 from digitization.geometry.frame import REFERENCE
 from digitization.geometry.grid import GridFound, refit_grid
@@ -30,7 +30,7 @@ def quiet_page(seed: int) -> Page:
 
 
 def scan(seed: int, slips: bool) -> Capture:
-    return capture(quiet_page(seed), "0003", np.random.default_rng(seed), turn=0, slips=slips)
+    return capture(quiet_page(seed), "0003", np.random.default_rng(seed), orientation=0, slips=slips)
 
 
 def bend_smoothly(gridpoint_xy: np.ndarray) -> np.ndarray:
@@ -177,7 +177,7 @@ def test_a_strip_shows_its_narrow_square():
 
 def test_a_slip_is_shaken_as_it_would_be_found():
     slip = Slip(np.array([44.0]), np.array([0.1]))
-    shaken = [shake_slip(slip, np.random.default_rng(seed)) for seed in range(50)]
+    shaken = [perturb_slip(slip, np.random.default_rng(seed)) for seed in range(50)]
     assert 0.01 < np.std([s.columns[0] for s in shaken]) < 0.1
     assert all(0.05 < s.lost[0] < 0.2 for s in shaken)
 

@@ -145,11 +145,11 @@ def find_discs(image: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("image_type", "turn"), [(kind, index % 8) for index, kind in enumerate(IMAGE_TYPES)]
+    ("image_type", "orientation"), [(kind, index % 8) for index, kind in enumerate(IMAGE_TYPES)]
 )
-def test_labels_lie_on_the_grid_points_of_the_capture(image_type, turn):
-    taken = capture(dotted_page(), image_type, np.random.default_rng(3), turn=turn)
-    assert taken.orientation == turn
+def test_labels_lie_on_the_grid_points_of_the_capture(image_type, orientation):
+    taken = capture(dotted_page(), image_type, np.random.default_rng(3), orientation=orientation)
+    assert taken.orientation == orientation
     errors = find_discs(taken.image, taken.gridpoint_xy)
     assert len(errors) > 400
     np.testing.assert_allclose(np.median(errors, axis=0), 0, atol=0.05)
@@ -158,7 +158,7 @@ def test_labels_lie_on_the_grid_points_of_the_capture(image_type, turn):
 
 @pytest.mark.parametrize("image_type", IMAGE_TYPES)
 def test_captures_have_the_sizes_of_their_type(image_type):
-    taken = synthesize(made_up_record(), image_type, np.random.default_rng(4), turn=0)
+    taken = synthesize(made_up_record(), image_type, np.random.default_rng(4), orientation=0)
     height, width = taken.image.shape[:2]
     assert taken.image.dtype == np.uint8
     assert taken.gridpoint_xy.shape == (44, 57, 2)

@@ -50,7 +50,7 @@ from training import loop
 from training.loop import Average, copy_weights, learning_rate_at
 from training.losses import local_range, stage2_loss
 from training.stages import STAGES
-from utils.files import alone_in
+from utils.files import folder_lock
 from utils.images import write_png
 
 ROOT = Path(__file__).parent.parent
@@ -150,11 +150,11 @@ def test_stages_0_and_1_learn_from_images_that_were_labelled_on_disk(tmp_path):
 
 def test_a_labelled_image_is_learnt_from_upright(tmp_path):
     record = deepfake_record(np.random.default_rng(0))
-    drawn = synthesize(record, "0003", np.random.default_rng(1), turn=3)
+    drawn = synthesize(record, "0003", np.random.default_rng(1), orientation=3)
     write_record(tmp_path / "a.csv", record.leads, record.fs)
     write_png(tmp_path / "a-0003.png", drawn.image)
     write_labels(labels_path(tmp_path / "a-0003.png"), drawn, has_pulse=True)
-    upright = synthesize(record, "0003", np.random.default_rng(1), turn=0)
+    upright = synthesize(record, "0003", np.random.default_rng(1), orientation=0)
     capture, read = read_labelled(tmp_path / "a-0003.png", tmp_path / "a.csv")
     np.testing.assert_array_equal(capture.image, upright.image)
     np.testing.assert_allclose(capture.gridpoint_xy, upright.gridpoint_xy, atol=1e-3)
@@ -202,7 +202,7 @@ def test_a_bare_command_trains_on_the_folder_data(tmp_path):
         ("batch_size=many", "whole number"),
         ("batch_size=0", "from 1 to"),
         ("learning_rate=nan", "from 1e-12"),
-        ("colours=maybe", "true or false"),
+        ("colour_augmentation=maybe", "true or false"),
         ("no_such=1", "has no such value"),
         ("stem_stride=4", "2 values"),
         ("stem_stride=3,3", "powers of two"),
@@ -221,14 +221,14 @@ def test_a_change_that_does_not_fit_is_named(change, message):
 
 def test_changes_are_read_by_the_type_of_the_field():
     changes = [
-        "colours=false",
+        "colour_augmentation=false",
         "learning_rate=2e-4",
         "stem_stride=2,2",
         "context_blocks=",
         "backbone=resnet34",
     ]
     config = change_config(Stage2Config(), map(parse_change, changes))
-    assert (config.colours, config.learning_rate, config.stem_stride) == (False, 2e-4, (2, 2))
+    assert (config.colour_augmentation, config.learning_rate, config.stem_stride) == (False, 2e-4, (2, 2))
     assert (config.context_blocks, config.backbone) == ((), "resnet34")
 
 
@@ -363,7 +363,7 @@ SMALL = Stage2Config(
     decoder_channels=(8, 8, 8, 8),
     batch_size=2,
     pool=3,
-    echo=4,
+    samples_per_page=4,
     crop_columns=128,
 )
 
@@ -516,7 +516,7 @@ def test_a_run_goes_on_with_its_own_recipe_only(small_run, tmp_path):
 
 
 def test_a_second_run_in_a_folder_is_refused_before_it_writes_there(small_run, tmp_path):
-    with alone_in(tmp_path / "small"), pytest.raises(ValueError, match=r"small: another run is writing"):
+    with folder_lock(tmp_path / "small"), pytest.raises(ValueError, match=r"small: another run is writing"):
         small_run(tmp_path)
     assert not (tmp_path / "small").exists()
     run = small_run(tmp_path, steps=1)
@@ -686,7 +686,7 @@ def test_batches_go_on_where_they_were_left():
         return {"number": rng.random()}
 
     def batches(start, workers):
-        pool = PagePool(source, Numbers(), echo=3, pool=2, batch_size=2, seed=(1, 0), start=start)
+        pool = PagePool(source, Numbers(), samples_per_page=3, pool=2, batch_size=2, seed=(1, 0), start=start)
         return [batch[0].tolist() for batch in islice(DataLoader(pool, 2, num_workers=workers), 12 - start)]
 
     for workers in (0, 2):

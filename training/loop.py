@@ -18,13 +18,13 @@ from torch.utils.data import DataLoader
 
 from configs.network import NetworkConfig
 from datasets.pages import MixedPages, PagePool, PageSource, Samples, SyntheticPages, training_records
-from models.checkpoint import CheckpointError, read_checkpoint, save_network, write_torch
+from models.checkpoint import CheckpointError, read_checkpoint, rename_fields, save_network, write_torch
 from models.unet import UNet
 from training.log import RunLog
 from training.processes import join_processes
 from training.stages import Stage, ValidationPage
 from utils.device import AUTO, choose_device, choose_precision
-from utils.files import alone_in, remove_partials
+from utils.files import folder_lock, remove_partial_files
 
 SAVE_EVERY = 120.0  # seconds
 FRESH_LISTED = 6  # layers that --init leaves as they are, named at most
@@ -162,7 +162,8 @@ class Training:
             )
         try:
             recipe = self.recipe()
-            begun = asdict(type(self.config)()) | state["recipe"]  # fields that are newer had their defaults
+            # fields that are newer than the run had their defaults
+            begun = asdict(type(self.config)()) | rename_fields(state["recipe"])
             if changed := sorted(name for name in recipe if begun.get(name) != recipe[name]):
                 raise CheckpointError(f"begun with another {', '.join(changed)}; choose another --runs")
             self.net.load_state_dict(state["state_dict"])
@@ -170,7 +171,7 @@ class Training:
             self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.spent, self.best_score = state["step"], state["spent"], state["best_score"]
             self.average.updates = self.step
-            if self.processes.leads:
+            if self.processes.is_main:
                 torch.set_rng_state(state["rng"])
         except CheckpointError as error:
             raise CheckpointError(f"{self.last}: {error}") from None
@@ -185,7 +186,7 @@ class Training:
         return {"stage": self.stage.number, "processes": self.processes.count} | pages | asdict(self.config)
 
     def save(self) -> None:
-        if not self.processes.leads:
+        if not self.processes.is_main:
             return
         contents = {
             "state_dict": self.net.state_dict(),
@@ -235,7 +236,7 @@ class Training:
     def loader(self, source: PageSource, samples: Samples) -> DataLoader:
         options = self.options
         pages = PagePool(
-            source, samples, self.config.echo, self.config.pool, self.config.batch_size,
+            source, samples, self.config.samples_per_page, self.config.pool, self.config.batch_size,
             seed=(options.seed, self.processes.rank), start=self.step * options.accumulate,
         )  # fmt: skip
         return DataLoader(
@@ -268,10 +269,10 @@ class Training:
     def run(self) -> Path | None:
         """Train until steps or minutes are over, or a signal comes; returns the checkpoint of the best."""
         options, processes = self.options, self.processes
-        if processes.leads:
+        if processes.is_main:
             run = self.last.parent
             run.mkdir(parents=True, exist_ok=True)
-            remove_partials(run)
+            remove_partial_files(run)
             self.log = RunLog(run, options.wandb)
         samples = self.stage.samples(self.net)
         source, validation = find_pages(self.stage, samples, options)
@@ -292,9 +293,9 @@ class Training:
         while True:
             self.spent = time.monotonic() - begun
             over = self.stopped or self.progress() >= 1 or self.spent >= 60 * options.max_minutes
-            if processes.agree(float(over)):
+            if processes.broadcast_from_main(float(over)):
                 break
-            self.spent = processes.agree(self.spent)
+            self.spent = processes.broadcast_from_main(self.spent)
             mark = time.monotonic()
             taken = self.draw(batches)
             waited += time.monotonic() - mark
@@ -316,7 +317,9 @@ class Training:
             if saves:
                 self.save()
                 saved = time.monotonic()
-        self.stopped = bool(processes.agree(float(self.stopped)))  # none goes on to another run alone
+        self.stopped = bool(
+            processes.broadcast_from_main(float(self.stopped))
+        )  # none goes on to another run alone
         self.check_loss(running)
         if not self.stopped:
             self.validate(validation)
@@ -381,7 +384,7 @@ def train(stage: Stage, config: NetworkConfig, name: str, options: Options) -> P
     training = Training(stage, config, options.runs / name, options)
     handlers = {number: signal.signal(number, training.stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with alone_in(options.runs / name) if training.processes.leads else nullcontext():
+        with folder_lock(options.runs / name) if training.processes.is_main else nullcontext():
             try:
                 return training.run()
             finally:

@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from configs.stage0 import MARKER_CLASSES, Stage0Config
+from configs.stage0 import KEYPOINT_CLASSES, Stage0Config
 from configs.stage1 import Stage1Config
 from configs.stage2 import STEEP_REACH, Stage2Config
 
@@ -13,15 +13,15 @@ NOISE_FLOOR = 0.02  # bins^2, so that a perfect sample does not outweigh the oth
 
 
 def stage0_loss(
-    output: dict, classes: torch.Tensor, turn: torch.Tensor, config: Stage0Config
+    output: dict, classes: torch.Tensor, orientation: torch.Tensor, config: Stage0Config
 ) -> torch.Tensor:
     """Cross-entropy of the marker map (classes (B, h, w) uint8) and of the orientation (B, 1)."""
-    weight = torch.full((MARKER_CLASSES,), config.marker_weight, device=classes.device)
+    weight = torch.full((KEYPOINT_CLASSES,), config.keypoint_weight, device=classes.device)
     weight[0] = 1.0
     marker = F.cross_entropy(output["marker"].float(), classes.long(), weight=weight, reduction="none")
     marked = (classes > 0).sum().clamp(min=classes.shape[0] * FEW_MARKED)
-    orientation = F.cross_entropy(output["orientation"].float(), turn[:, 0])
-    return marker.sum() / (config.marker_weight * marked) + orientation
+    orientation_loss = F.cross_entropy(output["orientation"].float(), orientation[:, 0])
+    return marker.sum() / (config.keypoint_weight * marked) + orientation_loss
 
 
 def stage1_loss(output: dict, target: torch.Tensor, config: Stage1Config) -> torch.Tensor:
@@ -32,7 +32,7 @@ def stage1_loss(output: dict, target: torch.Tensor, config: Stage1Config) -> tor
     target = target.float()
     weight = torch.tensor(config.positive_weight, device=target.device)
     loss = torch.zeros((), device=target.device)
-    for index, (head, factor) in enumerate((("gridpoint", 1.0), ("leadend", config.end_weight))):
+    for index, (head, factor) in enumerate((("gridpoint", 1.0), ("leadend", config.boundary_weight))):
         if head in output:
             logits = output[head][:, 0].float()
             loss += factor * F.binary_cross_entropy_with_logits(logits, target[:, index], pos_weight=weight)

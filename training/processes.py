@@ -17,7 +17,7 @@ class Processes:
     count: int = 1
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process validates, saves and prints."""
         return self.rank == 0
 
@@ -30,7 +30,7 @@ class Processes:
             return DistributedDataParallel(net, device_ids=[device.index])
         return DistributedDataParallel(net)
 
-    def agree(self, value: float) -> float:
+    def broadcast_from_main(self, value: float) -> float:
         """The first process's value, in all of them: clocks differ, and all have to stop at the same step."""
         if self.count == 1:
             return value

@@ -28,8 +28,8 @@ from datasets.prepared import (
 from datasets.stage0 import Stage0Samples
 from datasets.stage1 import Stage1Samples
 from datasets.stage2 import Stage2Samples
-from digitization.overlay import draw_heights
-from digitization.signal.decode import decode_rows, read_heights
+from digitization.overlay import draw_rows
+from digitization.signal.decode import decode_maps, decode_rows
 from models.stage0 import Stage0Net
 from models.stage1 import Stage1Net
 from models.stage2 import Stage2Net
@@ -108,7 +108,7 @@ class Stage(ABC, Generic[Net, Output]):
         pages = []
         for index, (record, image_type) in enumerate(islice(zip(cycle(unseen), cycle(IMAGE_TYPES)), count)):
             rng = np.random.default_rng([VALIDATION_SEED, index])
-            capture = synthesize(record, image_type, rng, turn=0)
+            capture = synthesize(record, image_type, rng, orientation=0)
             page = samples.prepare(capture, record, rng)
             pages.append(ValidationPage(image_type, page, record.leads, record.fs, samples.sample(page, rng)))
         return pages
@@ -116,8 +116,8 @@ class Stage(ABC, Generic[Net, Output]):
 
 def spread_over_types(images: pd.DataFrame, count: int) -> pd.DataFrame:
     """So many images, the types in turn."""
-    turn = images.groupby("type").cumcount()
-    return images.assign(turn=turn).sort_values(["turn", "type"]).head(count)
+    rank = images.groupby("type").cumcount()
+    return images.assign(rank=rank).sort_values(["rank", "type"]).head(count)
 
 
 class TrainStage0(Stage[Stage0Net, dict[str, torch.Tensor]]):
@@ -129,8 +129,8 @@ class TrainStage0(Stage[Stage0Net, dict[str, torch.Tensor]]):
     def loss(
         self, output: dict[str, torch.Tensor], target: list[torch.Tensor], net: Stage0Net
     ) -> torch.Tensor:
-        classes, turn = target
-        return stage0_loss(output, classes, turn, net.config)
+        classes, orientation = target
+        return stage0_loss(output, classes, orientation, net.config)
 
     @torch.no_grad()
     def validate(
@@ -141,9 +141,9 @@ class TrainStage0(Stage[Stage0Net, dict[str, torch.Tensor]]):
         for page in pages:
             image, *target = page.sample
             output = net(to_tensor(image).to(device))
-            classes, turn = (torch.from_numpy(part)[None].to(device) for part in target)
-            losses.append(float(self.loss(output, [classes, turn], net)))
-            right += int(output["orientation"].argmax() == turn)
+            classes, orientation = (torch.from_numpy(part)[None].to(device) for part in target)
+            losses.append(float(self.loss(output, [classes, orientation], net)))
+            right += int(output["orientation"].argmax() == orientation)
             marked = classes > 0
             hits += int((output["marker"].argmax(1) == classes)[marked].sum())
             total += int(marked.sum())
@@ -218,8 +218,8 @@ class TrainStage2(Stage[Stage2Net, torch.Tensor]):
     @torch.no_grad()
     def picture(self, net: Stage2Net, page: ValidationPage, device: torch.device) -> np.ndarray:
         image = page.page["image"]
-        y = read_heights(net(to_tensor(image).to(device))[0], net.row_stride, net.config).y
-        return draw_heights(image, y - CROP_TOP)[::2, ::4]
+        y = decode_maps(net(to_tensor(image).to(device))[0], net.row_stride, net.config).y
+        return draw_rows(image, y - CROP_TOP)[::2, ::4]
 
 
 STAGES: dict[int, Stage] = {stage.number: stage for stage in (TrainStage0(), TrainStage1(), TrainStage2())}

@@ -50,7 +50,7 @@ def show_log() -> None:
         log.setLevel(logging.INFO)
 
 
-def count(text: str) -> int:
+def positive_int(text: str) -> int:
     """An argument's text as a whole number of at least 1."""
     try:
         number = int(text)
@@ -61,7 +61,7 @@ def count(text: str) -> int:
     return number
 
 
-def describe(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """What an error says, one of the system's as "file: reason"."""
     if isinstance(error, OSError) and error.strerror:
         file = error.filename2 or error.filename
@@ -69,7 +69,7 @@ def describe(error: Exception) -> str:
     return str(error)
 
 
-def run(main: Callable[[], int | None], interrupted: str = "interrupted") -> None:
+def run_main(main: Callable[[], int | None], interrupted: str = "interrupted") -> None:
     """Call main and exit with what it returns; a ValueError or OSError becomes one line on stderr.
 
     Ctrl-C ends this process at once, and with it the workers of utils.workers.
@@ -79,7 +79,7 @@ def run(main: Callable[[], int | None], interrupted: str = "interrupted") -> Non
     try:
         sys.exit(main())
     except (ValueError, OSError) as error:
-        sys.exit(f"{name}: {describe(error)}")
+        sys.exit(f"{name}: {describe_error(error)}")
     except KeyboardInterrupt:
         print(f"{name}: {interrupted}", file=sys.stderr, flush=True)
         sys.stdout.flush()

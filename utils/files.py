@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to, which takes its place once the block ends without an error.
 
     Makes the folder when there is none.
@@ -33,7 +33,7 @@ def open_text(path: Path, mode: str = "w") -> IO[str]:
 
 
 @contextmanager
-def alone_in(folder: Path, lock: Path | None = None) -> Iterator[None]:
+def folder_lock(folder: Path, lock: Path | None = None) -> Iterator[None]:
     """A folder to write to, for one run at a time; ValueError when another is there.
 
     Without a file to `lock` it is one of this machine's, so that none is left in the folder.
@@ -48,13 +48,13 @@ def alone_in(folder: Path, lock: Path | None = None) -> Iterator[None]:
         raise ValueError(f"{folder}: another run is writing there") from None
 
 
-def remove_partials(folder: Path) -> None:
+def remove_partial_files(folder: Path) -> None:
     """Remove what writers that were killed left half-written in a folder. Nobody may be writing there."""
     for path in folder.glob(".*.partial*"):
         path.unlink(missing_ok=True)
 
 
-def remove_partials_of(path: Path) -> None:
+def remove_partial_files_of(path: Path) -> None:
     """Remove what writers of this one file left half-written beside it. Nobody else may be writing it."""
     for partial in path.parent.glob(f".{glob.escape(path.stem)}.*.partial{glob.escape(path.suffix)}"):
         partial.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from utils.files import replacing
+from utils.files import atomic_write
 
 MAX_PIXELS = 178_000_000  # refused before decoding, as by Pillow; A4 at 1200 dpi has 139 million
 MAX_SIDE = 32_766  # px, of cv2.remap
@@ -110,5 +110,5 @@ def write_png(path: Path, image: np.ndarray) -> None:
     if hasattr(cv2, "IMWRITE_PNG_FILTER"):
         options += [cv2.IMWRITE_PNG_FILTER, PNG_FILTER_UP]
     encoded = cv2.imencode(".png", bgr, options)[1]
-    with replacing(Path(path)) as partial:
+    with atomic_write(Path(path)) as partial:
         partial.write_bytes(encoded.tobytes())

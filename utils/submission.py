@@ -6,7 +6,7 @@ from typing import IO
 import numpy as np
 import pandas as pd
 
-from utils.files import replacing
+from utils.files import atomic_write
 
 DECIMALS = 5  # of a mV
 
@@ -31,7 +31,7 @@ def write_submission(path: Path, test_table: pd.DataFrame, signals: dict[str, di
     if unknown:
         raise ValueError(f"{path}: signals of images that are not asked for: {', '.join(sorted(unknown))}")
     templates: dict[tuple[str, int], str] = {}
-    with replacing(Path(path)) as partial, partial.open("w", newline="") as file:
+    with atomic_write(Path(path)) as partial, partial.open("w", newline="") as file:
         file.write("id,value\n")
         for request in test_table.itertuples():
             values = samples_asked_for(signals.get(request.id), request)

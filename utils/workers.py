@@ -37,7 +37,7 @@ def end_with_parent() -> None:
 
 
 @contextmanager
-def deaf_to_interrupts() -> Iterator[None]:
+def ignore_interrupts() -> Iterator[None]:
     """Processes started in here do not hear Ctrl-C, from their first moment on."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -88,7 +88,7 @@ def map_unordered(
             while True:
                 for task in islice(tasks, QUEUED * workers - len(running)):
                     suspects.append(task)  # until it is in the pool's hands
-                    with deaf_to_interrupts():  # the first task starts the processes
+                    with ignore_interrupts():  # the first task starts the processes
                         running[pool.submit(function, task)] = suspects.pop()
                 if not running:
                     break

@@ -19,7 +19,7 @@ ASPECT_TOLERANCE = 0.06  # of the squares' height over width, which printers and
 class Calibration:
     """The paper's scale in the image.
 
-    px_per_mm: (2,) float64, median along x and along y of the page, in px of the unturned image.
+    px_per_mm: (2,) float64, median along x and along y of the page, in px of the upright image.
     aspect: height of a square over its width on the paper, the camera's tilt taken out; see measure_aspect.
     """
 

@@ -35,7 +35,7 @@ MIN_STEP = 0.1 / SQUARE_MM  # squares: a third of the least slip that was measur
 MIN_SLIP = 0.17 / SQUARE_MM  # of the largest slice elsewhere: on photos of curled paper squares lack 0.15 mm
 MAX_STEP = 1 / SQUARE_MM  # twice what scans lose; a whole mm, and the 1 mm lines would lie as before
 USUAL_COLUMNS = (42.5, 47.5)  # grid columns, where nine of nine scans of the competition slipped
-USUAL_STIFFNESS = 3.0  # as STIFFNESS, of what is smooth over 1.3 squares: it pools lines that are noisy
+USUAL_SMOOTHING = 3.0  # as FEED_SMOOTHING, of what is smooth over 1.3 squares: it pools lines that are noisy
 USUAL_SLIP = 0.25 / SQUARE_MM  # squares that are to be lost at the usual place, where lines are noisy
 USUAL_SIGMAS = 3.6  # of such steps elsewhere on the page; steady pages shrunk to 400 px have up to 2.8
 MIN_EVIDENCE = -2.0  # of a slice, below which paper that ran ahead is clearly likelier, by e² = 7 times
@@ -45,7 +45,7 @@ NEAR_SQUARES = 0.15  # about a slice: a line that lies in it, or in it in some r
 NEAR_WEIGHT = 0.05  # of such a line against another
 MAX_SLICES = 3
 BAND_SHARE = 0.8  # of the bands that have to show at least half of a step
-STIFFNESS = 0.03  # of what a slip leaves of the lines' places; wiggles of a square stay
+FEED_SMOOTHING = 0.03  # of what a slip leaves of the lines' places; wiggles of a square stay
 
 
 def find_slip(
@@ -91,7 +91,7 @@ def find_slip(
 
 
 def fit_feed(
-    places: np.ndarray, weight: np.ndarray, behind: np.ndarray, stiffness: float = STIFFNESS
+    places: np.ndarray, weight: np.ndarray, behind: np.ndarray, smoothing: float = FEED_SMOOTHING
 ) -> tuple[np.ndarray, np.ndarray]:
     """Lines' places (57,) with weights (57,) as steps and a smooth rest: (n,) and (57,) squares.
 
@@ -101,7 +101,7 @@ def fit_feed(
     bending = np.diff(np.eye(len(places)), n=2, axis=0)
     basis = np.hstack([np.eye(len(places)), -behind])
     penalty = np.zeros((basis.shape[1], basis.shape[1]))
-    penalty[: len(places), : len(places)] = stiffness * bending.T @ bending
+    penalty[: len(places), : len(places)] = smoothing * bending.T @ bending
     normal = basis.T @ (weight[:, None] * basis) + penalty
     solved = np.linalg.solve(normal, (basis.T * weight) @ places)
     return solved[len(places) :], solved[: len(places)]
@@ -126,13 +126,13 @@ def find_steps(places: np.ndarray) -> np.ndarray:
 
 @cache
 def step_operator() -> np.ndarray:
-    """(56, 57) float64: a step in each square, by fit_feed with USUAL_STIFFNESS, is this @ lines' places."""
+    """(56, 57) float64: a step in each square, by fit_feed with USUAL_SMOOTHING, is this @ lines' places."""
     lines = np.arange(GRID_COLUMNS)
     weight = np.where((lines >= FIRST) & (lines <= LAST), 1.0, 0.0)
     operator = np.zeros((GRID_COLUMNS - 1, GRID_COLUMNS))
     for line in range(FIRST, LAST):
         behind = (lines > line).astype(float)[:, None]
-        operator[line] = fit_feed(np.eye(GRID_COLUMNS), weight, behind, USUAL_STIFFNESS)[0]
+        operator[line] = fit_feed(np.eye(GRID_COLUMNS), weight, behind, USUAL_SMOOTHING)[0]
     return operator
 
 

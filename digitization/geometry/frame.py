@@ -3,17 +3,17 @@
 import cv2
 import numpy as np
 
-from configs.page import GRID_COLUMNS, GRID_ROWS, LEAD_MARKER_POINTS
+from configs.page import GRID_COLUMNS, GRID_ROWS, LEAD_LABEL_POINTS
 from configs.stage1 import FRAME_HEIGHT, FRAME_WIDTH, reference_points
 from digitization.geometry.projective import map_points
 
 CELLS = np.stack(list(np.indices((GRID_ROWS, GRID_COLUMNS))), axis=-1)  # (44, 57, 2) row, column
 REFERENCE = reference_points(CELLS)  # (44, 57, 2) px of the stage-1 frame
-MARKER_ROWS, MARKER_COLUMNS = np.array(LEAD_MARKER_POINTS).T
+LABEL_ROWS, LABEL_COLUMNS = np.array(LEAD_LABEL_POINTS).T
 
 
 def warp_to_frame(image: np.ndarray, homography: np.ndarray) -> np.ndarray:
-    """The unturned image in the stage-1 frame: (FRAME_HEIGHT, FRAME_WIDTH, 3) uint8, black outside.
+    """the upright image in the stage-1 frame: (FRAME_HEIGHT, FRAME_WIDTH, 3) uint8, black outside.
 
     homography (3, 3): px of the image to px of the frame. A larger image is averaged down first, so that
     thin lines do not alias.

@@ -8,38 +8,38 @@ import torch
 
 from configs.page import GRID_COLUMNS
 from configs.stage1 import FRAME_PX_PER_SQUARE, FRAME_WIDTH
-from digitization.geometry.frame import MARKER_COLUMNS, MARKER_ROWS, REFERENCE, warp_to_frame
+from digitization.geometry.frame import LABEL_COLUMNS, LABEL_ROWS, REFERENCE, warp_to_frame
 from digitization.geometry.lattice import (
+    correct_grid_offset,
     find_peaks,
     label_peaks,
-    renumber,
 )
-from digitization.geometry.locate import PageFound, PageNotFound
+from digitization.geometry.locate import PageLocation, PageNotFound
 from digitization.geometry.projective import map_points
 from digitization.geometry.surface import (
+    fit_smoothest_plate,
     reject_outliers,
-    smooth_best,
 )
 from models.tensors import to_tensor
 
-BORDER_WEIGHT = 0.1  # of the outer rows and columns, which lie on the paper's edge and are seen worse
-RESIDUAL_SCALE = 0.075  # squares, at which the part of the score for smoothness falls to 1/e
-MARKER_TOLERANCE = 0.8  # squares between stage 0's lead name and the lattice
-CLEAR_SHARE = 0.7  # of the grid points, seen at first look
-MORE_LOOKS = 2  # at most
-PLAIN_ENDS = 0.6  # mean probability of the lead ends on a plain page
-PLAIN_LETTERS = 0.8  # mean probability of the right lead names on a plain page
+BORDER_WEIGHT = 0.1  # weight of points of the outer rows and columns, seen worse on the paper's edge
+RESIDUAL_SCALE = 0.075  # squares of median residual at which the smoothness falls to 1/e
+KEYPOINT_TOLERANCE = 0.8  # squares between a lead label and its place on the lattice
+CLEAR_PAGE_SHARE = 0.7  # share of the grid points seen in the first run from which on no other is made
+MAX_RERUNS = 2  # further runs of stage 1 on a page that it sees badly
+PLAIN_BOUNDARY_PROBABILITY = 0.6  # mean probability of the lead boundaries on a plain page
+PLAIN_CLASS_PROBABILITY = 0.8  # mean class probability of the lead labels on a plain page
 
 
 @dataclass(frozen=True)
 class GridFound:
-    """The lattice of the page in the unturned image.
+    """The lattice of the page in the upright image.
 
     gridpoint_xy: (44, 57, 2) float32 px, finite everywhere; columns and rows outside the paper too.
     seen: (44, 57) bool, points that the network saw and the smooth surface confirmed.
     residual: median distance of the seen points from a smooth surface, in px of the stage-1 frame.
     parts: what is known without truth of how right it is, name -> 0..1; see judge_grid.
-    homography: (3, 3) float64, px of the unturned image to px of the stage-1 frame that was looked at.
+    homography: (3, 3) float64, px of the upright image to px of the stage-1 frame that was looked at.
     offsets: (44, 57, 2) float64 px of the frame, by which the points seen lie off REFERENCE.
     weight: (44, 57) float64, how much each of them counts; 0 where none is seen.
     """
@@ -63,54 +63,58 @@ def judge_grid(
     seen: np.ndarray,
     residual: float,
     probability: np.ndarray,
-    page: PageFound,
-    ends: float,
+    page: PageLocation,
+    boundaries: float,
 ) -> dict[str, float]:
-    """What the lattice (44, 57, 2), seen (44, 57) px of the frame, has for itself, each 0..1.
+    """What speaks for the lattice (44, 57, 2), px of the frame, each part in 0..1.
 
-    points: the share of them that were seen. smooth: falls with their median distance from a smooth surface.
-    sure: their mean probability (N,). names: the share of the 13 lead names that lie on the lattice.
-    letters: their mean probability of being the right ones, against PLAIN_LETTERS. ends: the mean probability
-    of the leads' ends, against PLAIN_ENDS.
+    points_seen: the share of the grid points that were seen (44, 57).
+    smoothness: falls with `residual`, their median distance from a smooth surface in px of the frame.
+    point_probability: their mean probability (N,).
+    labels_on_grid: the share of the 13 lead labels that lie where the lattice has them.
+    label_classes: their mean class probability, against that of a plain page.
+    lead_boundaries: the mean probability of the leads' boundaries, likewise.
     """
-    markers = map_points(page.points, page.homography)
-    misplaced = np.linalg.norm(markers - gridpoints[MARKER_ROWS, MARKER_COLUMNS], axis=1)
+    keypoints = map_points(page.keypoints, page.homography)
+    misplaced = np.linalg.norm(keypoints - gridpoints[LABEL_ROWS, LABEL_COLUMNS], axis=1)
     return {
-        "points": float(seen.mean()),
-        "smooth": float(np.exp(-residual / (RESIDUAL_SCALE * FRAME_PX_PER_SQUARE))),
-        "sure": float(probability.mean()),
-        "names": float((misplaced < MARKER_TOLERANCE * FRAME_PX_PER_SQUARE).mean()),
-        "letters": min(float(page.letters.mean()) / PLAIN_LETTERS, 1.0),
-        "ends": min(ends / PLAIN_ENDS, 1.0),
+        "points_seen": float(seen.mean()),
+        "smoothness": float(np.exp(-residual / (RESIDUAL_SCALE * FRAME_PX_PER_SQUARE))),
+        "point_probability": float(probability.mean()),
+        "labels_on_grid": float((misplaced < KEYPOINT_TOLERANCE * FRAME_PX_PER_SQUARE).mean()),
+        "label_classes": min(float(page.class_probability.mean()) / PLAIN_CLASS_PROBABILITY, 1.0),
+        "lead_boundaries": min(boundaries / PLAIN_BOUNDARY_PROBABILITY, 1.0),
     }
 
 
-def decode_grid(probability: np.ndarray, page: PageFound, ends: np.ndarray | None = None) -> GridFound:
+def decode_grid(
+    probability: np.ndarray, page: PageLocation, boundaries: np.ndarray | None = None
+) -> GridFound:
     """The lattice from the (h, w) map of grid-point probabilities over the stage-1 frame.
 
-    ends: the (h, w) map of the leads' ends, if the network has one.
+    `boundaries` is the (h, w) map of the leads' boundaries, if the network has one.
     Raises PageNotFound when too few points lie as on a page.
     """
     stride = FRAME_WIDTH / probability.shape[1]
     peaks, peak_probability = find_peaks(probability, stride)
-    markers = map_points(page.points, page.homography)
-    label = label_peaks(peaks, markers)
+    keypoints = map_points(page.keypoints, page.homography)
+    label = label_peaks(peaks, keypoints)
     agreement = 1.0
-    if ends is not None:
-        label, agreement = renumber(peaks, label, ends)
+    if boundaries is not None:
+        label, agreement = correct_grid_offset(peaks, label, boundaries)
     offsets = peaks[label] - REFERENCE
     seen, residual = reject_outliers(offsets, label >= 0)
     weight = np.where(seen, peak_probability[label], 0.0)
     weight[[0, -1]] *= BORDER_WEIGHT
     weight[:, [0, -1]] *= BORDER_WEIGHT
-    frame_xy = REFERENCE + smooth_best(offsets, weight)
+    frame_xy = REFERENCE + fit_smoothest_plate(offsets, weight)
     gridpoint_xy = map_points(frame_xy, np.linalg.inv(page.homography)).astype(np.float32)
     parts = judge_grid(frame_xy, seen, residual, peak_probability[label[seen]], page, agreement)
     return GridFound(gridpoint_xy, seen, residual, parts, page.homography, offsets, weight)
 
 
 def refit_grid(grid: GridFound, places: np.ndarray, near: np.ndarray) -> np.ndarray:
-    """The lattice (44, 57, 2) float32 px of the unturned image, of a page whose columns are not even.
+    """The lattice (44, 57, 2) float32 px of the upright image, of a page whose columns are not even.
 
     places (44, 57) are those of the columns in each row, in squares of the frame, as their lines were
     measured over all rows at once. What the points seen lie off them is smooth and says how the rows differ.
@@ -118,7 +122,7 @@ def refit_grid(grid: GridFound, places: np.ndarray, near: np.ndarray) -> np.ndar
     """
     uneven = np.zeros_like(grid.offsets)
     uneven[..., 0] = (places - np.arange(GRID_COLUMNS)) * FRAME_PX_PER_SQUARE
-    sheet = smooth_best(grid.offsets - uneven, np.where(near, 0.0, grid.weight))
+    sheet = fit_smoothest_plate(grid.offsets - uneven, np.where(near, 0.0, grid.weight))
     mean = sheet[..., 0].mean(axis=0)
     sheet[..., 0] -= mean
     frame_xy = REFERENCE + uneven + sheet
@@ -127,23 +131,23 @@ def refit_grid(grid: GridFound, places: np.ndarray, near: np.ndarray) -> np.ndar
 
 @torch.inference_mode()
 def find_grid(
-    upright: np.ndarray, page: PageFound, net: torch.nn.Module, device: torch.device | str = "cpu"
+    upright: np.ndarray, page: PageLocation, net: torch.nn.Module, device: torch.device | str = "cpu"
 ) -> GridFound:
-    """The lattice of the page in the unturned (H, W, 3) uint8 image.
+    """The lattice of the page in the upright (H, W, 3) uint8 image.
 
-    One run of stage 1; where that saw less than CLEAR_SHARE of the points it runs again on the page as the
-    points seen straighten it, as long as the score rises. Raises PageNotFound with the reason.
+    One run of stage 1; where that saw less than CLEAR_PAGE_SHARE of the points it runs again on the page as
+    the points seen straighten it, as long as the score rises. Raises PageNotFound with the reason.
     """
-    grid = look(upright, page, net, device)
-    for _ in range(MORE_LOOKS):
-        if grid.seen.mean() >= CLEAR_SHARE:
+    grid = run_stage1(upright, page, net, device)
+    for _ in range(MAX_RERUNS):
+        if grid.seen.mean() >= CLEAR_PAGE_SHARE:
             break
         seen = grid.gridpoint_xy[grid.seen].astype(np.float64)
         homography, _ = cv2.findHomography(seen, REFERENCE[grid.seen], cv2.RANSAC, FRAME_PX_PER_SQUARE)
         if homography is None:
             break
         try:
-            again = look(upright, replace(page, homography=homography), net, device)
+            again = run_stage1(upright, replace(page, homography=homography), net, device)
         except PageNotFound:
             break
         if again.score <= grid.score:
@@ -152,7 +156,9 @@ def find_grid(
     return grid
 
 
-def look(upright: np.ndarray, page: PageFound, net: torch.nn.Module, device: torch.device | str) -> GridFound:
+def run_stage1(
+    upright: np.ndarray, page: PageLocation, net: torch.nn.Module, device: torch.device | str
+) -> GridFound:
     """One run of stage 1."""
     tensor = to_tensor(warp_to_frame(upright, page.homography)).to(device)
     maps = {head: logits[0, 0].float().sigmoid().cpu().numpy() for head, logits in net(tensor).items()}

@@ -4,14 +4,14 @@ import cv2
 import numpy as np
 from scipy.spatial import cKDTree
 
-from configs.page import GRID_COLUMNS, GRID_ROWS, LEAD_ENDS
+from configs.page import GRID_COLUMNS, GRID_ROWS, LEAD_BOUNDARIES
 from configs.stage1 import FRAME_PX_PER_SQUARE, FRAME_WIDTH
-from digitization.geometry.frame import MARKER_COLUMNS, MARKER_ROWS, REFERENCE
+from digitization.geometry.frame import LABEL_COLUMNS, LABEL_ROWS, REFERENCE
 from digitization.geometry.locate import PageNotFound
 from digitization.geometry.rectify import lattice_at
 from digitization.geometry.surface import (
-    JUDGE_STIFFNESS,
-    smooth_offsets,
+    OUTLIER_SMOOTHING,
+    fit_thin_plate,
 )
 
 PEAK_PROBABILITY = 0.2  # below it a maximum is no grid point
@@ -21,14 +21,14 @@ GROWTH_TOLERANCE = 0.35  # squares from the expected place, beyond which a peak 
 GROWTH_RADIUS = 2  # squares, over which the labelled points say where the next ones are
 GRADIENT_RIDGE = 1.0  # squares^2 of labelled points' spread, below which gradients are not believed
 WHOLE_SHARE = 0.95  # of the grid points in one patch: then no other is looked for
-MIN_ISLAND = 6  # points, of a patch of neighbours worth placing
-ISLAND_REACH = 3  # squares about some point of such a patch in which as many are
-MARKER_WEIGHT = 0.1  # of a lead name against a grid point
+MIN_PATCH_POINTS = 6  # points, of a patch of neighbours worth placing
+PATCH_REACH = 3  # squares about some point of such a patch in which as many are
+KEYPOINT_WEIGHT = 0.1  # of a lead name against a grid point
 MIN_SEEN = 60  # points, of GRID_ROWS * GRID_COLUMNS
-END_REACH = 0.25  # squares about its place in which the end of a lead is looked for
-MAX_RENUMBERING = 3  # squares by which the ends of the leads may move the numbering
-SURE_ENDS = 0.25  # mean probability of the lead ends from which on they decide
-ENDS_MARGIN = 0.1  # by which another numbering has to be likelier
+BOUNDARY_REACH = 0.25  # squares about its place in which the end of a lead is looked for
+MAX_GRID_OFFSET = 3  # squares by which the ends of the leads may move the numbering
+MIN_BOUNDARY_PROBABILITY = 0.25  # mean probability of the lead ends from which on they decide
+BOUNDARY_MARGIN = 0.1  # by which another numbering has to be likelier
 
 
 def find_peaks(probability: np.ndarray, stride: float) -> tuple[np.ndarray, np.ndarray]:
@@ -102,83 +102,86 @@ def grow_labels(peaks: np.ndarray, label: np.ndarray, free: np.ndarray) -> np.nd
         free[chosen] = False
 
 
-def find_islands(peaks: np.ndarray, markers: np.ndarray) -> list[np.ndarray]:
+def find_patches(peaks: np.ndarray, keypoints: np.ndarray) -> list[np.ndarray]:
     """Peaks (N, 2) in patches of neighbours, the largest first: each (44, 57) int, the peak's index or -1.
 
     Within a patch the cells are right among themselves; the whole patch may be off by a square or two, as
-    it starts from where the lead names (13, 2), NaN where unknown, put it. All in px of the frame.
+    it starts from where the lead labels (13, 2), NaN where unknown, put it. All in px of the frame.
     """
-    drift = smooth_offsets(*marker_offsets(markers), JUDGE_STIFFNESS)[0]
+    drift = fit_thin_plate(*keypoint_offsets(keypoints), OUTLIER_SMOOTHING)[0]
     tree, places = cKDTree(peaks), cKDTree((REFERENCE + drift).reshape(-1, 2))
     around, _ = tree.query(peaks, k=min(5, len(peaks)))
     regular = (np.abs(around[:, 1:] / FRAME_PX_PER_SQUARE - 1) < 0.35).sum(axis=1) >= 3
     free = np.ones(len(peaks), bool)
-    islands = []
+    patches = []
     middle = REFERENCE[GRID_ROWS // 2, GRID_COLUMNS // 2]
     for start in np.argsort(np.linalg.norm(peaks - middle, axis=1)):
         if not (regular[start] and free[start]):
             continue
-        if free[tree.query_ball_point(peaks[start], ISLAND_REACH * FRAME_PX_PER_SQUARE)].sum() < MIN_ISLAND:
+        if (
+            free[tree.query_ball_point(peaks[start], PATCH_REACH * FRAME_PX_PER_SQUARE)].sum()
+            < MIN_PATCH_POINTS
+        ):
             continue
         label = np.full((GRID_ROWS, GRID_COLUMNS), -1)
         label.ravel()[places.query(peaks[start])[1]] = start
         label = grow_labels(peaks, label, free)
         free[label[label >= 0]] = False
-        if (label >= 0).sum() >= MIN_ISLAND:
-            islands.append(label)
+        if (label >= 0).sum() >= MIN_PATCH_POINTS:
+            patches.append(label)
         if (label >= 0).mean() >= WHOLE_SHARE:
             break
-    return sorted(islands, key=lambda island: -(island >= 0).sum())
+    return sorted(patches, key=lambda patch: -(patch >= 0).sum())
 
 
-def marker_offsets(markers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def keypoint_offsets(keypoints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Lead names (13, 2) px of the frame as offsets (44, 57, 2) and weights (44, 57), 0 where unknown."""
     offsets, weight = np.zeros((GRID_ROWS, GRID_COLUMNS, 2)), np.zeros((GRID_ROWS, GRID_COLUMNS))
-    offsets[MARKER_ROWS, MARKER_COLUMNS] = markers - REFERENCE[MARKER_ROWS, MARKER_COLUMNS]
-    weight[MARKER_ROWS, MARKER_COLUMNS] = np.where(np.isfinite(markers[:, 0]), MARKER_WEIGHT, 0)
+    offsets[LABEL_ROWS, LABEL_COLUMNS] = keypoints - REFERENCE[LABEL_ROWS, LABEL_COLUMNS]
+    weight[LABEL_ROWS, LABEL_COLUMNS] = np.where(np.isfinite(keypoints[:, 0]), KEYPOINT_WEIGHT, 0)
     return offsets, weight
 
 
-def place_island(peaks: np.ndarray, island: np.ndarray, markers: np.ndarray) -> np.ndarray:
-    """The first island's labels (44, 57), moved by whole squares to where most lead names on it want it."""
+def place_patch(peaks: np.ndarray, patch: np.ndarray, keypoints: np.ndarray) -> np.ndarray:
+    """The first island's labels (44, 57), moved by whole squares to where most lead labels on it want it."""
     side = 4 * GROWTH_RADIUS + 1
-    near = cv2.dilate((island >= 0).astype(np.uint8), np.ones((side, side), np.uint8)) > 0
-    near = near[MARKER_ROWS, MARKER_COLUMNS] & np.isfinite(markers).all(axis=1)
+    near = cv2.dilate((patch >= 0).astype(np.uint8), np.ones((side, side), np.uint8)) > 0
+    near = near[LABEL_ROWS, LABEL_COLUMNS] & np.isfinite(keypoints).all(axis=1)
     if not near.any():
-        return island
-    cells = np.zeros(island.shape, bool)
-    cells[MARKER_ROWS[near], MARKER_COLUMNS[near]] = True
+        return patch
+    cells = np.zeros(patch.shape, bool)
+    cells[LABEL_ROWS[near], LABEL_COLUMNS[near]] = True
     expected = np.zeros(REFERENCE.shape)
-    expected[cells] = REFERENCE[cells] + smooth_locally(peaks[island] - REFERENCE, island >= 0, cells)
-    misplaced = (markers - expected[MARKER_ROWS, MARKER_COLUMNS])[near]
+    expected[cells] = REFERENCE[cells] + smooth_locally(peaks[patch] - REFERENCE, patch >= 0, cells)
+    misplaced = (keypoints - expected[LABEL_ROWS, LABEL_COLUMNS])[near]
     columns, rows = np.round(np.median(misplaced, axis=0) / FRAME_PX_PER_SQUARE).astype(int)
-    return shift_cells(island, -rows, -columns)
+    return shift_cells(patch, -rows, -columns)
 
 
-def join_island(peaks: np.ndarray, label: np.ndarray, island: np.ndarray, markers: np.ndarray) -> np.ndarray:
+def join_patch(peaks: np.ndarray, label: np.ndarray, patch: np.ndarray, keypoints: np.ndarray) -> np.ndarray:
     """The labels (44, 57) with an island's put in, moved by the squares that make the smoothest page.
 
     Points that find no cell count as if they missed one by GROWTH_TOLERANCE.
     """
-    points = (label >= 0).sum() + (island >= 0).sum()
+    points = (label >= 0).sum() + (patch >= 0).sum()
 
-    def strain(candidate: np.ndarray) -> float:
-        offsets, weight = marker_offsets(markers)
+    def total_energy(candidate: np.ndarray) -> float:
+        offsets, weight = keypoint_offsets(keypoints)
         labelled = candidate >= 0
         both = labelled & (weight > 0)
         seen = peaks[candidate] - REFERENCE
-        misplaced = MARKER_WEIGHT * ((seen - offsets)[both] ** 2).sum()
+        misplaced = KEYPOINT_WEIGHT * ((seen - offsets)[both] ** 2).sum()
         offsets[labelled] = seen[labelled]
         weight[labelled] = 1
         dropped = (points - labelled.sum()) * (GROWTH_TOLERANCE * FRAME_PX_PER_SQUARE) ** 2
-        return dropped + misplaced + smooth_offsets(offsets, weight, JUDGE_STIFFNESS)[1]
+        return dropped + misplaced + fit_thin_plate(offsets, weight, OUTLIER_SMOOTHING)[1]
 
     candidates = [
-        np.where(label >= 0, label, shift_cells(island, rows, columns))
+        np.where(label >= 0, label, shift_cells(patch, rows, columns))
         for rows in (-1, 0, 1)
         for columns in (-1, 0, 1)
     ]
-    return min(candidates, key=strain)
+    return min(candidates, key=total_energy)
 
 
 def shift_cells(label: np.ndarray, rows: int, columns: int) -> np.ndarray:
@@ -192,48 +195,48 @@ def shift_cells(label: np.ndarray, rows: int, columns: int) -> np.ndarray:
     return moved
 
 
-def label_peaks(peaks: np.ndarray, markers: np.ndarray) -> np.ndarray:
-    """Cells of peaks (N, 2) given the lead names (13, 2), NaN where unknown, both px of the frame.
+def label_peaks(peaks: np.ndarray, keypoints: np.ndarray) -> np.ndarray:
+    """Cells of peaks (N, 2) given the lead labels (13, 2), NaN where unknown, both px of the frame.
 
     Patches of neighbours are grown, and joined from the largest on. (44, 57) int, the peak's index or -1.
     Raises PageNotFound.
     """
     if len(peaks) < MIN_SEEN:
         raise PageNotFound(f"only {len(peaks)} grid points seen, {MIN_SEEN} needed")
-    islands = find_islands(peaks, markers)
-    if not islands:
+    patches = find_patches(peaks, keypoints)
+    if not patches:
         raise PageNotFound(f"none of {len(peaks)} points seen lie as on a grid")
-    label = place_island(peaks, islands[0], markers)
-    for island in islands[1:]:
-        if ((label < 0) & (island >= 0)).sum() >= MIN_ISLAND:
-            label = join_island(peaks, label, island, markers)
+    label = place_patch(peaks, patches[0], keypoints)
+    for patch in patches[1:]:
+        if ((label < 0) & (patch >= 0)).sum() >= MIN_PATCH_POINTS:
+            label = join_patch(peaks, label, patch, keypoints)
     label = grow_labels(peaks, label, np.ones(len(peaks), bool))
     if (label >= 0).sum() < MIN_SEEN:
         raise PageNotFound(f"only {(label >= 0).sum()} grid points lie as on a page, {MIN_SEEN} needed")
     return label
 
 
-def renumber(peaks: np.ndarray, label: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, float]:
+def correct_grid_offset(peaks: np.ndarray, label: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, float]:
     """Labels (44, 57) moved by whole squares to where the leads begin and end, and their mean probability.
 
     ends (h, w) is the map of their probabilities. Lead names lie near the leads' beginnings, the ends are the
     beginnings themselves, but a page seen in part may show few: then the numbering stays.
     """
     stride = FRAME_WIDTH / ends.shape[1]
-    reach = 2 * round(END_REACH * FRAME_PX_PER_SQUARE / stride) + 1
+    reach = 2 * round(BOUNDARY_REACH * FRAME_PX_PER_SQUARE / stride) + 1
     highest = cv2.dilate(ends.astype(np.float32), np.ones((reach, reach), np.uint8))
     labelled = label >= 0
-    surface, _ = smooth_offsets(peaks[label] - REFERENCE, labelled.astype(np.float64), JUDGE_STIFFNESS)
-    steps = range(-MAX_RENUMBERING, MAX_RENUMBERING + 1)
+    surface, _ = fit_thin_plate(peaks[label] - REFERENCE, labelled.astype(np.float64), OUTLIER_SMOOTHING)
+    steps = range(-MAX_GRID_OFFSET, MAX_GRID_OFFSET + 1)
     found = {}
     for rows in steps:
         for columns in steps:
-            places = np.array(LEAD_ENDS) + (rows, columns)
+            places = np.array(LEAD_BOUNDARIES) + (rows, columns)
             places = (lattice_at(REFERENCE + surface, places) + 0.5) / stride - 0.5
             x, y = np.round(places).astype(int).T
             inside = (x >= 0) & (x < ends.shape[1]) & (y >= 0) & (y < ends.shape[0])
-            found[rows, columns] = float(highest[y[inside], x[inside]].sum()) / len(LEAD_ENDS)
+            found[rows, columns] = float(highest[y[inside], x[inside]].sum()) / len(LEAD_BOUNDARIES)
     rows, columns = max(found, key=found.__getitem__)
-    if found[rows, columns] < max(SURE_ENDS, found[0, 0] + ENDS_MARGIN):
+    if found[rows, columns] < max(MIN_BOUNDARY_PROBABILITY, found[0, 0] + BOUNDARY_MARGIN):
         return label, found[0, 0]
     return shift_cells(label, -rows, -columns), found[rows, columns]

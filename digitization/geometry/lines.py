@@ -22,7 +22,7 @@ from digitization.geometry.line_profiles import (
 )
 from digitization.geometry.rectify import row_at
 from digitization.geometry.slip import Slip
-from digitization.geometry.surface import smooth_offsets
+from digitization.geometry.surface import fit_thin_plate
 
 BANDS = 11  # bands of rows, each four squares high, in which every line is measured by itself
 MIN_SIMILARITY = 0.8  # correlation with the page's mean line below which something else hides a line
@@ -76,11 +76,11 @@ def line_displacement(rectified: np.ndarray, canvas: Canvas) -> np.ndarray | Non
     offsets, weight = np.zeros((GRID_ROWS, GRID_COLUMNS, 1)), np.zeros((GRID_ROWS, GRID_COLUMNS))
     offsets[rows, :, 0] = displaced
     weight[rows, inner] = np.where(similarity > MIN_SIMILARITY, similarity**2, 0.0)[:, inner]
-    surface, _ = smooth_offsets(offsets, weight, smoothing)
+    surface, _ = fit_thin_plate(offsets, weight, smoothing)
     for _ in range(ROBUST_ROUNDS):
         distance = np.abs(offsets - surface)[..., 0]
         spread = ROBUST_SPREADS * np.median(distance[weight > 0]) + 1e-6
-        surface, _ = smooth_offsets(offsets, weight / (1 + (distance / spread) ** 2), smoothing)
+        surface, _ = fit_thin_plate(offsets, weight / (1 + (distance / spread) ** 2), smoothing)
     return surface[..., 0]
 
 

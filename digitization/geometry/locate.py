@@ -6,19 +6,19 @@ from itertools import combinations
 import cv2
 import numpy as np
 
-from configs.page import GRID_COLUMNS, GRID_ROWS, LEAD_MARKER_POINTS, LEAD_MARKERS
+from configs.page import GRID_COLUMNS, GRID_ROWS, LEAD_LABEL_POINTS, LEAD_LABELS
 from configs.stage1 import FRAME_PX_PER_SQUARE, reference_points
 from digitization.geometry.orientation import Shape
 from digitization.geometry.projective import map_points
 
-INLIER_SQUARES = 1.0  # reprojection error of a lead name; paper curls, but wrong names lie 7 squares off
-MIN_POINTS = 4  # of a homography
-GUESS_SQUARES = 1.5  # error of a lead name under a guess without perspective
-MIN_SPREAD_SQUARES = 2.0  # standard deviation of the points along their short axis
-MAX_RESIDUAL_SQUARES = 0.6  # median over the inliers
-MIN_ASPECT = 0.7  # of a square's sides in the image: a page tilted by 45 degrees
-MAX_CONDITION = 1e12  # of a homography; those of pages stay below 1e8
-MIN_PAGE_SHARE = 0.02  # of the image's area
+INLIER_SQUARES = 1.0  # reprojection error of a lead label; paper curls, but wrong labels lie 7 squares off
+MIN_POINTS = 4  # keypoints that a homography needs
+GUESS_SQUARES = 1.5  # squares between a keypoint and its place by a guess without perspective
+MIN_SPREAD_SQUARES = 2.0  # squares, standard deviation of the keypoints along their short axis
+MAX_RESIDUAL_SQUARES = 0.6  # squares, median reprojection error of the inliers
+MIN_ASPECT = 0.7  # shorter over longer side of a square in the image: that of a page tilted by 45 degrees
+MAX_CONDITION = 1e12  # condition number of a homography; those of pages stay below 1e8
+MIN_PAGE_SHARE = 0.02  # share of the image's area that the page covers
 
 
 class PageNotFound(ValueError):
@@ -26,48 +26,48 @@ class PageNotFound(ValueError):
 
 
 @dataclass(frozen=True)
-class PageFound:
-    """Where the page is; "unturned" is the image with its orientation undone, the page upright in it.
+class PageLocation:
+    """Where the page is. The upright image is the image with its orientation undone.
 
-    orientation: 0..7, image == turn(unturned, orientation).
-    points: (13, 2) float32 px of the unturned image, in the order of LEAD_MARKERS, NaN where doubtful.
-    confidence: (13,) float32 in 0..1, that some lead's name is there; 0 where doubtful.
-    letters: (13,) float32 in 0..1, that it is this lead's; 0 where doubtful.
-    homography: (3, 3) float64, px of the unturned image to px of the stage-1 frame.
+    orientation: 0..7, image == apply_orientation(upright, orientation).
+    keypoints: (13, 2) float32 px of the upright image, in the order of LEAD_LABELS, NaN where doubtful.
+    objectness: (13,) float32 in 0..1, probability that a lead label of any kind is there; 0 where doubtful.
+    homography: (3, 3) float64, px of the upright image to px of the stage-1 frame.
+    class_probability: (13,) float32 in 0..1, probability that it is this lead's label; 0 where doubtful.
     """
 
     orientation: int
-    points: np.ndarray
-    confidence: np.ndarray
+    keypoints: np.ndarray
+    objectness: np.ndarray
     homography: np.ndarray
-    letters: np.ndarray
+    class_probability: np.ndarray
 
 
-def fit_homography(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lead names (13, 2) px, NaN where unknown, to the stage-1 frame: homography (3, 3), inliers (13,) bool.
+def fit_homography(keypoints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Keypoints (13, 2) px, NaN where unknown, to the stage-1 frame: homography (3, 3), inliers (13,) bool.
 
-    Raises PageNotFound when there are too few points, or they lie on a line, or they do not agree. The
-    homography may turn and mirror.
+    Raises PageNotFound when there are too few of them, or they lie on a line, or they do not agree. The
+    homography may rotate and mirror.
     """
-    known = np.flatnonzero(np.isfinite(points).all(axis=1))
+    known = np.flatnonzero(np.isfinite(keypoints).all(axis=1))
     if len(known) < MIN_POINTS:
-        raise PageNotFound(f"only {len(known)} of {len(LEAD_MARKERS)} lead names found, {MIN_POINTS} needed")
-    source = points[known].astype(np.float64)
-    target = reference_points(np.array(LEAD_MARKER_POINTS)[known])
+        raise PageNotFound(f"only {len(known)} of {len(LEAD_LABELS)} lead labels found, {MIN_POINTS} needed")
+    source = keypoints[known].astype(np.float64)
+    target = reference_points(np.array(LEAD_LABEL_POINTS)[known])
     threshold = INLIER_SQUARES * FRAME_PX_PER_SQUARE
     homography, mask = cv2.findHomography(source, target, cv2.RANSAC, threshold, maxIters=4000)
     if homography is None or mask.sum() < MIN_POINTS:
-        raise PageNotFound(f"the {len(known)} lead names found do not lie as on a page")
+        raise PageNotFound(f"the {len(known)} lead labels found do not lie as on a page")
     agree = mask[:, 0].astype(bool)
     homography, _ = cv2.findHomography(source[agree], target[agree], 0)
     spread = np.linalg.svd(target[agree] - target[agree].mean(axis=0), compute_uv=False)[1]
     if homography is None or spread / np.sqrt(agree.sum()) < MIN_SPREAD_SQUARES * FRAME_PX_PER_SQUARE:
-        raise PageNotFound(f"the {agree.sum()} lead names found lie on a line")
+        raise PageNotFound(f"the {agree.sum()} lead labels found lie on a line")
     residual = np.linalg.norm(map_points(source[agree], homography) - target[agree], axis=1)
     if np.median(residual) > MAX_RESIDUAL_SQUARES * FRAME_PX_PER_SQUARE:
         squares = np.median(residual) / FRAME_PX_PER_SQUARE
-        raise PageNotFound(f"the lead names miss their places by {squares:.1f} squares")
-    inliers = np.zeros(len(points), bool)
+        raise PageNotFound(f"the lead labels miss their places by {squares:.1f} squares")
+    inliers = np.zeros(len(keypoints), bool)
     inliers[known[agree]] = True
     return homography, inliers
 
@@ -77,16 +77,16 @@ def check_page(homography: np.ndarray, shape: Shape) -> None:
     corners = [(0, 0), (0, GRID_COLUMNS - 1), (GRID_ROWS - 1, GRID_COLUMNS - 1), (GRID_ROWS - 1, 0)]
     reference = reference_points(np.array(corners))
     if not np.isfinite(homography).all() or np.linalg.cond(homography) > MAX_CONDITION:
-        raise PageNotFound("the lead names lie on a line or a point")
+        raise PageNotFound("the lead labels lie on a line or a point")
     inverse = np.linalg.inv(homography)
     depth = reference @ inverse[2, :2] + inverse[2, 2]
     quad = map_points(reference, inverse)
     edges = np.roll(quad, -1, axis=0) - quad
     turns = edges[:, 0] * np.roll(edges[:, 1], -1) - edges[:, 1] * np.roll(edges[:, 0], -1)
     if (turns < 0).all():
-        raise PageNotFound("the lead names lie mirrored")
+        raise PageNotFound("the lead labels lie mirrored")
     if not (turns > 0).all() or depth.min() * depth.max() <= 0:
-        raise PageNotFound("the lead names give no convex page")
+        raise PageNotFound("the lead labels give no convex page")
     across, down = (
         map_points(reference.mean(axis=0) + step, inverse) for step in np.eye(2) * FRAME_PX_PER_SQUARE
     )
@@ -99,33 +99,33 @@ def check_page(homography: np.ndarray, shape: Shape) -> None:
 
 
 def locate_page(
-    points: np.ndarray, confidence: np.ndarray, shape: Shape, letters: np.ndarray | None = None
-) -> PageFound:
-    """From lead names (13, 2) in px of an upright (height, width) image, NaN where doubtful, to the page.
+    keypoints: np.ndarray, objectness: np.ndarray, shape: Shape, class_probability: np.ndarray | None = None
+) -> PageLocation:
+    """From keypoints (13, 2) in px of an upright (height, width) image, NaN where doubtful, to the page.
 
-    letters (13,) are as of PageFound, the confidence where they are not given. Raises PageNotFound when the
-    names do not lie as on an upright page.
+    objectness and class_probability (13,) are as in PageLocation; the latter is the former where it is not
+    given. Raises PageNotFound when the keypoints do not lie as on an upright page.
     """
-    homography, inliers = fit_homography(points)
+    homography, inliers = fit_homography(keypoints)
     check_page(homography, shape)
-    check_upright(homography, points[inliers].mean(axis=0))
-    kept = np.where(inliers[:, None], points, np.nan).astype(np.float32)
-    confidence, letters = (
+    check_upright(homography, keypoints[inliers].mean(axis=0))
+    kept = np.where(inliers[:, None], keypoints, np.nan).astype(np.float32)
+    objectness, class_probability = (
         np.where(inliers, values, 0).astype(np.float32)
-        for values in (confidence, confidence if letters is None else letters)
+        for values in (objectness, objectness if class_probability is None else class_probability)
     )
-    return PageFound(0, kept, confidence, homography, letters)
+    return PageLocation(0, kept, objectness, homography, class_probability)
 
 
-def guess_page(points: np.ndarray, confidence: np.ndarray, error: PageNotFound) -> PageFound:
-    """A first guess where many of the names (13, 2) are wrong: the page turned and scaled, nothing more.
+def guess_page(keypoints: np.ndarray, objectness: np.ndarray) -> PageLocation | None:
+    """A first guess where many of the keypoints (13, 2) are wrong: the page rotated and scaled, nothing more.
 
-    Each pair of names says where the page would lie; most confidence within GUESS_SQUARES wins. Raises
-    `error`, the reason why nothing better was found, when fewer than MIN_POINTS names agree.
+    Each pair of keypoints says where the page would lie; the pair wins that has most objectness (13,) of
+    keypoints within GUESS_SQUARES of their places. None when fewer than MIN_POINTS agree.
     """
-    known = np.flatnonzero(np.isfinite(points).all(axis=1))
-    source = points[known].astype(np.float64) @ (1, 1j)
-    target = reference_points(np.array(LEAD_MARKER_POINTS)[known]) @ (1, 1j)
+    known = np.flatnonzero(np.isfinite(keypoints).all(axis=1))
+    source = keypoints[known].astype(np.float64) @ (1, 1j)
+    target = reference_points(np.array(LEAD_LABEL_POINTS)[known]) @ (1, 1j)
     best, best_votes = np.zeros(len(known), bool), 0.0
     for i, j in combinations(range(len(known)), 2):
         if source[i] == source[j]:
@@ -134,19 +134,19 @@ def guess_page(points: np.ndarray, confidence: np.ndarray, error: PageNotFound) 
         if abs(np.angle(factor)) > np.pi / 4:
             continue
         near = abs(factor * (source - source[i]) + target[i] - target) < GUESS_SQUARES * FRAME_PX_PER_SQUARE
-        votes = confidence[known[near]].sum()
+        votes = objectness[known[near]].sum()
         if votes > best_votes:
             best, best_votes = near, votes
     if best.sum() < MIN_POINTS:
-        raise error
+        return None
     terms = np.stack([source[best], np.ones(best.sum())], axis=1)
     (factor, shift), *_ = np.linalg.lstsq(terms, target[best], rcond=None)
     rows = [(factor.real, -factor.imag, shift.real), (factor.imag, factor.real, shift.imag), (0, 0, 1)]
-    inliers = np.zeros(len(points), bool)
+    inliers = np.zeros(len(keypoints), bool)
     inliers[known[best]] = True
-    kept = np.where(inliers[:, None], points, np.nan).astype(np.float32)
-    confidence = np.where(inliers, confidence, 0).astype(np.float32)
-    return PageFound(0, kept, confidence, np.array(rows), confidence)
+    kept = np.where(inliers[:, None], keypoints, np.nan).astype(np.float32)
+    kept_objectness = np.where(inliers, objectness, 0).astype(np.float32)
+    return PageLocation(0, kept, kept_objectness, np.array(rows), kept_objectness)
 
 
 def check_upright(homography: np.ndarray, centre: np.ndarray) -> None:
@@ -154,4 +154,4 @@ def check_upright(homography: np.ndarray, centre: np.ndarray) -> None:
     origin, right = map_points(centre + np.array([[0.0, 0.0], [1.0, 0.0]]), homography)
     across = right - origin
     if across[0] < abs(across[1]):
-        raise PageNotFound("the lead names lie turned")
+        raise PageNotFound("the lead labels lie rotated by more than 45 degrees")

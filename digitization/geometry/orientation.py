@@ -9,19 +9,19 @@ MIRRORED = ORIENTATIONS // 2  # classes from here on are flipped up-down before 
 Shape = tuple[int, ...]  # (height, width) first
 
 
-def turn(image: np.ndarray, orientation: int) -> np.ndarray:
+def apply_orientation(image: np.ndarray, orientation: int) -> np.ndarray:
     """An upright (H, W, ...) image in one of the 8 orientations; contiguous."""
     flipped = image[::-1] if orientation >= MIRRORED else image
     return np.ascontiguousarray(np.rot90(flipped, orientation % MIRRORED))
 
 
-def unturn(image: np.ndarray, orientation: int) -> np.ndarray:
+def undo_orientation(image: np.ndarray, orientation: int) -> np.ndarray:
     """The upright image of one in the given orientation: the inverse of turn."""
     image = np.rot90(image, -(orientation % MIRRORED))
     return np.ascontiguousarray(image[::-1] if orientation >= MIRRORED else image)
 
 
-def turn_matrix(orientation: int, upright_shape: Shape) -> np.ndarray:
+def orientation_matrix(orientation: int, upright_shape: Shape) -> np.ndarray:
     """(3, 3) float64, px of an upright (height, width) image to px of the turned one."""
     if not 0 <= orientation < ORIENTATIONS:
         raise ValueError(f"orientation: 0..{ORIENTATIONS - 1} wanted, not {orientation}")
@@ -35,18 +35,18 @@ def turn_matrix(orientation: int, upright_shape: Shape) -> np.ndarray:
     return matrix
 
 
-def turn_points(points: np.ndarray, orientation: int, upright_shape: Shape) -> np.ndarray:
+def orient_points(points: np.ndarray, orientation: int, upright_shape: Shape) -> np.ndarray:
     """Points (..., 2) from px of an upright (height, width) image to px of the turned one; float32."""
-    return map_points(points, turn_matrix(orientation, upright_shape)).astype(np.float32)
+    return map_points(points, orientation_matrix(orientation, upright_shape)).astype(np.float32)
 
 
-def unturn_points(points: np.ndarray, orientation: int, turned_shape: Shape) -> np.ndarray:
-    """The inverse of turn_points, given the (height, width) of the turned image."""
-    matrix = turn_matrix(orientation, unturned_shape(orientation, turned_shape))
+def points_to_upright(points: np.ndarray, orientation: int, turned_shape: Shape) -> np.ndarray:
+    """The inverse of orient_points, given the (height, width) of the turned image."""
+    matrix = orientation_matrix(orientation, shape_of_upright(orientation, turned_shape))
     return map_points(points, np.linalg.inv(matrix)).astype(np.float32)
 
 
-def unturned_shape(orientation: int, turned_shape: Shape) -> Shape:
+def shape_of_upright(orientation: int, turned_shape: Shape) -> Shape:
     height, width = turned_shape[:2]
     return (width, height) if orientation % 2 else (height, width)
 

@@ -14,20 +14,20 @@ from digitization.geometry.frame import REFERENCE
 from digitization.geometry.grid import GridFound, find_grid, refit_grid
 from digitization.geometry.line_profiles import MEASURING
 from digitization.geometry.lines import refine_columns
-from digitization.geometry.locate import PageFound, PageNotFound
-from digitization.geometry.orientation import unturn
+from digitization.geometry.locate import PageLocation, PageNotFound
+from digitization.geometry.orientation import undo_orientation
 from digitization.geometry.projective import map_points
 from digitization.geometry.rectify import rectify, rectify_grey
 from digitization.geometry.search import find_pages
 from digitization.geometry.slip import Slip
 
 WEAKNESSES = {  # what a low part of the page score means, see digitization.geometry.grid.judge_grid
-    "points": "few grid points could be seen",
-    "smooth": "the grid points found lie on no smooth sheet",
-    "sure": "the grid is faint",
-    "names": "lead names are not where the grid has them",
-    "letters": "lead names are hard to read",
-    "ends": "the leads do not begin and end where the grid has them",
+    "points_seen": "few grid points could be seen",
+    "smoothness": "the grid points found lie on no smooth sheet",
+    "point_probability": "the grid is faint",
+    "labels_on_grid": "lead labels are not where the grid has them",
+    "label_classes": "lead labels are hard to read",
+    "lead_boundaries": "the leads do not begin and end where the grid has them",
 }
 DOUBTFUL = 0.75  # page score under which a page is called doubtful
 SMEARED_SQUARES = 1.5  # about a slip in which stage 1 smooths the step away
@@ -35,17 +35,17 @@ SURE_SCORE = 0.8  # page score from which on no other turn is tried
 
 
 @dataclass(frozen=True)
-class Straightened:
-    """A page, straightened. "Unturned" is the image with its orientation undone.
+class RectifiedPage:
+    """A page, straightened. "Upright" is the image with its orientation undone.
 
-    orientation: 0..7, image == turn(unturned, orientation) of digitization/geometry/orientation.py.
-    homography: (3, 3) float64, px of the unturned image to px of the stage-1 frame.
-    gridpoint_xy: (44, 57, 2) float32 px of the unturned image.
+    orientation: 0..7, image == apply_orientation(upright, orientation), see orientation.py.
+    homography: (3, 3) float64, px of the upright image to px of the stage-1 frame.
+    gridpoint_xy: (44, 57, 2) float32 px of the upright image.
     seen: (44, 57) bool, the points not filled in by the smooth surface.
-    calibration: px per mm in the unturned image, and whether the squares are as the paper's should be.
+    calibration: px per mm in the upright image, and whether the squares are as the paper's should be.
     page_score: 0..1, how far to trust the lattice.
     score_parts: what it is made of, name -> 0..1, see digitization.geometry.grid.judge_grid.
-    markers: (13, 2) float32 px of the unturned image, order of LEAD_MARKERS, NaN where doubtful.
+    markers: (13, 2) float32 px of the upright image, order of LEAD_LABELS, NaN where doubtful.
     rect: (canvas height, canvas width, 3) uint8 RGB.
     slip: the slices of paper that a slipping scanner lost, None where none is seen; gridpoint_xy and rect
         heed it.
@@ -58,7 +58,7 @@ class Straightened:
     calibration: Calibration
     page_score: float
     score_parts: dict[str, float]
-    markers: np.ndarray
+    keypoints: np.ndarray
     rect: np.ndarray
     slip: Slip | None = None
 
@@ -98,27 +98,27 @@ class Straightener:
         self.stage0_net = stage0_net.eval().to(self.device)
         self.stage1_net = stage1_net.eval().to(self.device)
 
-    def find_pages(self, image: np.ndarray) -> Iterator[PageFound]:
+    def find_pages(self, image: np.ndarray) -> Iterator[PageLocation]:
         """Stage 0 on the (H, W, 3) uint8 image as it is: where the page may lie, the likeliest first."""
         return find_pages(image, self.stage0_net, self.device)
 
-    def find_grid(self, upright: np.ndarray, page: PageFound) -> GridFound:
-        """Stage 1 on the unturned image."""
+    def find_grid(self, upright: np.ndarray, page: PageLocation) -> GridFound:
+        """Stage 1 on the upright image."""
         return find_grid(upright, page, self.stage1_net, self.device)
 
     def rectify(self, upright: np.ndarray, gridpoint_xy: np.ndarray, slip: Slip | None = None) -> np.ndarray:
-        """The unturned image resampled: (canvas height, canvas width, 3) uint8."""
+        """the upright image resampled: (canvas height, canvas width, 3) uint8."""
         return rectify(upright, gridpoint_xy, self.canvas, slip)
 
-    def straighten(self, image: np.ndarray) -> Straightened:
+    def straighten(self, image: np.ndarray) -> RectifiedPage:
         """The rectified page of an (H, W, 3) uint8 RGB image in any of the 8 orientations.
 
         Where names are few, a wrong turn can look likeliest to stage 0; so while the page score stays below
         SURE_SCORE all pages that it can offer are tried, and the best score wins.
         """
-        best, reason = None, PageNotFound("no lead names found")
+        best, reason = None, PageNotFound("no lead labels found")
         for page in self.find_pages(image):
-            upright = unturn(image, page.orientation)
+            upright = undo_orientation(image, page.orientation)
             try:
                 grid = self.find_grid(upright, page)
             except PageNotFound as error:
@@ -141,7 +141,7 @@ class Straightener:
             measured = rectify_grey(upright, gridpoint_xy, MEASURING, slip)
         gridpoint_xy = refine_columns(gridpoint_xy, measured, slip=slip)
         rect = self.rectify(upright, gridpoint_xy, slip)
-        return Straightened(
+        return RectifiedPage(
             orientation=page.orientation,
             homography=page.homography,
             gridpoint_xy=gridpoint_xy,
@@ -149,7 +149,7 @@ class Straightener:
             calibration=calibrate(grid.gridpoint_xy, grid.seen, upright.shape),
             page_score=grid.score,
             score_parts=grid.parts,
-            markers=page.points,
+            keypoints=page.keypoints,
             rect=rect,
             slip=slip,
         )
@@ -158,7 +158,7 @@ class Straightener:
 def sheet_columns(gridpoint_xy: np.ndarray, homography: np.ndarray) -> tuple[np.ndarray, float]:
     """Where a lattice has the grid's columns, (57,) in squares of the stage-1 frame, and its slant.
 
-    gridpoint_xy (44, 57, 2) px of the unturned image, homography as in Straightened. The slant
+    gridpoint_xy (44, 57, 2) px of the upright image, homography as in RectifiedPage. The slant
     is by how many columns an upright line of the image moves right from a grid row to the next.
     """
     frame_xy = map_points(gridpoint_xy.astype(np.float64), homography)

@@ -9,11 +9,20 @@ from scipy.sparse.linalg import LinearOperator, cg
 from configs.page import GRID_COLUMNS, GRID_ROWS
 from configs.stage1 import FRAME_PX_PER_SQUARE
 
-JUDGE_STIFFNESS = 10.0  # of the surface against which outliers are judged; it smooths over its 4th root
-SHEET = {0.1: np.inf, 0.3: 1.50, 1.0: 1.45}  # stiffness of the result, and by how much the points' distance
-SCREEN = {1.0: np.inf, 10.0: 1.65, 30.0: 1.17, 100.0: 1.10}  # may grow with it; chosen on drawn pages (2027)
-PATCHES = (4, 5)  # of the page, rows and columns, that are judged one by one
-PATCH_POINTS = 30  # those with fewer do not count
+OUTLIER_SMOOTHING = 10.0  # of the surface against which outliers are judged; it smooths over its 4th root
+PAPER_SMOOTHINGS = {
+    0.1: np.inf,
+    0.3: 1.50,
+    1.0: 1.45,
+}  # stiffness of the result, and by how much the points' distance
+SCREEN_SMOOTHINGS = {
+    1.0: np.inf,
+    10.0: 1.65,
+    30.0: 1.17,
+    100.0: 1.10,
+}  # may grow with it; chosen on drawn pages (2027)
+TILES = (4, 5)  # of the page, rows and columns, that are judged one by one
+MIN_TILE_POINTS = 30  # those with fewer do not count
 OUTLIER_SIGMAS = 4.0
 OUTLIER_SQUARES = 0.12  # never judge points stricter than this
 SOLVED = 1e-6  # of a smooth surface's first residual, at which it counts as found
@@ -37,7 +46,7 @@ def bending_modes() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return modes[0], modes[1], np.add.outer(*roots) ** 2
 
 
-def smooth_offsets(offsets: np.ndarray, weight: np.ndarray, stiffness: float) -> tuple[np.ndarray, float]:
+def fit_thin_plate(offsets: np.ndarray, weight: np.ndarray, smoothing: float) -> tuple[np.ndarray, float]:
     """A thin plate through offsets (44, 57, n) with weights (44, 57), 0 where unknown: (44, 57, n).
 
     With it comes the energy that it minimises: weighted squared distance + stiffness * bending energy.
@@ -46,7 +55,7 @@ def smooth_offsets(offsets: np.ndarray, weight: np.ndarray, stiffness: float) ->
     """
     down, across, energy = bending_modes()
     known = np.where(weight > 0, offsets.transpose(2, 0, 1), 0.0)
-    penalty = stiffness * energy
+    penalty = smoothing * energy
     scale = 1 / (weight.mean() + penalty)
 
     def to_modes(values: np.ndarray) -> np.ndarray:
@@ -70,12 +79,12 @@ def smooth_offsets(offsets: np.ndarray, weight: np.ndarray, stiffness: float) ->
         ]
     )
     surface = down @ solved @ across.T
-    strain = float((weight * known * (known - surface)).sum())
-    return surface.transpose(1, 2, 0), strain
+    total_energy = float((weight * known * (known - surface)).sum())
+    return surface.transpose(1, 2, 0), total_energy
 
 
-def smooth_best(offsets: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """The thin plate of smooth_offsets, as stiff as the points allow.
+def fit_smoothest_plate(offsets: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """The thin plate of fit_thin_plate, as stiff as the points allow.
 
     A screen or a curled sheet affords a stiff one, which averages the errors of many points; a crumpled one
     does not. Stiffer is right as long as no patch's mean distance grows by more than noise makes it grow.
@@ -85,33 +94,33 @@ def smooth_best(offsets: np.ndarray, weight: np.ndarray) -> np.ndarray:
     known = weight > 0
 
     @cache
-    def distances(stiffness: float) -> np.ndarray:
-        return np.linalg.norm(offsets - smooth_offsets(offsets, weight, stiffness)[0], axis=-1)
+    def distances(smoothing: float) -> np.ndarray:
+        return np.linalg.norm(offsets - fit_thin_plate(offsets, weight, smoothing)[0], axis=-1)
 
-    def climb(limits: dict[float, float]) -> float:
+    def smoothest_within(limits: dict[float, float]) -> float:
         chosen = next(iter(limits))
-        for stiffness, limit in limits.items():
-            means = (patch_means(distances(s), known) for s in (stiffness, chosen))
+        for smoothing, limit in limits.items():
+            means = (tile_means(distances(s), known) for s in (smoothing, chosen))
             if np.divide(*means).max() > limit:
                 break
-            chosen = stiffness
+            chosen = smoothing
         return chosen
 
-    stiffness = climb(SCREEN)
-    if stiffness == next(iter(SCREEN)):
-        stiffness = climb(SHEET)
-    distance = distances(stiffness)
+    smoothing = smoothest_within(SCREEN_SMOOTHINGS)
+    if smoothing == next(iter(SCREEN_SMOOTHINGS)):
+        smoothing = smoothest_within(PAPER_SMOOTHINGS)
+    distance = distances(smoothing)
     spread = 1.5 * np.median(distance[known]) + 1e-6
-    return smooth_offsets(offsets, weight / (1 + (distance / spread) ** 2), stiffness)[0]
+    return fit_thin_plate(offsets, weight / (1 + (distance / spread) ** 2), smoothing)[0]
 
 
-def patch_means(values: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """The means of known values (44, 57) in each of PATCHES with enough of them; of all where none has."""
+def tile_means(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """The means of known values (44, 57) in each of TILES with enough of them; of all where none has."""
     means = [
         values[rows, columns][known[rows, columns]].mean()
-        for rows in cuts(GRID_ROWS, PATCHES[0])
-        for columns in cuts(GRID_COLUMNS, PATCHES[1])
-        if known[rows, columns].sum() >= PATCH_POINTS
+        for rows in cuts(GRID_ROWS, TILES[0])
+        for columns in cuts(GRID_COLUMNS, TILES[1])
+        if known[rows, columns].sum() >= MIN_TILE_POINTS
     ]
     return np.array(means or [values[known].mean()]) + 1e-9
 
@@ -126,7 +135,7 @@ def reject_outliers(offsets: np.ndarray, labelled: np.ndarray) -> tuple[np.ndarr
     """Which labelled points a smooth surface confirms (44, 57) bool, and their median distance, px."""
     weight = labelled.astype(np.float64)
     for _ in range(3):
-        surface, _ = smooth_offsets(offsets, weight, JUDGE_STIFFNESS)
+        surface, _ = fit_thin_plate(offsets, weight, OUTLIER_SMOOTHING)
         distance = np.where(labelled, np.linalg.norm(offsets - surface, axis=-1), np.inf)
         median = float(np.median(distance[labelled]))
         spread = max(median, OUTLIER_SQUARES / OUTLIER_SIGMAS * FRAME_PX_PER_SQUARE)

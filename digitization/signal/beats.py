@@ -2,7 +2,8 @@
 
 Where ink is hidden or drowned, stage 2 says so by a low confidence, and most of the metric's noise is there.
 The beats are found in all rows together, each is laid on the others, and what these show is the height that
-is expected (`expected_heights`); stage 2's own judgement, as far as it is sure, goes first (`lean_on_beats`).
+is expected (`expected_traces`); stage 2's own judgement, as far as it is sure, goes first
+(`combine_with_beats`).
 """
 
 from typing import NamedTuple
@@ -110,7 +111,7 @@ class Patches:
         return Match(self.beats[other] - self.beats[beat] + shift, float(difference))
 
 
-def expected_heights(
+def expected_traces(
     y: np.ndarray, confidence: np.ndarray, starts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """What the other beats say of each column: its height and the variance of that, px and px^2.
@@ -144,7 +145,7 @@ def expected_heights(
 def transfer(
     y: np.ndarray, confidence: np.ndarray, lead: np.ndarray, inside: slice, match: Match
 ) -> np.ndarray:
-    """One beat's say on the columns `inside` of another: (4, R, n), as expected_heights sums them up."""
+    """One beat's say on the columns `inside` of another: (4, R, n), as expected_traces sums them up."""
     whole = int(np.floor(match.shift))
     source = slice(inside.start + whole, inside.stop + whole)
     after = slice(source.start + 1, source.stop + 1)
@@ -166,7 +167,7 @@ def transfer(
     return np.stack([weight, weight * height, weight * height**2, weight * variance])
 
 
-def lean_on_beats(
+def combine_with_beats(
     log_probability: np.ndarray, confidence: np.ndarray, expected: np.ndarray, variance: np.ndarray
 ) -> np.ndarray:
     """Log probabilities (N, H) of the heights of N columns, where unsure drawn to what is expected.

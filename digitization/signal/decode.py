@@ -10,7 +10,7 @@ from scipy.ndimage import maximum_filter1d, median_filter, minimum_filter1d
 
 from configs.page import RECTIFIED, ROWS
 from configs.stage2 import CROP_TOP, STEEP_REACH, Stage2Config
-from digitization.signal.beats import CERTAIN, expected_heights, lean_on_beats
+from digitization.signal.beats import CERTAIN, combine_with_beats, expected_traces
 from digitization.signal.limb_leads import reconcile_limbs
 from digitization.signal.path import SPIKE_COLUMNS, SPIKE_MASS, find_path, follow_spikes, refine
 from digitization.signal.quality import UNSURE, confidence_at
@@ -110,16 +110,16 @@ def complete(
 
     With them comes where these say more than the page itself, (R, W) bool: below a confidence of UNCLEAR.
     """
-    expected, variance = expected_heights(bins * row_stride, confidence, starts)
-    told = np.isfinite(variance) & (confidence < CERTAIN)
-    row, column = np.nonzero(told)
-    own = np.where(find_spikes(log_probability, bins, row_stride, config), 1, confidence)[told]
-    expected, variance = expected[told] / row_stride, variance[told] / row_stride**2
-    leaning = lean_on_beats(log_probability[row, :, column], own, expected, variance)
-    about = np.where(confidence[told] < UNCLEAR, leaning.argmax(axis=1), path[told])
+    expected, variance = expected_traces(bins * row_stride, confidence, starts)
+    known_from_beats = np.isfinite(variance) & (confidence < CERTAIN)
+    row, column = np.nonzero(known_from_beats)
+    own = np.where(find_spikes(log_probability, bins, row_stride, config), 1, confidence)[known_from_beats]
+    expected, variance = expected[known_from_beats] / row_stride, variance[known_from_beats] / row_stride**2
+    leaning = combine_with_beats(log_probability[row, :, column], own, expected, variance)
+    about = np.where(confidence[known_from_beats] < UNCLEAR, leaning.argmax(axis=1), path[known_from_beats])
     completed = bins.copy()
-    completed[told] = refine(leaning.T[None], about[None])[0][0]
-    return completed, told & (confidence < UNCLEAR)
+    completed[known_from_beats] = refine(leaning.T[None], about[None])[0][0]
+    return completed, known_from_beats & (confidence < UNCLEAR)
 
 
 def signal_columns() -> slice:
@@ -141,7 +141,7 @@ def log_probabilities(logits: torch.Tensor, loss: str = AS_SHIPPED.loss) -> np.n
     return (pixels / pixels.sum(dim=1, keepdim=True).clamp(min=1)).clamp(min=1e-9).log().cpu().numpy()
 
 
-class Heights(NamedTuple):
+class RowTraces(NamedTuple):
     """The traces of one page's rows.
 
     y: (4, W) px of the rectified page, NaN beyond the signal.
@@ -154,9 +154,9 @@ class Heights(NamedTuple):
     imputed: np.ndarray
 
 
-def read_heights(
+def decode_maps(
     logits: torch.Tensor, row_stride: int, config: Stage2Config = AS_SHIPPED, impute: bool = True
-) -> Heights:
+) -> RowTraces:
     """Logits (4, H, W) of one page to the height of each row's trace, gaps bridged.
 
     `config` is that of the network. With `impute` what the page hardly shows is completed from other beats.
@@ -176,12 +176,12 @@ def read_heights(
         bins, imputed = complete(log_probability, path, bins, confidence, starts, row_stride, config)
     y = (bins + 0.5) * row_stride - 0.5 + CROP_TOP
     margins = ((0, 0), (inside.start, logits.shape[2] - inside.stop))
-    return Heights(
+    return RowTraces(
         np.pad(y, margins, constant_values=np.nan), np.pad(confidence, margins), np.pad(imputed, margins)
     )
 
 
-def rows_from_heights(y: np.ndarray, length: int) -> np.ndarray:
+def rows_from_traces(y: np.ndarray, length: int) -> np.ndarray:
     """Heights (4, W) px, NaN beyond the signal, to rows (4, length) mV over ten seconds."""
     known = np.flatnonzero(np.isfinite(y).all(axis=0))
     if not len(known):
@@ -192,7 +192,7 @@ def rows_from_heights(y: np.ndarray, length: int) -> np.ndarray:
     )
 
 
-def merge_heights(y: np.ndarray, confidence: np.ndarray, method: str = "mean") -> np.ndarray:
+def merge_traces(y: np.ndarray, confidence: np.ndarray, method: str = "mean") -> np.ndarray:
     """Several readings (N, 4, W) of the same rows to one (4, W), by confidence (N, 4, W).
 
     `method` is one of MERGES, weighted; where no reading is sure at all, they count alike. The median of two
@@ -224,12 +224,12 @@ def merge_confidence(y: np.ndarray, confidence: np.ndarray, merged: np.ndarray) 
 
 def finish_rows(y: np.ndarray, confidence: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
     """Heights and confidence (4, W) to rows (4, length) mV, and the limb leads' residuals (4, 2) mV."""
-    return reconcile_limbs(rows_from_heights(y, length), confidence_at(confidence, length))
+    return reconcile_limbs(rows_from_traces(y, length), confidence_at(confidence, length))
 
 
 def decode_rows(
     logits: torch.Tensor, row_stride: int, length: int, config: Stage2Config = AS_SHIPPED
 ) -> tuple[np.ndarray, np.ndarray]:
     """Logits (4, H, W) of one page to rows (4, length) mV over ten seconds, and confidence (4, W) in 0..1."""
-    y, confidence, _ = read_heights(logits, row_stride, config)
+    y, confidence, _ = decode_maps(logits, row_stride, config)
     return finish_rows(y, confidence, length)[0], confidence

@@ -11,11 +11,11 @@ from configs.page import MASK_WIDTH
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT, Stage2Config
 from digitization.signal.decode import (
     MERGES,
-    Heights,
+    RowTraces,
+    decode_maps,
     finish_rows,
     merge_confidence,
-    merge_heights,
-    read_heights,
+    merge_traces,
 )
 from models.tensors import to_tensor
 
@@ -43,7 +43,7 @@ VIEWS = {"moved": View(rows=2, columns=1), "mirrored": View(mirrored=True)}
 
 
 @dataclass
-class Traced:
+class TraceResult:
     """What stage 2 read of a page."""
 
     rows: np.ndarray  # (4, L) mV of ten seconds
@@ -75,22 +75,22 @@ class Tracer:
         self.nets, self.device, self.merge, self.impute = nets, torch.device(device), merge, impute
         self.views = [PLAIN, *(VIEWS[name] for name in dict.fromkeys(tta))]
 
-    def trace(self, rect: np.ndarray, length: int) -> Traced:
+    def trace(self, rect: np.ndarray, length: int) -> TraceResult:
         """A rectified page (1700, 4400, 3) uint8 to rows of `length` samples.
 
         Raises ValueError when a network's values are not finite.
         """
         readings = [self.read(net, rect, view) for net in self.nets for view in self.views]
         y, confidence, imputed = (np.stack(parts) for parts in zip(*readings, strict=True))
-        merged = merge_heights(y, confidence, self.merge)
+        merged = merge_traces(y, confidence, self.merge)
         confidence = merge_confidence(y, confidence, merged)
         rows, residuals = finish_rows(merged, confidence, length)
-        return Traced(rows, merged, confidence, np.logical_and.reduce(imputed), residuals)
+        return TraceResult(rows, merged, confidence, np.logical_and.reduce(imputed), residuals)
 
-    def read(self, net: nn.Module, rect: np.ndarray, view: View) -> Heights:
+    def read(self, net: nn.Module, rect: np.ndarray, view: View) -> RowTraces:
         """One network's reading of a view, its heights in px of `rect`."""
         logits = self.maps(net, rect, view)
-        heights = read_heights(logits, INPUT_HEIGHT // logits.shape[1], stage2_config(net), self.impute)
+        heights = decode_maps(logits, INPUT_HEIGHT // logits.shape[1], stage2_config(net), self.impute)
         return heights._replace(y=heights.y + view.rows)
 
     @torch.inference_mode()
