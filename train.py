@@ -21,7 +21,8 @@ from configs.changes import change_config, parse_change
 from configs.network import NetworkConfig
 from datasets.competition import DATA, check_data, read_folds
 from models.checkpoint import NETWORKS, CheckpointError
-from training.loop import Options, train
+from training.loop import train
+from training.options import Options
 from training.processes import leave_processes
 from training.stages import STAGES
 from utils.command import show_log

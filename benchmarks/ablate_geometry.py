@@ -22,7 +22,8 @@ from configs.page import FLAT_TYPES
 from configs.stage0_compact import config as stage0
 from configs.stage1_compact import config as stage1
 from models.checkpoint import CHECKPOINTS
-from training.loop import Options, train
+from training.loop import train
+from training.options import Options
 from training.stages import STAGES
 from utils.command import positive_int, run_main
 from utils.device import limit_threads

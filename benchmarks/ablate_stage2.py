@@ -28,7 +28,8 @@ from digitization.signal.tracer import stage2_config
 from models.checkpoint import load_network
 from models.imagenet import PretrainedUnavailable
 from models.tensors import to_tensor
-from training.loop import Options, train
+from training.loop import train
+from training.options import Options
 from training.stages import STAGES, ValidationPage
 from utils.command import log, positive_int, run_main
 from utils.device import limit_threads

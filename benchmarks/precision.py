@@ -26,7 +26,8 @@ from models.tensors import to_tensor
 from synthesis import synthesize
 from synthesis.signals import deepfake_record
 from train import DEFAULT_CONFIGS
-from training.loop import Options, Training
+from training.loop import Training
+from training.options import Options
 from training.stages import STAGES
 from utils.command import positive_int, run_main
 from utils.device import PRECISIONS, choose_device, limit_threads

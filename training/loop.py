@@ -1,14 +1,12 @@
 """The recipe that trains any stage: AdamW, one cycle, an average of the weights, mixed precision."""
 
-import copy
 import math
-import os
 import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -17,111 +15,21 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from configs.network import NetworkConfig
-from datasets.pages import MixedPages, PagePool, PageSource, Samples, SyntheticPages, training_records
+from datasets.pages import PagePool, PageSource, Samples
 from models.checkpoint import CheckpointError, read_checkpoint, rename_fields, save_network, write_torch
 from models.unet import UNet
 from training.log import RunLog
-from training.processes import join_processes
-from training.stages import Stage, ValidationPage
-from utils.device import AUTO, choose_device, choose_precision
+from training.meter import Interval, Meter
+from training.options import Options
+from training.processes import join_processes, leave_group
+from training.stages import Stage, ValidationPage, find_pages
+from training.weights import average_weights, copy_weights, learning_rate_at
+from utils.device import choose_device, choose_precision
 from utils.files import folder_lock, remove_partial_files
 
-SAVE_EVERY = 120.0  # seconds
-FRESH_LISTED = 6  # layers that --init leaves as they are, named at most
-RESUMED = {
-    "average",
-    "optimizer",
-    "step",
-    "spent",
-    "best_score",
-    "rng",
-    "recipe",
-}  # what last.pt holds beside the weights
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a run is told beside its configuration; train.py's arguments of the same names."""
-
-    records: Path | None = None
-    data: Path | None = None
-    outputs: Path = Path("outputs")
-    fold: int = 0
-    synthetic_share: float = 0.5
-    runs: Path = Path("runs")
-    device: str | None = None
-    precision: str = AUTO
-    workers: int = 1
-    steps: int | None = None
-    max_minutes: float = 60.0
-    validate_minutes: float = 8.0
-    validation_pages: int = 9
-    log_every: int = 20
-    seed: int = 0
-    accumulate: int = 1
-    checkpointing: bool = False
-    resume: bool = False
-    init: Path | None = None
-    pretrained: bool = False
-    wandb: bool = False
-
-
-class Average:
-    """An exponential moving average of a network's weights and buffers, kept as a network of its own."""
-
-    def __init__(self, net: UNet, decay: float):
-        self.net = copy.deepcopy(net).eval().requires_grad_(False)
-        self.decay, self.updates = decay, 0
-
-    @torch.no_grad()
-    def update(self, net: UNet) -> None:
-        self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        for mean, value in zip(self.net.state_dict().values(), net.state_dict().values(), strict=True):
-            if mean.is_floating_point():
-                mean.lerp_(value, 1 - decay)
-            else:
-                mean.copy_(value)
-
-
-def copy_weights(net: nn.Module, path: Path) -> None:
-    """Start from the weights of a checkpoint, as far as names and shapes agree; says what stays fresh."""
-    given = read_checkpoint(path)["state_dict"]
-    own = net.state_dict()
-    fitting = {
-        name: value.float() if value.is_floating_point() else value
-        for name, value in given.items()
-        if name in own and own[name].shape == value.shape
-    }
-    if not fitting:
-        raise CheckpointError(f"{path}: none of its weights fit this network")
-    net.load_state_dict(own | fitting)
-    fresh = sorted({name.rpartition(".")[0] or name for name in set(own) - set(fitting)})
-    listed = ", ".join(fresh[:FRESH_LISTED]) + (" …" if len(fresh) > FRESH_LISTED else "")
-    print(f"{path}: {len(fitting)} of {len(own)} tensors taken, fresh: {listed or 'none'}")
-
-
-def learning_rate_at(progress: float, config: NetworkConfig) -> float:
-    """One cycle: a linear warm-up, then a cosine to a hundredth. progress in 0..1."""
-    if progress < config.warmup:
-        return config.learning_rate * max(progress / config.warmup, 0.02)
-    phase = (progress - config.warmup) / (1 - config.warmup)
-    return config.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(phase, 1.0))))
-
-
-def find_pages(stage: Stage, samples: Samples, options: Options) -> tuple[PageSource, list[ValidationPage]]:
-    """The source of pages to learn from, and those to be scored on."""
-    drawn = None
-    if options.records:
-        drawn = SyntheticPages(training_records(options.records), samples, samples.config.image_types)
-    if options.data:
-        source, pages = stage.pages_on_disk(
-            options.data, options.outputs, options.fold, options.validation_pages, samples
-        )
-        return MixedPages(drawn, source, options.synthetic_share) if drawn else source, pages
-    if options.records and drawn:
-        return drawn, stage.validation(options.records, options.validation_pages, samples)
-    raise ValueError("nothing to learn from: neither records nor data")
+SAVE_SECONDS = 120.0  # s between saves of last.pt, which a run that is killed loses at most
+# What last.pt holds beside the weights.
+RESUMED = {"average", "optimizer", "step", "spent", "best_score", "rng", "recipe"}
 
 
 class Training:
@@ -143,7 +51,7 @@ class Training:
             self.net.to(memory_format=torch.channels_last)  # as AMX wants it; float32 is no faster by it
         if options.init:
             copy_weights(self.net, options.init)
-        self.average = Average(self.net, config.ema_decay)
+        self.average = average_weights(self.net, config.ema_decay)
         self.optimizer = torch.optim.AdamW(
             self.net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
@@ -167,10 +75,10 @@ class Training:
             if changed := sorted(name for name in recipe if begun.get(name) != recipe[name]):
                 raise CheckpointError(f"begun with another {', '.join(changed)}; choose another --runs")
             self.net.load_state_dict(state["state_dict"])
-            self.average.net.load_state_dict(state["average"])
+            self.average.module.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.spent, self.best_score = state["step"], state["spent"], state["best_score"]
-            self.average.updates = self.step
+            self.average.n_averaged.fill_(self.step)
             if self.processes.is_main:
                 torch.set_rng_state(state["rng"])
         except CheckpointError as error:
@@ -188,35 +96,28 @@ class Training:
     def save(self) -> None:
         if not self.processes.is_main:
             return
-        contents = {
-            "state_dict": self.net.state_dict(),
-            "average": self.average.net.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "rng": torch.get_rng_state(),
-            "recipe": self.recipe(),
-        }
         progress = {"step": self.step, "spent": self.spent, "best_score": self.best_score}
-        write_torch(self.last, {**contents, **progress})
+        networks = {"state_dict": self.net.state_dict(), "average": self.average.module.state_dict()}
+        state = {"optimizer": self.optimizer.state_dict(), "rng": torch.get_rng_state()}
+        write_torch(self.last, {**networks, **state, **progress, "recipe": self.recipe()})
 
     def validate(self, pages: list[ValidationPage]) -> None:
         if not self.log:
             return
-        score, facts = self.stage.validate(self.average.net, pages, self.device)
+        net = self.average.module
+        assert isinstance(net, UNet)
+        score, facts = self.stage.validate(net, pages, self.device)
         listed = "  ".join(f"{key} {value:.3f}" for key, value in facts.items())
         print(f"{self.last.parent.name} step {self.step} validation: {listed}", flush=True)
         self.log.numbers(self.step, {f"validation/{key}": value for key, value in facts.items()})
-        picture = self.stage.picture(self.average.net, pages[0], self.device)
+        picture = self.stage.picture(net, pages[0], self.device)
         if picture is not None:
             self.log.picture(self.step, "validation/page", picture)
         if score > self.best_score:
             self.best_score = score
-            training = {
-                "steps": self.step,
-                "minutes": self.spent / 60,
-                "seed": self.options.seed,
-                "images": self.step * self.batch,
-            }
-            save_network(self.best, self.average.net, self.stage.number, validation=facts, training=training)
+            training = {"steps": self.step, "minutes": self.spent / 60, "images": self.step * self.batch}
+            training |= {"seed": self.options.seed}
+            save_network(self.best, net, self.stage.number, validation=facts, training=training)
 
     @property
     def batch(self) -> int:
@@ -262,7 +163,7 @@ class Training:
             total += loss.detach()
         nn.utils.clip_grad_norm_(self.net.parameters(), self.config.gradient_clip)
         self.optimizer.step()
-        self.average.update(self.net)
+        self.average.update_parameters(self.net)
         self.step += 1
         return total
 
@@ -288,45 +189,44 @@ class Training:
         if not self.step:
             self.save()
         begun = time.monotonic() - self.spent
-        saved = validated = logged = time.monotonic()
-        running, waited, summed = torch.zeros((), device=self.device), 0.0, 0
-        while True:
-            self.spent = time.monotonic() - begun
-            over = self.stopped or self.progress() >= 1 or self.spent >= 60 * options.max_minutes
-            if processes.broadcast_from_main(float(over)):
-                break
-            self.spent = processes.broadcast_from_main(self.spent)
+        meter, saving = Meter(self.device), Interval(SAVE_SECONDS)
+        validating = Interval(60 * options.validate_minutes)
+        while not self.is_over(begun):
             mark = time.monotonic()
-            taken = self.draw(batches)
-            waited += time.monotonic() - mark
-            running += self.learn(model, taken)
-            summed += 1
-            now = time.monotonic()
-            validates = now - validated > 60 * options.validate_minutes
-            saves = validates or now - saved > SAVE_EVERY
-            logs = self.step % options.log_every == 0
-            if logs or saves:
-                self.check_loss(running)
-            if logs:
-                if self.log:
-                    self.report(self.log, float(running) / summed, summed, now - logged, waited)
-                running, waited, summed, logged = torch.zeros_like(running), 0.0, 0, now
-            if validates:
+            step_batches = self.draw(batches)
+            waited = time.monotonic() - mark
+            meter.add(self.learn(model, step_batches), waited)
+            is_logged = self.step % options.log_every == 0
+            is_validated = validating.is_over
+            is_saved = is_validated or saving.is_over
+            if is_logged or is_saved:
+                self.check_loss(meter.loss)
+            if is_logged:
+                self.report(meter)
+                meter.restart()
+            if is_validated:
                 self.validate(validation)
-                validated = time.monotonic()
-            if saves:
+                validating.restart()
+            if is_saved:
                 self.save()
-                saved = time.monotonic()
-        self.stopped = bool(
-            processes.broadcast_from_main(float(self.stopped))
-        )  # none goes on to another run alone
-        self.check_loss(running)
+                saving.restart()
+        self.stopped = bool(processes.broadcast_from_main(float(self.stopped)))  # none goes on to another run
+        self.check_loss(meter.loss)
         if not self.stopped:
             self.validate(validation)
         self.save()
         if self.log:
             print(self.outcome())
         return None if self.stopped else self.best
+
+    def is_over(self, begun: float) -> bool:
+        """Whether the run ends before another step, in all processes alike; `begun` is its first second."""
+        self.spent = time.monotonic() - begun
+        over = self.stopped or self.progress() >= 1 or self.spent >= 60 * self.options.max_minutes
+        over = bool(self.processes.broadcast_from_main(float(over)))
+        if not over:
+            self.spent = self.processes.broadcast_from_main(self.spent)
+        return over
 
     def outcome(self) -> str:
         """How the run ended, in a line."""
@@ -344,35 +244,32 @@ class Training:
         except ValueError as error:  # torch puts the worker's traceback before what it says
             raise ValueError(str(error).strip().splitlines()[-1].removeprefix("ValueError: ")) from error
 
-    def check_loss(self, running: torch.Tensor) -> None:
-        if not torch.isfinite(running):
+    def check_loss(self, loss: torch.Tensor) -> None:
+        """Raise ValueError for a loss, or a sum of losses, that is not finite."""
+        if not torch.isfinite(loss):
             raise ValueError(
                 f"{self.last.parent}: the loss is no longer finite at step {self.step}; what was saved "
                 "before is kept, a lower learning_rate (--set) may help"
             )
 
-    def report(self, log: RunLog, loss: float, steps: int, seconds: float, waited: float) -> None:
-        rate = steps * self.batch / seconds
-        pace = self.optimizer.param_groups[0]["lr"]
+    def report(self, meter: Meter) -> None:
+        """Print and log the mean loss and the pace of the steps since the last log line."""
+        if not self.log:
+            return
+        loss, seconds, waited = float(meter.loss) / meter.steps, meter.seconds, meter.waited / meter.seconds
+        images_per_s = meter.steps * self.batch / seconds
+        learning_rate = self.optimizer.param_groups[0]["lr"]
         print(
             f"{self.last.parent.name} step {self.step} {self.spent / 60:.1f} min loss {loss:.4f} "
-            f"lr {pace:.1e} {rate:.2f} images/s, waited {100 * waited / seconds:.0f} %",
+            f"lr {learning_rate:.1e} {images_per_s:.2f} images/s, waited {100 * waited:.0f} %",
             flush=True,
         )
-        log.numbers(self.step, {"loss": loss, "lr": pace, "images_per_s": rate, "waited": waited / seconds})
+        numbers = {"loss": loss, "lr": learning_rate, "images_per_s": images_per_s, "waited": waited}
+        self.log.numbers(self.step, numbers)
 
     def stop(self, *_) -> None:
         """For a signal: end after the step in hand, with everything saved."""
         self.stopped = True
-
-
-def leave_group(worker: int) -> None:
-    """Ctrl-C and `timeout` signal a whole group of processes; the trainer alone says when its loaders end.
-
-    They heed SIGTERM all the same: it is how one that hangs is ended.
-    """
-    if sys.platform != "win32":
-        os.setsid()
 
 
 def train(stage: Stage, config: NetworkConfig, name: str, options: Options) -> Path | None:

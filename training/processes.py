@@ -1,6 +1,7 @@
 """One process a device: what a training run knows of the others that torchrun started with it."""
 
 import os
+import sys
 from dataclasses import dataclass
 
 import torch
@@ -56,3 +57,12 @@ def join_processes(device: torch.device) -> tuple[Processes, torch.device]:
 def leave_processes() -> None:
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def leave_group(worker: int) -> None:
+    """Ctrl-C and `timeout` signal a whole group of processes; the trainer alone says when its loaders end.
+
+    They heed SIGTERM all the same: it is how one that hangs is ended.
+    """
+    if sys.platform != "win32":
+        os.setsid()

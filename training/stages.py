@@ -16,7 +16,14 @@ from configs.page import DURATION_S, FLAT_TYPES, IMAGE_TYPES
 from configs.stage2 import CROP_TOP
 from datasets.competition import read_record as read_signals
 from datasets.competition import record_path
-from datasets.pages import PageSource, Samples, readable_records
+from datasets.pages import (
+    MixedPages,
+    PageSource,
+    Samples,
+    SyntheticPages,
+    readable_records,
+    training_records,
+)
 from datasets.prepared import (
     LabelledPages,
     PreparedPages,
@@ -38,6 +45,7 @@ from models.unet import UNet
 from synthesis import synthesize
 from synthesis.signals import find_records, is_heldout
 from training.losses import stage0_loss, stage1_loss, stage2_loss
+from training.options import Options
 from utils.kaggle_metric import image_snr, to_db
 
 VALIDATION_SEED = 1_000_003
@@ -223,3 +231,21 @@ class TrainStage2(Stage[Stage2Net, torch.Tensor]):
 
 
 STAGES: dict[int, Stage] = {stage.number: stage for stage in (TrainStage0(), TrainStage1(), TrainStage2())}
+
+
+def find_pages(stage: Stage, samples: Samples, options: Options) -> tuple[PageSource, list[ValidationPage]]:
+    """The source of pages to learn from, and those to be scored on.
+
+    Raises ValueError where there are none of either.
+    """
+    drawn = None
+    if options.records:
+        drawn = SyntheticPages(training_records(options.records), samples, samples.config.image_types)
+    if options.data:
+        source, pages = stage.pages_on_disk(
+            options.data, options.outputs, options.fold, options.validation_pages, samples
+        )
+        return MixedPages(drawn, source, options.synthetic_share) if drawn else source, pages
+    if options.records and drawn:
+        return drawn, stage.validation(options.records, options.validation_pages, samples)
+    raise ValueError("nothing to learn from: neither records nor data")
