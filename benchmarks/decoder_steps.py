@@ -30,6 +30,7 @@ from utils.command import run_main
 from utils.device import limit_threads
 from utils.images import read_rgb
 from utils.kaggle_metric import image_snr, to_db
+from utils.rescaling import rescale
 
 INSIDE = decode.signal_columns()
 
@@ -72,7 +73,7 @@ class Maps:
         return inner + vertex.clip(-0.5, 0.5)
 
     def heights(self, bins: np.ndarray) -> np.ndarray:
-        return (bins + 0.5) * self.row_stride - 0.5 + CROP_TOP
+        return rescale(bins, self.row_stride) + CROP_TOP
 
     def rows(
         self,

@@ -8,6 +8,7 @@ from datasets.augmentation import augment_colours
 from digitization.geometry.orientation import apply_orientation, orient_points
 from synthesis import Capture
 from synthesis.signals import Record
+from utils.rescaling import Rescaling, rescale
 
 UPRIGHT_SHARE = 0.75  # names are learnt upright only: a turned page has none, and is tried turned back
 TURNS = (1, 2, 3, 1, 2, 3, 4, 5, 6, 7)  # quarter turns twice as often as mirrored ones
@@ -26,11 +27,9 @@ class Stage0Samples:
         self.config, self.stride = config, stride
 
     def prepare(self, capture: Capture, record: Record, rng: np.random.Generator) -> dict:
-        height, width = capture.image.shape[:2]
-        scale = self.config.input_width / max(height, width)
-        size = (round(width * scale), round(height * scale))
-        image = cv2.resize(capture.image, size, interpolation=cv2.INTER_AREA)
-        return {"image": image, "points": (capture.leadpoint_xy + 0.5) * scale - 0.5}
+        shape = capture.image.shape
+        rescaling = Rescaling.by(shape, self.config.input_width / max(shape))
+        return {"image": rescaling.image(capture.image), "points": rescaling.points(capture.leadpoint_xy)}
 
     def sample(self, page: dict, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         orientation = 0 if rng.random() < UPRIGHT_SHARE else int(rng.choice(TURNS))
@@ -55,6 +54,6 @@ class Stage0Samples:
         if orientation == 0:
             points = points @ place[:, :2].T + place[:, 2]
             radius = max(self.config.keypoint_radius / self.stride * scale, 1.5)
-            draw_keypoints(classes, (points + 0.5) / self.stride - 0.5, radius)
+            draw_keypoints(classes, rescale(points, 1 / self.stride), radius)
         image = augment_colours(warped, rng) if self.config.colour_augmentation else warped
         return image, classes, np.array([orientation])

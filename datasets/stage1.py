@@ -10,6 +10,7 @@ from digitization.geometry.frame import warp_to_frame
 from digitization.geometry.rectify import lattice_at
 from synthesis import Capture
 from synthesis.signals import Record
+from utils.rescaling import rescale
 
 
 def draw_points(points: np.ndarray, side: int, sigma: float) -> np.ndarray:
@@ -66,4 +67,4 @@ class Stage1Samples:
         """Points (N, 2) px of the crop as a map at the network's output stride."""
         crop, margin = self.config.crop, 3 * sigma
         near = points[((points > -margin) & (points < crop + margin)).all(axis=1)]
-        return draw_points((near + 0.5) / self.stride - 0.5, crop // self.stride, sigma / self.stride)
+        return draw_points(rescale(near, 1 / self.stride), crop // self.stride, sigma / self.stride)

@@ -10,6 +10,7 @@ from digitization.geometry.rectify import unrectify_points
 from digitization.geometry.straighten import RectifiedPage
 from digitization.signal.quality import GAP_S, UNSURE
 from digitization.signal.tracer import TraceResult
+from utils.rescaling import Rescaling
 
 ROW_COLOURS = ((0, 90, 255), (0, 150, 60), (220, 0, 160), (230, 110, 0))  # RGB, the four rows from the top
 UNSEEN_COLOUR = (255, 0, 0)
@@ -71,5 +72,4 @@ def shrink(image: np.ndarray, width: int) -> np.ndarray:
     scale = width / max(image.shape[:2])
     if scale >= 1:
         return image
-    height, width = (max(round(side * scale), 1) for side in image.shape[:2])
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    return Rescaling.by(image.shape, scale).image(image)

@@ -6,6 +6,7 @@ from torch import nn
 from configs.page import RECTIFIED
 from configs.stage2 import CROP_TOP, ROW_CHANNELS, Stage2Config
 from models.unet import UNet, depth_to_space
+from utils.rescaling import rescale
 
 
 class Stage2Net(UNet):
@@ -41,7 +42,7 @@ def row_prior(logits: torch.Tensor, row_stride: int, deviation_mv: float) -> tor
     Networks find ink in tens of steps, and need hundreds to learn which of it is which row's without this.
     """
     bins = torch.arange(logits.shape[2], device=logits.device)
-    y = (bins + 0.5) * row_stride - 0.5 + CROP_TOP
+    y = rescale(bins, row_stride) + CROP_TOP
     lines = torch.tensor(RECTIFIED.zero_lines, device=logits.device)
     deviations = (y - lines[:, None]) / (deviation_mv * RECTIFIED.px_per_mv)
     return (-0.5 * deviations.square())[:, :, None].to(logits.dtype)

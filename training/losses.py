@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from configs.stage0 import KEYPOINT_CLASSES, Stage0Config
 from configs.stage1 import Stage1Config
 from configs.stage2 import STEEP_REACH, Stage2Config
+from utils.rescaling import rescale
 
 FEW_MARKED = 50  # marked pixels an image counts for at least, so that one without names stays bounded
 STEEP_CAP = 10.0  # bins of rise from which on a column weighs no more
@@ -49,7 +50,7 @@ def stage2_loss(logits: torch.Tensor, y: torch.Tensor, row_stride: int, config: 
     """
     logits = logits.float()
     known = torch.isfinite(y) & (y >= 0) & (y < logits.shape[2] * row_stride)
-    centre = (torch.nan_to_num(y) + 0.5) / row_stride - 0.5  # (B, 4, W) output bins
+    centre = rescale(torch.nan_to_num(y), 1 / row_stride)  # (B, 4, W) output bins
     rise = local_range(torch.where(known, centre, torch.nan), STEEP_REACH)
     slope = rise / (2 * STEEP_REACH)
     sigma = (config.target_sigma**2 + (config.slope_sigma * slope) ** 2).sqrt()

@@ -10,6 +10,7 @@ from configs.page import LEAD_LABELS
 from configs.stage0 import ORIENTATIONS, Stage0Config
 from digitization.geometry.orientation import flipped_class
 from models.tensors import to_tensor
+from utils.rescaling import Rescaling, rescale
 
 INPUT_MULTIPLE = 32  # px, of the sides of the network's input
 MIN_OBJECTNESS = 0.3  # probability at a lead label's peak below which it is left out
@@ -20,33 +21,21 @@ class Stage0Input:
     """An image as stage 0 is shown it.
 
     tensor: (1, 3, H, W) float32 in 0..1, H and W multiples of 32.
-    scale: (2,) float64, px of the input per px of the image, along x and along y.
+    rescaling: from px of the image to px of the input.
     """
 
     tensor: torch.Tensor
-    scale: np.ndarray
-
-    def to_image(self, points: np.ndarray) -> np.ndarray:
-        """Points (N, 2) from px of the input to px of the image."""
-        return (points + 0.5) / self.scale - 0.5
+    rescaling: Rescaling
 
 
 def prepare_input(image: np.ndarray, config) -> Stage0Input:
     """An (H, W, 3) uint8 image scaled as the Stage0Config says, zeros padded at the right and the bottom."""
     height, width = image.shape[:2]
     scale = config.input_width / (width if config.scale_by == "width" else max(height, width))
-    size = (max(round(width * scale), 1), max(round(height * scale), 1))
-    scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    padded = cv2.copyMakeBorder(
-        scaled,
-        0,
-        -size[1] % INPUT_MULTIPLE,
-        0,
-        -size[0] % INPUT_MULTIPLE,
-        cv2.BORDER_CONSTANT,
-        value=(0, 0, 0),
-    )
-    return Stage0Input(to_tensor(padded), np.array(size) / (width, height))
+    rescaling = Rescaling.by(image.shape, scale)
+    right, bottom = (-side % INPUT_MULTIPLE for side in rescaling.size)
+    padded = np.pad(rescaling.image(image), ((0, bottom), (0, right), (0, 0)))
+    return Stage0Input(to_tensor(padded), rescaling)
 
 
 def stage0_config(net: torch.nn.Module) -> Stage0Config:
@@ -89,7 +78,7 @@ def find_keypoints(probability: np.ndarray, stride: float, radius: float) -> tup
         if not smooth[y, x] >= MIN_OBJECTNESS:  # NaN is doubtful too
             continue
         objectness[index] = smooth[y, x]
-        keypoints[index] = (refine_centroid(found, x, y, reach) + 0.5) * stride - 0.5
+        keypoints[index] = rescale(refine_centroid(found, x, y, reach), stride)
     return keypoints, objectness
 
 
@@ -121,12 +110,12 @@ def find_keypoints_near(
     objectness, class_probability = np.zeros((2, len(LEAD_LABELS)), np.float32)
     height, width = labelled.shape
     reach = max(int(np.ceil(radius / stride)), 2)
-    for index, (x, y) in enumerate((expected + 0.5) / stride - 0.5):
+    for index, (x, y) in enumerate(rescale(expected, 1 / stride)):
         if not (0 <= x < width and 0 <= y < height):
             continue
         x, y = refine_centroid(labelled, x, y, reach)
         if np.isfinite(x) and labelled[round(y), round(x)] >= MIN_OBJECTNESS:
-            keypoints[index] = (np.array([x, y]) + 0.5) * stride - 0.5
+            keypoints[index] = rescale(np.array([x, y]), stride)
             objectness[index] = labelled[round(y), round(x)]
             about = [slice(max(round(centre) - reach, 0), round(centre) + reach + 1) for centre in (y, x)]
             class_probability[index] = probability[1 + index][tuple(about)].max()

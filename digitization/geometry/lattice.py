@@ -13,6 +13,7 @@ from digitization.geometry.surface import (
     OUTLIER_SMOOTHING,
     fit_thin_plate,
 )
+from utils.rescaling import rescale
 
 PEAK_PROBABILITY = 0.2  # below it a maximum is no grid point
 PEAK_SPACING = 0.5  # squares between maxima
@@ -48,7 +49,7 @@ def find_peaks(probability: np.ndarray, stride: float) -> tuple[np.ndarray, np.n
     total = windows.sum(axis=(1, 2))
     x = xs + windows.sum(axis=1) @ steps / total
     y = ys + windows.sum(axis=2) @ steps / total
-    return (np.stack([x, y], axis=1) + 0.5) * stride - 0.5, smooth[ys, xs].astype(np.float64)
+    return rescale(np.stack([x, y], axis=1), stride), smooth[ys, xs].astype(np.float64)
 
 
 def smooth_locally(offsets: np.ndarray, labelled: np.ndarray, where: np.ndarray) -> np.ndarray:
@@ -232,7 +233,7 @@ def correct_grid_offset(peaks: np.ndarray, label: np.ndarray, ends: np.ndarray) 
     for rows in steps:
         for columns in steps:
             places = np.array(LEAD_BOUNDARIES) + (rows, columns)
-            places = (lattice_at(REFERENCE + surface, places) + 0.5) / stride - 0.5
+            places = rescale(lattice_at(REFERENCE + surface, places), 1 / stride)
             x, y = np.round(places).astype(int).T
             inside = (x >= 0) & (x < ends.shape[1]) & (y >= 0) & (y < ends.shape[0])
             found[rows, columns] = float(highest[y[inside], x[inside]].sum()) / len(LEAD_BOUNDARIES)

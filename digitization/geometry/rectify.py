@@ -2,7 +2,7 @@
 
 import cv2
 import numpy as np
-from scipy.interpolate import make_interp_spline
+from scipy.interpolate import RegularGridInterpolator, make_interp_spline
 
 from configs.page import GRID_COLUMNS, GRID_ROWS, RECTIFIED, Canvas
 from digitization.geometry.slip import Slip
@@ -38,13 +38,12 @@ def row_at(gridpoint_xy: np.ndarray, row: int, columns: np.ndarray, slip: Slip |
 
 
 def lattice_at(lattice: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """A lattice (44, 57, 2) of coordinates at fractional (row, column) places (N, 2), bilinearly: (N, 2)."""
-    low = np.clip(np.floor(places).astype(int), 0, np.array(lattice.shape[:2]) - 2)
-    down, right = (places - low).T[:, :, None]
-    row, column = low.T
-    top = (1 - right) * lattice[row, column] + right * lattice[row, column + 1]
-    bottom = (1 - right) * lattice[row + 1, column] + right * lattice[row + 1, column + 1]
-    return (1 - down) * top + down * bottom
+    """A lattice (44, 57, 2) of coordinates at fractional (row, column) places (N, 2), bilinearly: (N, 2).
+
+    Beyond the lattice its outermost squares go on.
+    """
+    axes = [np.arange(size) for size in lattice.shape[:2]]
+    return RegularGridInterpolator(axes, lattice, bounds_error=False, fill_value=None)(places)
 
 
 def check_inputs(image: np.ndarray, gridpoint_xy: np.ndarray) -> None:

@@ -69,12 +69,12 @@ def read_view(upright: np.ndarray, net: torch.nn.Module, device: torch.device | 
     radius = 2 * config.keypoint_radius
     keypoints, objectness = find_keypoints(label_map, stride, radius)
     try:
-        page = roughly_locate(prepared.to_image(keypoints), objectness, upright.shape)
+        page = roughly_locate(prepared.rescaling.back(keypoints), objectness, upright.shape)
         evidence = float(page.objectness.sum() + HEAD_EVIDENCE * orientations[0])
         reference = map_points(reference_points(LEAD_LABEL_POINTS), np.linalg.inv(page.homography))
-        expected = (reference + 0.5) * prepared.scale - 0.5
+        expected = prepared.rescaling.points(reference)
         keypoints, objectness, class_probability = find_keypoints_near(label_map, expected, stride, radius)
-        page = locate_page(prepared.to_image(keypoints), objectness, upright.shape, class_probability)
+        page = locate_page(prepared.rescaling.back(keypoints), objectness, upright.shape, class_probability)
     except PageNotFound as error:
         return Candidate(0, 0.0, None, str(error), head)
     return Candidate(0, evidence, page, "", head)

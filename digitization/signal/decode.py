@@ -16,6 +16,7 @@ from digitization.signal.path import SPIKE_COLUMNS, SPIKE_MASS, find_path, follo
 from digitization.signal.quality import UNSURE, confidence_at
 from digitization.signal.row_ends import forget, hidden_ends, hold_ends
 from digitization.signal.traces import TIMELINE, rows_from_columns, segment_columns, segments
+from utils.rescaling import rescale
 
 HALF_SURE_MV = 0.05  # half a small square: confidence is 0.5 where a trace's height is left open by so much
 EARLY_OR_LATE = 0.9  # columns, 2 ms: a stroke's place in time is not that sure even where it is well seen
@@ -174,7 +175,7 @@ def decode_maps(
     imputed = np.zeros(bins.shape, bool)
     if impute:
         bins, imputed = complete(log_probability, path, bins, confidence, starts, row_stride, config)
-    y = (bins + 0.5) * row_stride - 0.5 + CROP_TOP
+    y = rescale(bins, row_stride) + CROP_TOP
     margins = ((0, 0), (inside.start, logits.shape[2] - inside.stop))
     return RowTraces(
         np.pad(y, margins, constant_values=np.nan), np.pad(confidence, margins), np.pad(imputed, margins)

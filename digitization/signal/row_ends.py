@@ -7,6 +7,7 @@ import numpy as np
 
 from configs.page import PULSE_MV, RECTIFIED
 from configs.stage2 import CROP_TOP
+from utils.rescaling import rescale
 
 END_COLUMNS = 10  # 25 ms: at 100 Hz, the slowest in use, the pulse has fallen 20 ms after the leads' start
 START_SURE = 0.5  # confidence below which the first columns may show the pulse
@@ -21,9 +22,8 @@ def hidden_ends(bins: np.ndarray, confidence: np.ndarray, row_stride: int) -> np
     `bins` are the heights as read, `confidence` is in 0..1. At the start unsure columns, sure ones between
     them, and before them those at the pulse's top. At the end unsure ones that leap away from the last sure.
     """
-    tops = (
-        np.array(RECTIFIED.zero_lines) - PULSE_MV * RECTIFIED.px_per_mv - CROP_TOP + 0.5
-    ) / row_stride - 0.5
+    tops = np.array(RECTIFIED.zero_lines) - PULSE_MV * RECTIFIED.px_per_mv - CROP_TOP
+    tops = rescale(tops, 1 / row_stride)
     per_mv = RECTIFIED.px_per_mv / row_stride
     hidden = np.zeros(bins.shape, bool)
     for row, (heights, sure, top) in enumerate(zip(bins, confidence, tops, strict=True)):
