@@ -10,7 +10,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from digitization.digitizer import Digitizer
 from digitization.overlay import draw_on_photo, shrink
-from prediction.paper import DEFINITIONS, draw_paper
+from prediction.paper import draw_paper
+from prediction.templates import environment
 from utils.command import run_main
 from utils.files import atomic_write
 from utils.images import encode_jpeg, read_rgb
@@ -32,7 +33,7 @@ def main() -> None:
         with atomic_write(HERE / f"{name}.jpg") as partial:
             partial.write_bytes(encode_jpeg(shrink(picture, WIDTH), QUALITY))
     paper = draw_paper(page.leads, page.fs, gaps=page.gaps, title="twelve leads read from the photo")
-    definitions = DEFINITIONS[DEFINITIONS.index("<defs>") : DEFINITIONS.index("</svg>")]
+    definitions = environment().get_template("definitions.svg").render()
     paper = paper.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
     paper = paper.replace(">", f"><style>{STYLE}</style>{definitions}", 1)
     with atomic_write(HERE / "signals.svg") as partial:

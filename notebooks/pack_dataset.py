@@ -22,7 +22,7 @@ CONTENTS = (
     *("predict.py", "LICENSE", "README.md", "checkpoints/README.md", "checkpoints/stage?.pt"),
     *("configs/*.py", "models/*.py", "utils/*.py", "digitization/*.py", "digitization/*/*.py"),
     *("datasets/__init__.py", "datasets/competition.py", "datasets/labels.py"),
-    *("prediction/*.py", "prediction/*.html", "prediction/*.js"),
+    *("prediction/*.py", "prediction/templates/*"),
 )
 OWNER = "INSERT_OWNER_HERE"
 METADATA = {

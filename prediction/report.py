@@ -1,117 +1,107 @@
 """The report of a run: one HTML file that holds everything it shows, for any browser and any width."""
 
 import base64
-import heapq
 import tempfile
 from collections import Counter
-from html import escape
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from markupsafe import Markup
 
 from configs.page import LEADS
 from digitization.digitizer import UNSURE_LEAD, Digitized
+from digitization.geometry.orientation import MIRRORED
 from digitization.overlay import shrink
-from prediction.paper import DEFINITIONS, draw_paper
-from prediction.results import PageResult, ReportEntry
+from prediction.paper import draw_paper
+from prediction.results import DONE, DOUBTFUL, FAILED, PageResult, ReportEntry
+from prediction.templates import environment
 from utils.files import atomic_write
 from utils.images import encode_jpeg
 from utils.kaggle_metric import to_db
 
-HERE = Path(__file__).parent
-THUMBNAIL_WIDTH, OVERLAY_WIDTH = 144, 1280  # px
-THUMBNAIL_QUALITY, ENTRY_QUALITY = 70, 72  # of JPEG
-GOOD_CONFIDENCE = 0.85  # from here on a lead's bar is green
-OUTCOMES = ("failed", "doubtful", "done")
-MIRRORED = 4
+THUMBNAIL_WIDTH, PICTURE_WIDTH = 144, 1280  # px, of the pictures in the table and in an entry
+THUMBNAIL_QUALITY, PICTURE_QUALITY = 70, 72  # JPEG quality of these
+GOOD_CONFIDENCE = 0.85  # confidence from which on a lead's bar is green
+WORST_FIRST = (FAILED, DOUBTFUL, DONE)
 
 
 def data_url(image: np.ndarray, width: int, quality: int) -> str:
+    """An image (H, W, 3) uint8 RGB, `width` px wide at most, as the text that an HTML file holds."""
     encoded = base64.b64encode(encode_jpeg(shrink(image, width), quality)).decode()
     return f"data:image/jpeg;base64,{encoded}"
-
-
-def decibels(ratio: float | None) -> str:
-    if ratio is None:
-        return ""
-    return f"{to_db(ratio):.1f} dB" if ratio > 0 else "none"
 
 
 def draw_entry(
     image: np.ndarray, drawn: np.ndarray, digitized: Digitized, result: PageResult, truth: np.ndarray | None
 ) -> ReportEntry:
-    """The card of a page that was read: `drawn` is the photo (H, W, 3) uint8 RGB with its traces."""
-    confidence = digitized.confidence
+    """The entry of a page that was read: `drawn` is the photo (H, W, 3) uint8 RGB with its traces."""
+    confidence, ratios = digitized.confidence, result.lead_ratios
     unsure = frozenset(lead for lead, value in zip(LEADS, confidence, strict=True) if value < UNSURE_LEAD)
     title = f"traces of {result.page.name}"
     paper = draw_paper(digitized.leads, digitized.fs, truth, digitized.gaps, unsure, title, digitized.imputed)
-    legend = "black: read; blue: truth; " if truth is not None else ""
-    legend += "shaded: hardly seen; hatched: completed from other beats; "
     body = (
-        f'<div class="columns"><figure>{picture(drawn, "the page with its traces")}'
-        "<figcaption>As read, rows in blue, green, purple, orange; hardly seen in red</figcaption></figure>"
-        f"<div>{list_facts(digitized, result)}{list_leads(confidence, result.lead_ratios)}</div></div>"
-        f'<figure><div class="paper-scroll">{paper}</div>'
-        f"<figcaption>{legend}red: unsure, below {UNSURE_LEAD:g}</figcaption></figure>"
+        environment()
+        .get_template("entry.html")
+        .render(
+            read=True,
+            url=data_url(drawn, PICTURE_WIDTH, PICTURE_QUALITY),
+            facts=list_facts(digitized, result),
+            leads=list(
+                zip(LEADS, confidence, [None] * len(LEADS) if ratios is None else ratios, strict=True)
+            ),
+            ratios=ratios,
+            level=confidence_level,
+            paper=Markup(paper),
+            has_truth=truth is not None,
+            min_confidence=UNSURE_LEAD,
+        )
     )
     return ReportEntry(data_url(image, THUMBNAIL_WIDTH, THUMBNAIL_QUALITY), body)
 
 
 def draw_failed_entry(image: np.ndarray | None) -> ReportEntry:
-    """The card of a page that could not be read; the image too may be unreadable."""
+    """The entry of a page that could not be read; the image too may be unreadable."""
     if image is None:
         return ReportEntry("", "")
-    return ReportEntry(
-        data_url(image, THUMBNAIL_WIDTH, THUMBNAIL_QUALITY), f"<figure>{picture(image, 'the image')}</figure>"
-    )
+    url = data_url(image, PICTURE_WIDTH, PICTURE_QUALITY)
+    body = environment().get_template("entry.html").render(read=False, url=url)
+    return ReportEntry(data_url(image, THUMBNAIL_WIDTH, THUMBNAIL_QUALITY), body)
 
 
-def picture(image: np.ndarray, what: str) -> str:
-    return f'<img loading="lazy" src="{data_url(image, OVERLAY_WIDTH, ENTRY_QUALITY)}" alt="{what}">'
-
-
-def list_facts(digitized: Digitized, result: PageResult) -> str:
-    rectified = digitized.rectified
-    turn = 90 * (rectified.orientation % MIRRORED)
-    facts = {
-        "score": decibels(result.ratio),
-        "page score": f"{rectified.page_score:.2f}",
+def list_facts(digitized: Digitized, result: PageResult) -> dict[str, str]:
+    """What is known of a page as a whole, in the order in which the report lists it; blank where unknown."""
+    page = digitized.rectified
+    angle = 90 * (page.orientation % MIRRORED)
+    score = "" if result.ratio is None else "none" if result.ratio <= 0 else f"{to_db(result.ratio):.1f} dB"
+    return {
+        "score": score,
+        "page score": f"{page.page_score:.2f}",
         "limb leads differ by": f"{1000 * digitized.limb_residual:.0f} µV rms (Einthoven, Goldberger)",
-        "hardly seen": f"{result.gap_seconds:.2f} s",
-        "completed from other beats": f"{result.imputed_seconds or 0:.2f} s",
-        "turned by": f"{turn}°" + (", mirrored" if rectified.orientation >= MIRRORED else ""),
+        "hardly visible": f"{result.gap_seconds:.2f} s",
+        "imputed from other beats": f"{result.imputed_seconds or 0:.2f} s",
+        "rotated by": f"{angle}°" + (", mirrored" if page.orientation >= MIRRORED else ""),
         "sampling rate": f"{digitized.fs} Hz",
-        "squares": f"{rectified.calibration.aspect:.2f} times as tall as wide",
+        "squares": f"{page.calibration.aspect:.2f} times as tall as wide",
     }
-    rows = (f"<dt>{name}</dt><dd>{value}</dd>" for name, value in facts.items() if value)
-    return f"<dl>{''.join(rows)}</dl>"
 
 
-def list_leads(confidence: np.ndarray, ratios: np.ndarray | None) -> str:
-    """Each lead's confidence as a bar, and its score where there is one."""
-    parts = ['<span>lead</span><span class="th">confidence</span><span></span>']
-    parts.append(f'<span class="th right">{"" if ratios is None else "score"}</span>')
-    for index, lead in enumerate(LEADS):
-        value = confidence[index]
-        level = " low" if value < UNSURE_LEAD else " middle" if value < GOOD_CONFIDENCE else ""
-        score = decibels(None if ratios is None else ratios[index])
-        parts.append(
-            f'<span>{lead}</span><span class="bar{level}"><i style="width:{100 * value:.0f}%"></i></span>'
-            f'<span class="right">{value:.2f}</span><span class="right">{score}</span>'
-        )
-    return f'<div class="leads">{"".join(parts)}</div>'
+def confidence_level(confidence: float) -> str:
+    """The class of a lead's bar."""
+    return "low" if confidence < UNSURE_LEAD else "middle" if confidence < GOOD_CONFIDENCE else ""
 
 
 class Report:
     """Collects a run's pages and writes report.html: all of them in a table, the worst `most` in full.
 
-    The cards wait in a file of their own, so that a run may be of any length.
+    The entries wait in a temporary file, so that a run may be of any length.
     """
 
     def __init__(self, path: Path, title: str, facts: str, most: int):
         self.path, self.title, self.facts, self.most = path, title, facts, most
         self.spool = tempfile.TemporaryFile(dir=path.parent, prefix=".report.")  # noqa: SIM115
-        self.rows: list[tuple] = []
+        self.results: list[PageResult] = []
+        self.places: list[tuple[tuple[int, int], tuple[int, int]]] = []  # thumbnail and body in the spool
 
     def __enter__(self) -> "Report":
         return self
@@ -120,13 +110,15 @@ class Report:
         self.spool.close()
 
     def add(self, result: PageResult) -> None:
-        card = result.card or ReportEntry("", "")
-        places = []
-        for text in (card.thumbnail, card.body):
-            start = self.spool.seek(0, 2)
-            places.append((start, self.spool.write(text.encode())))
+        """Take a page's result; its entry is moved to the temporary file."""
+        entry = result.card or ReportEntry("", "")
+        self.places.append((self.keep(entry.thumbnail), self.keep(entry.body)))
+        self.results.append(result)
         result.card = None
-        self.rows.append((severity(result), len(self.rows), result, *places))
+
+    def keep(self, text: str) -> tuple[int, int]:
+        """Append a text to the temporary file: where it starts, and its length in bytes."""
+        return self.spool.seek(0, 2), self.spool.write(text.encode())
 
     def read(self, place: tuple[int, int]) -> str:
         self.spool.seek(place[0])
@@ -134,88 +126,44 @@ class Report:
 
     def write(self) -> None:
         """Put everything together; atomically."""
-        rows = sorted(self.rows, key=lambda row: row[:2])
-        shown = {row[1] for row in heapq.nsmallest(self.most, rows, key=lambda row: row[:2])}
-        scored = any(row[2].ratio is not None for row in rows)
+        order = sorted(range(len(self.results)), key=lambda number: (severity(self.results[number]), number))
+        shown = set(order[: self.most])
+        ratios = [result.ratio for result in self.results if result.ratio is not None]
+
+        def rows() -> Iterator[tuple[str, PageResult, str]]:
+            for number in order:
+                name = f"p{number}" if number in shown else ""
+                yield name, self.results[number], self.read(self.places[number][0]) if name else ""
+
+        def articles() -> Iterator[tuple[str, PageResult, Markup]]:
+            for number in order:
+                if number in shown:
+                    yield f"p{number}", self.results[number], Markup(self.read(self.places[number][1]))
+
+        page = (
+            environment()
+            .get_template("report.html")
+            .generate(
+                title=self.title,
+                facts=self.facts,
+                pages=len(order),
+                shown=len(shown),
+                outcomes=WORST_FIRST[::-1],
+                counts=Counter(result.outcome for result in self.results),
+                mean_ratio=float(np.mean(ratios)) if ratios else None,
+                rows=rows(),
+                articles=articles(),
+            )
+        )
         with (
             atomic_write(self.path) as partial,
             partial.open("w", encoding="utf-8", errors="backslashreplace") as file,
         ):
-            page = (HERE / "report.html").read_text(encoding="utf-8")
-            file.write(
-                page.format(
-                    title=escape(self.title),
-                    definitions=DEFINITIONS,
-                    facts=escape(self.facts),
-                    counts=self.count(scored),
-                    header=table_header(scored),
-                )
-            )
-            for _, number, result, thumbnail, _ in rows:
-                picture = self.read(thumbnail) if number in shown else ""
-                file.write(table_row(result, f"p{number}" if number in shown else "", picture, scored))
-            file.write("</tbody></table></div>")
-            if len(shown) < len(rows):
-                file.write(f'<p class="soft">In full below: the {len(shown)} worst of {len(rows)} pages.</p>')
-            file.write("</section>\n<main>")
-            for _, number, result, _, body in rows:
-                if number in shown:
-                    file.write(article(result, f"p{number}", self.read(body)))
-            script = (HERE / "report.js").read_text(encoding="utf-8")
-            file.write(f"</main>\n<script>\n{script}</script>\n</body>\n</html>\n")
-
-    def count(self, scored: bool) -> str:
-        outcomes = Counter(result.outcome for _, _, result, *_ in self.rows)
-        figures = [(str(len(self.rows)), "pages", "")]
-        figures += [(str(outcomes[name]), name, name) for name in reversed(OUTCOMES)]
-        if scored:
-            ratios = [result.ratio for _, _, result, *_ in self.rows if result.ratio is not None]
-            figures.append((decibels(float(np.mean(ratios))), "score", ""))
-        return "".join(f'<li><b class="{kind}">{value}</b>{name}</li>' for value, name, kind in figures)
+            file.writelines(page)
 
 
 def severity(result: PageResult) -> tuple[int, float]:
-    """The worse a page, the smaller: failed ones first, then by what is surest of being wrong."""
+    """The worse a page, the smaller: failed ones first, then those of the lowest score or confidence."""
     score = 0.0 if result.page_score is None else result.page_score
     confidence = 0.0 if result.confidence is None else float(result.confidence.min())
-    return OUTCOMES.index(result.outcome), min(score, confidence)
-
-
-def table_header(scored: bool) -> str:
-    cells = ["<th></th><th>page</th><th>outcome</th>"]
-    names = [*(["score dB"] if scored else []), "page score", "confidence", "weakest lead", "limb leads µV"]
-    cells += [f'<th class="number">{name}</th>' for name in names]
-    return "".join([*cells, "<th>warnings</th>"])
-
-
-def table_row(result: PageResult, anchor: str, thumbnail: str, scored: bool) -> str:
-    name = escape(result.page.name)
-    link = f'<a href="#{anchor}">{name}</a>' if anchor else name
-    image = f'<img loading="lazy" src="{thumbnail}" alt="">' if thumbnail else ""
-    confidence = result.confidence
-    numbers = [
-        "" if result.page_score is None else f"{result.page_score:.2f}",
-        "" if confidence is None else f"{confidence.mean():.2f}",
-        "" if confidence is None else f"{confidence.min():.2f}",
-        "" if result.limb_residual is None else f"{1000 * result.limb_residual:.0f}",
-    ]
-    if scored:
-        ratio = result.ratio
-        numbers.insert(0, "" if ratio is None else f"{to_db(ratio):.1f}" if ratio > 0 else "none")
-    cells = "".join(f'<td class="number">{number}</td>' for number in numbers)
-    return (
-        f'<tr data-outcome="{result.outcome}" data-name="{name.lower()}"><td data-value="">{image}</td>'
-        f'<td class="name">{link}</td><td class="{result.outcome}">{result.outcome}</td>{cells}'
-        f'<td class="why">{escape("; ".join(result.warnings))}</td></tr>\n'
-    )
-
-
-def article(result: PageResult, anchor: str, body: str) -> str:
-    name, outcome = escape(result.page.name), result.outcome
-    warnings = "".join(f"<li>{escape(warning)}</li>" for warning in result.warnings)
-    listed = f'<ul class="warnings">{warnings}</ul>' if warnings else ""
-    return (
-        f'<article id="{anchor}" data-outcome="{outcome}" data-name="{name.lower()}"><div class="head">'
-        f'<h2>{name}</h2><span class="badge {outcome}">{outcome}</span>'
-        f'<span class="soft">{escape(str(result.page.path))}</span></div>{listed}{body}</article>\n'
-    )
+    return WORST_FIRST.index(result.outcome), min(score, confidence)
