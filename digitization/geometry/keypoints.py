@@ -29,7 +29,7 @@ class Stage0Input:
 
 
 def prepare_input(image: np.ndarray, config) -> Stage0Input:
-    """An (H, W, 3) uint8 RGB image scaled as Stage0Config `config` says, padded right and below with zeros."""
+    """An (H, W, 3) uint8 RGB image scaled as its Stage0Config says, padded right and below with zeros."""
     height, width = image.shape[:2]
     scale = config.input_width / (width if config.scale_by == "width" else max(height, width))
     rescaling = Rescaling.by(image.shape, scale)

@@ -11,7 +11,7 @@ from configs.stage1 import FRAME_PX_PER_SQUARE, reference_points
 from digitization.geometry.orientation import Shape
 from digitization.geometry.projective import map_points
 
-INLIER_SQUARES = 1.0  # squares, greatest reprojection error of an inlier; paper curls, but wrong labels lie 7 squares off
+INLIER_SQUARES = 1.0  # squares, greatest error of an inlier: paper curls, but wrong labels are 7 squares off
 MIN_POINTS = 4  # number of keypoints that a homography needs
 GUESS_SQUARES = 1.5  # squares, greatest error of an inlier of a guess without perspective
 MIN_SPREAD_SQUARES = 2.0  # squares, standard deviation of the keypoints along their short axis
@@ -44,7 +44,7 @@ class PageLocation:
 
 
 def fit_homography(keypoints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The homography (3, 3) of keypoints (13, 2) px, NaN where unknown, to the stage-1 frame, and the inliers.
+    """The homography (3, 3) of keypoints (13, 2) px, NaN where unknown, to the stage-1 frame, and inliers.
 
     The inliers are (13,) bool. The homography may rotate and mirror. Raises PageNotFound when there are too
     few keypoints, or they lie on a line, or they do not match the layout.

@@ -16,7 +16,7 @@ def apply_orientation(image: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def undo_orientation(image: np.ndarray, orientation: int) -> np.ndarray:
-    """The upright image (H, W, ...) of an image in the given orientation: the inverse of apply_orientation."""
+    """The upright image (H, W, ...) of one in the given orientation: the inverse of apply_orientation."""
     image = np.rot90(image, -(orientation % MIRRORED))
     return np.ascontiguousarray(image[::-1] if orientation >= MIRRORED else image)
 
@@ -39,7 +39,7 @@ def orientation_matrix(orientation: int, upright_shape: Shape) -> np.ndarray:
 
 
 def orient_points(points: np.ndarray, orientation: int, upright_shape: Shape) -> np.ndarray:
-    """Points (..., 2) (x, y) from px of an upright (height, width) image to px of the oriented one; float32."""
+    """Points (..., 2) from px of an upright (height, width) image to px of the oriented one; float32."""
     return map_points(points, orientation_matrix(orientation, upright_shape)).astype(np.float32)
 
 
@@ -66,6 +66,6 @@ def flipped_class(orientation: int, left_right: bool, up_down: bool) -> int:
 
 
 def mirrored_class(orientation: int) -> int:
-    """The class whose undoing shows a page upright but mirrored where undoing `orientation` shows it right."""
+    """The class that, once undone, leaves a page upright but mirrored left-right if it has `orientation`."""
     sideways = orientation % 2 == 1  # then the page's left and right are the image's top and bottom
     return flipped_class(orientation, left_right=not sideways, up_down=sideways)
