@@ -28,7 +28,7 @@ def lead_place(lead: str) -> tuple[int, int]:
 
 
 def lead_slice(lead: str, length: int) -> slice:
-    """The samples, of `length` in ten seconds, in which a lead is printed: its quarter; all of them for II."""
+    """The samples, of `length` in ten seconds, in which a lead is printed: its quarter, or all for II."""
     quarter = lead_place(lead)[1]
     return slice(0, length) if lead == RHYTHM_LEAD else slice(*quarter_bounds(length)[quarter])
 

@@ -27,9 +27,9 @@ class Stage2Net(UNet):
         features = self.encode(image)
         if self.config.row_coordinate:
             coarse = features[-1]
-            height = torch.linspace(-1, 1, coarse.shape[2], device=coarse.device, dtype=coarse.dtype)
-            height = height[None, None, :, None].expand(coarse.shape[0], 1, -1, coarse.shape[3])
-            features[-1] = torch.cat([coarse, height], dim=1)
+            y = torch.linspace(-1, 1, coarse.shape[2], device=coarse.device, dtype=coarse.dtype)
+            y = y[None, None, :, None].expand(coarse.shape[0], 1, -1, coarse.shape[3])
+            features[-1] = torch.cat([coarse, y], dim=1)
         logits = depth_to_space(self.head(self.decode(features)), self.column_stride)
         if self.config.prior_mv:
             logits = logits + row_prior(logits, self.row_stride, self.config.prior_mv)

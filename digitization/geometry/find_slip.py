@@ -32,8 +32,8 @@ from digitization.geometry.line_profiles import (
 from digitization.geometry.slip import MIDDLE_ROW, Slip
 
 MIN_STEP = 0.1 / SQUARE_MM  # squares, least slice: a third of the smallest slip measured on a scan (0.3 mm)
-MIN_SLIP = 0.17 / SQUARE_MM  # squares, the same outside USUAL_COLUMNS: curled paper in photos lacks 0.15 mm
-MAX_STEP = 1 / SQUARE_MM  # squares, widest slice: twice what scans lose; 1 mm lines do not show 1 mm
+MIN_SLIP = 0.17 / SQUARE_MM  # squares, least for the largest slice elsewhere; curled paper lacks 0.15 mm
+MAX_STEP = 1 / SQUARE_MM  # squares, widest slice: twice what scans lose; 1 mm would go unseen on 1 mm lines
 USUAL_COLUMNS = (42.5, 47.5)  # grid columns in which nine of nine scans of the competition slipped
 USUAL_SMOOTHING = 3.0  # FEED_SMOOTHING for noisy lines: pools lines over 1.3 squares
 USUAL_SLIP = 0.25 / SQUARE_MM  # squares, least slice in USUAL_COLUMNS where lines are noisy
@@ -54,8 +54,8 @@ def find_slip(
     """The slip on a page that was rectified with a smooth surface, and the positions of the columns with it.
 
     rectified (canvas height, canvas width) uint8, grey; sheet (57,) float64, the positions of the grid's
-    columns on that surface, in squares of an even page; `slant` as in Slip. The result has the positions
-    (44, 57) float64 of the columns in each row, in squares of that even page; it is None without a slip.
+    columns on that surface, in squares of an even page; `slant` as in Slip. Returns the slip and (44, 57) float64,
+    the positions of the columns in each row, in squares of that even page, or None without a slip.
     """
     profiles = line_profiles(rectified, canvas)
     template, seen = locate_lines(profiles.mean(axis=0))

@@ -27,8 +27,8 @@ RESIDUAL_SCALE = 0.075  # squares, median residual at which the smoothness falls
 KEYPOINT_TOLERANCE = 0.8  # squares, greatest distance of a lead label from its place on the lattice
 CLEAR_PAGE_SHARE = 0.7  # share of the grid points seen from which on stage 1 is not run again
 MAX_RERUNS = 2  # greatest number of further runs of stage 1 on a page of which it sees little
-PLAIN_BOUNDARY_PROBABILITY = 0.6  # mean probability of the lead boundaries on a plain page
-PLAIN_CLASS_PROBABILITY = 0.8  # mean class probability of the lead labels on a plain page
+PLAIN_BOUNDARY_PROBABILITY = 0.6  # mean probability of the lead boundaries on a page seen clearly
+PLAIN_CLASS_PROBABILITY = 0.8  # mean class probability of the lead labels on a page seen clearly
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def judge_grid(
     smoothness: falls with `residual`, their median distance from a smooth surface in px of the frame.
     point_probability: their mean probability (N,).
     labels_on_grid: the share of the 13 lead labels that lie where the lattice has them.
-    label_classes: their mean class probability relative to that of a plain page.
+    label_classes: their mean class probability relative to that of a page seen clearly.
     lead_boundaries: the mean probability of the lead boundaries, likewise.
     """
     keypoints = map_points(page.keypoints, page.homography)

@@ -12,9 +12,7 @@ from configs.page import (
     Canvas,
 )
 
-MEASURING = Canvas(
-    width=2200, height=850
-)  # canvas on which lines are measured, with all columns of a 200 dpi page
+MEASURING = Canvas(width=2200, height=850)  # for measuring lines, with all columns of a 200 dpi page
 BANDS = 6  # number of bands of rows that are measured separately
 SAMPLES = 96  # number of samples of a profile per square
 PAGE_SAMPLES = SQUARE_MM * PAGE_PX_PER_MM  # 39 px per square at 200 dpi: so many of SAMPLES are independent

@@ -85,11 +85,11 @@ def check_page(homography: np.ndarray, shape: Shape) -> None:
     depth = reference @ inverse[2, :2] + inverse[2, 2]
     quad = map_points(reference, inverse)
     edges = np.roll(quad, -1, axis=0) - quad
-    turns = edges[:, 0] * np.roll(edges[:, 1], -1) - edges[:, 1] * np.roll(edges[:, 0], -1)
-    if (turns < 0).all():
+    cross_products = edges[:, 0] * np.roll(edges[:, 1], -1) - edges[:, 1] * np.roll(edges[:, 0], -1)
+    if (cross_products < 0).all():
         raise PageNotFound("the lead labels lie mirrored")
-    if not (turns > 0).all() or depth.min() * depth.max() <= 0:
-        raise PageNotFound("the lead labels give no convex page")
+    if not (cross_products > 0).all() or depth.min() * depth.max() <= 0:
+        raise PageNotFound("the lead labels do not give a convex page")
     across, down = (
         map_points(reference.mean(axis=0) + step, inverse) for step in np.eye(2) * FRAME_PX_PER_SQUARE
     )

@@ -23,7 +23,7 @@ from digitization.geometry.slip import Slip
 
 WEAKNESSES = {  # message for the lowest part of the page score, see digitization.geometry.grid
     "points_seen": "few grid points could be seen",
-    "smoothness": "the grid points found lie on no smooth sheet",
+    "smoothness": "the grid points found do not lie on a smooth surface",
     "point_probability": "the grid is faint",
     "labels_on_grid": "lead labels are not where the grid has them",
     "label_classes": "lead labels are hard to read",
@@ -71,12 +71,12 @@ class RectifiedPage:
             doubts.append(f"page score {self.page_score:.2f}: {WEAKNESSES[weakest]}")
         if not self.calibration.fits_paper:
             doubts.append(
-                f"squares {self.calibration.aspect:.2f} times as tall as wide, not those of 25 mm/s and "
-                "10 mm/mV, as which the signals are scaled"
+                f"squares {self.calibration.aspect:.2f} times as tall as wide, although the signals are "
+                "scaled for square ones at 25 mm/s and 10 mm/mV"
             )
         if self.slip and not self.slip.is_placed:
             doubts.append(
-                f"the paper slipped in the scanner by {self.slip}, but the exact place cannot be seen"
+                f"the paper slipped in the scanner by {self.slip}, but the exact position cannot be seen"
             )
         return doubts
 

@@ -51,17 +51,13 @@ def find_beats(y: np.ndarray) -> np.ndarray:
     lag = columns(STEEPNESS_LAG_S)
     rise = np.pad(np.abs(y[:, 2 * lag :] - y[:, : -2 * lag]), ((0, 0), (lag, lag)))
     steepest = np.maximum(np.percentile(rise, 98, axis=1, keepdims=True), 1e-3)
-    activity = gaussian_filter1d(
-        np.minimum(rise / steepest, 1).sum(axis=0), STEEPNESS_SMOOTHING_S * RECTIFIED.px_per_second
-    )
+    sigma = STEEPNESS_SMOOTHING_S * RECTIFIED.px_per_second
+    activity = gaussian_filter1d(np.minimum(rise / steepest, 1).sum(axis=0), sigma)
     top = np.percentile(activity, 97)
     activity = np.pad(activity, 1)  # so that a beat cut off by either end is a peak too
-    found = find_peaks(
-        activity,
-        height=MIN_PEAK_SHARE * top,
-        distance=columns(REFRACTORY_S),
-        prominence=MIN_PEAK_SHARE / 2 * top,
-    )[0]
+    least = MIN_PEAK_SHARE * top
+    distance = columns(REFRACTORY_S)
+    found = find_peaks(activity, height=least, distance=distance, prominence=MIN_PEAK_SHARE / 2 * top)[0]
     return found - 1
 
 
