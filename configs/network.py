@@ -10,9 +10,7 @@ def check_ranges(config: object, ranges: dict[str, tuple[float, float]]) -> None
     for name, (least, most) in ranges.items():
         value = getattr(config, name)
         for number in value if isinstance(value, tuple) else (value,):
-            if (
-                not isinstance(number, (int, float)) or not least <= number <= most
-            ):  # written so that NaN is outside
+            if not isinstance(number, (int, float)) or not least <= number <= most:  # NaN is outside too
                 raise ValueError(f"{name} {value}: must be from {least:g} to {most:g}")
 
 
@@ -30,7 +28,7 @@ class NetworkConfig:
     fine_channels: int = 0  # channels of the finest skip, at stem_stride, beside a timm encoder; 0: none
     skip_stem_pool: bool = False  # no max-pool in a ResNet's stem: features at strides 2, 4, 8, 16
     fine_blocks: int = 0  # number of residual blocks added to the finest features of encoder and decoder
-    context_blocks: tuple[int, ...] = ()  # numbers of those added to the coarsest stages, for more context
+    context_blocks: tuple[int, ...] = ()  # likewise for each of the encoder's coarsest stages, for context
     decoder_channels: tuple[int, ...] = (64, 48, 24, 16)  # coarse to fine
 
     learning_rate: float = 2e-3

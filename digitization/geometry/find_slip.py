@@ -54,8 +54,8 @@ def find_slip(
     """The slip on a page that was rectified with a smooth surface, and the positions of the columns with it.
 
     rectified (canvas height, canvas width) uint8, grey; sheet (57,) float64, the positions of the grid's
-    columns on that surface, in squares of an even page; `slant` as in Slip. Returns the slip and (44, 57) float64,
-    the positions of the columns in each row, in squares of that even page, or None without a slip.
+    columns on that surface, in squares of an even page; `slant` as in Slip. Returns the slip and the
+    positions of the columns in each row, (44, 57) float64 squares of that even page, or None without a slip.
     """
     profiles = line_profiles(rectified, canvas)
     template, seen = locate_lines(profiles.mean(axis=0))

@@ -70,9 +70,7 @@ def smooth_locally(offsets: np.ndarray, labelled: np.ndarray, where: np.ndarray)
 
     ones = labelled.astype(np.float64)
     known = np.dstack([ones, np.where(labelled[..., None], offsets, 0.0)])
-    first = [
-        moment(known, *power) for power in ((0, 0), (1, 0), (0, 1))
-    ]  # three moments (n, 3), of 1 and of both offsets
+    first = [moment(known, *power) for power in ((0, 0), (1, 0), (0, 1))]  # three (n, 3): of 1 and offsets
     normal = np.empty((len(first[0]), 3, 3))
     for i, values in enumerate(first):
         normal[:, i, 0] = normal[:, 0, i] = values[:, 0]
