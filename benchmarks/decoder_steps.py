@@ -24,7 +24,7 @@ from configs.stage2 import CROP_TOP, INPUT_HEIGHT, Stage2Config
 from digitization.geometry.locate import PageNotFound
 from digitization.signal import decode
 from digitization.signal.limb_leads import reconcile_limbs
-from digitization.signal.row_ends import forget, hidden_ends, hold_ends
+from digitization.signal.row_ends import hidden_ends, hold_nearest, make_uniform
 from digitization.signal.tracer import stage2_config
 from utils.command import run_main
 from utils.device import limit_threads
@@ -39,7 +39,7 @@ class Maps:
     """One page's log probabilities (4, H, W) over the signal's columns, with the steps to decode them."""
 
     def __init__(
-        self, logits: torch.Tensor, row_stride: int, length: int, config: Stage2Config = decode.AS_SHIPPED
+        self, logits: torch.Tensor, row_stride: int, length: int, config: Stage2Config = decode.DEFAULT_CONFIG
     ):
         self.config = config
         self.log_probability = decode.log_probabilities(logits[:, :, INSIDE], config.loss)
@@ -57,7 +57,7 @@ class Maps:
         bins, mass, variance = decode.refine(self.log_probability, path)
         return (
             bins,
-            mass > decode.UNSURE,
+            mass > decode.MAX_CONFIDENCE_GAP,
             decode.rate_columns(bins, mass, variance, self.row_stride, self.config),
         )
 
@@ -96,12 +96,12 @@ class Maps:
         if ends:
             hidden = hidden_ends(bins, confidence, self.row_stride)
             log_probability, confidence = (
-                forget(log_probability, hidden),
+                make_uniform(log_probability, hidden),
                 np.where(hidden, 0, confidence),
             )
-            bins = hold_ends(bins, hidden)
+            bins = hold_nearest(bins, hidden)
         if beats:
-            bins, _ = decode.complete(
+            bins, _ = decode.impute_from_beats(
                 log_probability, path, bins, confidence, self.starts, self.row_stride, self.config
             )
         y = np.pad(self.heights(bins), ((0, 0), (INSIDE.start, 0)), constant_values=np.nan)

@@ -22,7 +22,7 @@ from datasets.competition import list_images
 from datasets.labels import grid_errors, read_labels, time_error
 from digitization.geometry import straighten
 from digitization.geometry.locate import PageNotFound
-from digitization.geometry.straighten import DOUBTFUL, Straightener
+from digitization.geometry.straighten import MIN_PAGE_SCORE, Straightener
 from evaluate import GROSS_ERROR, rank_failures
 from models.checkpoint import CHECKPOINTS, load_network
 from utils.command import positive_int, run_main
@@ -78,7 +78,7 @@ def summarize(group: pd.DataFrame) -> pd.Series:
             "worst px": group["median"].max(),
             "gross": (group["median"] > GROSS_ERROR).sum(),
             "lowest score": group["score"].min(),
-            "doubtful": (group["score"] < DOUBTFUL).sum(),
+            "doubtful": (group["score"] < MIN_PAGE_SCORE).sum(),
             "not square": (group["square"] == False).sum(),  # noqa: E712 (absent where not found)
         }
     )

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from configs.stage0 import ORIENTATIONS
 from datasets.labels import grid_errors
 from digitization.geometry.locate import PageNotFound
-from digitization.geometry.straighten import DOUBTFUL, Straightener
+from digitization.geometry.straighten import MIN_PAGE_SCORE, Straightener
 from evaluate import GROSS_ERROR
 from models.checkpoint import CHECKPOINTS, load_network
 from synthesis import Pose, Record, synthesize
@@ -101,7 +101,7 @@ def main() -> None:
                 print(*row.values(), sep="  ", file=sys.stderr)
     table = pd.DataFrame(rows)
     table["bad"] = ~(table["median"] <= GROSS_ERROR)
-    table["told"] = table["bad"] & (table["score"] < DOUBTFUL)
+    table["told"] = table["bad"] & (table["score"] < MIN_PAGE_SCORE)
     groups = table.groupby("pose", sort=False)
     summary = pd.DataFrame(
         {

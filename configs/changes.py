@@ -1,4 +1,4 @@
-"""Changes of a configuration's values from the command line: NAME=VALUE, checked by the field's type."""
+"""Changes to a configuration from the command line: NAME=VALUE, checked against the type of the field."""
 
 import argparse
 import types
@@ -13,7 +13,7 @@ BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "
 
 
 def parse_change(text: str) -> tuple[str, str]:
-    """An argument's text, "batch_size=8" for instance, as the pair ("batch_size", "8")."""
+    """The text of an argument, such as "batch_size=8", as a pair, ("batch_size", "8")."""
     name, equals, value = text.partition("=")
     if not equals or not name.strip().isidentifier():
         raise argparse.ArgumentTypeError(f"{text!r}: NAME=VALUE is expected, as in batch_size=8")
@@ -21,11 +21,10 @@ def parse_change(text: str) -> tuple[str, str]:
 
 
 def change_config(config: Config, changes: Iterable[tuple[str, str]]) -> Config:
-    """The configuration with some values replaced; `changes` are pairs of a field's name and its value.
+    """The configuration with some fields replaced; `changes` are pairs of a field's name and its value.
 
-    Values are text, those of tuples with commas: decoder_channels=96,64,32,32. Raises ValueError for a field
-    that the configuration does not have, for text that is no value of the field's type, and for a value that
-    the configuration itself refuses.
+    Values are text, tuples separated by commas: decoder_channels=96,64,32,32. Raises ValueError for an
+    unknown field, for text that is not of the field's type, and for a value that the configuration rejects.
     """
     kinds = get_type_hints(type(config))
     for name, text in changes:
@@ -42,7 +41,7 @@ def change_config(config: Config, changes: Iterable[tuple[str, str]]) -> Config:
 
 
 def read_value(text: str, kind: Any) -> Any:
-    """A text as a value of a field's type: bool, int, float, str, or tuples of these; else ValueError."""
+    """A text as a value of the type `kind`: bool, int, float, str or a tuple of these; else ValueError."""
     if kind is bool:
         if text.lower() not in BOOLEANS:
             raise ValueError("must be true or false")

@@ -1,4 +1,4 @@
-"""The compact stage 2 with a wider decoder: what reads the finest features has 32 channels rather than 16."""
+"""The compact stage 2 with a wider decoder: its finest block has 32 channels instead of 16."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Stage 2 over timm's convnextv2_atto, the smallest of its family, for a CPU: narrow crops, many steps."""
+"""Stage 2 with timm's convnextv2_atto, the smallest of its family, for a CPU: narrow crops, many steps."""
 
 from configs.stage2 import Stage2Config
 

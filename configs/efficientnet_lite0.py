@@ -1,7 +1,7 @@
-"""Stage 2 over timm's tf_efficientnet_lite0, for one GPU of 16 GB.
+"""Stage 2 with timm's tf_efficientnet_lite0, for one GPU of 16 GB.
 
-A step's tensors take 5.9 GiB in mixed precision
-(`benchmarks/backbones.py --no-times --configs efficientnet_lite0`); CUDA and workspaces come on top.
+The tensors of a training step take 5.9 GiB in mixed precision
+(`benchmarks/backbones.py --no-times --configs efficientnet_lite0`); CUDA and its workspaces add to that.
 """
 
 from configs.stage2 import Stage2Config

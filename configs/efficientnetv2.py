@@ -1,7 +1,7 @@
-"""Stage 2 over timm's tf_efficientnetv2_s, for one GPU of 16 GB.
+"""Stage 2 with timm's tf_efficientnetv2_s, for one GPU of 16 GB.
 
-A step's tensors take 8.3 GiB in mixed precision
-(`benchmarks/backbones.py --no-times --configs efficientnetv2`); CUDA and workspaces come on top.
+The tensors of a training step take 8.3 GiB in mixed precision
+(`benchmarks/backbones.py --no-times --configs efficientnetv2`); CUDA and its workspaces add to that.
 """
 
 from configs.stage2 import Stage2Config

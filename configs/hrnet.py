@@ -1,7 +1,7 @@
-"""Stage 2 over timm's hrnet_w18, for one GPU of 16 GB.
+"""Stage 2 with timm's hrnet_w18, for one GPU of 16 GB.
 
-A step's tensors take 9.6 GiB in mixed precision
-(`benchmarks/backbones.py --no-times --configs hrnet`); CUDA and workspaces come on top.
+The tensors of a training step take 9.6 GiB in mixed precision
+(`benchmarks/backbones.py --no-times --configs hrnet`); CUDA and its workspaces add to that.
 """
 
 from configs.stage2 import Stage2Config

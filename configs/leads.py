@@ -10,17 +10,17 @@ import numpy as np
 
 from configs.page import LEADS, RHYTHM_LEAD, ROWS
 
-QUARTERS = len(ROWS[0])
+QUARTERS = len(ROWS[0])  # number of leads side by side in a row
 
 
 def quarter_bounds(length: int) -> tuple[tuple[int, int], ...]:
-    """(start, stop) of the quarters of `length` samples, as the competition cuts them: int(k * L / 4)."""
+    """The (start, stop) of the quarters of `length` samples, at int(k * L / 4) as in the competition."""
     edges = [k * length // QUARTERS for k in range(QUARTERS + 1)]
     return tuple(pairwise(edges))
 
 
 def lead_place(lead: str) -> tuple[int, int]:
-    """(row, quarter) in which a lead is printed; II's is the short copy. Raises ValueError if unknown."""
+    """The (row, quarter) in which a lead is printed; for II that of its short copy. ValueError if unknown."""
     for row, names in enumerate(ROWS):
         if lead in names:
             return row, names.index(lead)
@@ -28,13 +28,13 @@ def lead_place(lead: str) -> tuple[int, int]:
 
 
 def lead_slice(lead: str, length: int) -> slice:
-    """The samples of ten seconds in which a lead is known: its quarter, everything for the rhythm lead."""
+    """The samples, of `length` in ten seconds, in which a lead is printed: its quarter, or all for II."""
     quarter = lead_place(lead)[1]
     return slice(0, length) if lead == RHYTHM_LEAD else slice(*quarter_bounds(length)[quarter])
 
 
 def rows_from_leads(leads: np.ndarray) -> np.ndarray:
-    """(12, L) to (4, L): row r joins its leads' quarters, the last is the rhythm lead."""
+    """Leads (12, L) to rows (4, L): the quarters of the leads of each row joined, last the rhythm lead."""
     check_shape(leads, len(LEADS))
     rows = np.empty((len(ROWS) + 1, leads.shape[1]), leads.dtype)
     for row, names in enumerate(ROWS):
@@ -45,7 +45,7 @@ def rows_from_leads(leads: np.ndarray) -> np.ndarray:
 
 
 def split_rows(rows: np.ndarray) -> dict[str, np.ndarray]:
-    """(4, L) to lead -> (n,), the signal of the lead's own quarter; the rhythm lead's is the whole strip."""
+    """Rows (4, L) to lead -> (n,), the signal of its quarter; for the rhythm lead that of the whole strip."""
     check_shape(rows, len(ROWS) + 1)
     signals = {}
     for lead in LEADS:
@@ -55,7 +55,7 @@ def split_rows(rows: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def leads_from_rows(rows: np.ndarray) -> np.ndarray:
-    """(4, L) to (12, L) float32, NaN outside a lead's own time; II is the rhythm strip."""
+    """Rows (4, L) to leads (12, L) float32, NaN outside a lead's own time; II is the rhythm strip."""
     leads = np.full((len(LEADS), rows.shape[1]), np.nan, np.float32)
     for lead, signal in split_rows(rows).items():
         leads[LEADS.index(lead), lead_slice(lead, rows.shape[1])] = signal
@@ -63,7 +63,7 @@ def leads_from_rows(rows: np.ndarray) -> np.ndarray:
 
 
 def mask_to_quarters(leads: np.ndarray) -> np.ndarray:
-    """A copy of (12, L) float with NaN outside each lead's own time."""
+    """A copy of leads (12, L) float with NaN outside each lead's own time."""
     check_shape(leads, len(LEADS))
     masked = np.full_like(leads, np.nan)
     for index, lead in enumerate(LEADS):
@@ -73,5 +73,6 @@ def mask_to_quarters(leads: np.ndarray) -> np.ndarray:
 
 
 def check_shape(signals: np.ndarray, count: int) -> None:
+    """Raise ValueError unless the signals are (count, L)."""
     if signals.ndim != 2 or len(signals) != count:
         raise ValueError(f"signals of shape {signals.shape}, expected ({count}, L)")

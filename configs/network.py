@@ -1,4 +1,4 @@
-"""What every stage's configuration shares: the network's shape and the recipe that trains it."""
+"""The configuration common to all stages: the network's architecture and its training recipe."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from configs.page import IMAGE_TYPES
 
 
 def check_ranges(config: object, ranges: dict[str, tuple[float, float]]) -> None:
-    """Raise ValueError for a field that is a number, or holds some, outside its range (least, most)."""
+    """Raise ValueError for a field whose number, or one of whose numbers, is outside its (least, most)."""
     for name, (least, most) in ranges.items():
         value = getattr(config, name)
         for number in value if isinstance(value, tuple) else (value,):
@@ -19,33 +19,30 @@ class NetworkConfig:
     """An encoder, a U-Net decoder and a training recipe; stages add their own fields.
 
     `backbone` is a timm model name, or "compact" for the small encoder of models/unet.py. With
-    `fine_channels` a timm encoder keeps its weights and its features of strides 4, 8, ..., and a light stem
-    beside it makes finer ones.
+    `fine_channels` a light stem beside a timm encoder computes features finer than its strides 4, 8, ...
     """
 
     backbone: str = "compact"
-    encoder_channels: tuple[int, ...] = (16, 24, 48, 64, 96)  # of the compact encoder, fine to coarse
-    stem_stride: tuple[int, int] = (2, 2)  # (rows, columns) folded into channels, the finest features
-    fine_channels: int = 0  # of features at stem_stride beside a timm encoder's, the decoder's finest skip
-    skip_stem_pool: bool = False  # ResNets without max-pool keep features at strides 2, 4, 8, 16
-    fine_blocks: int = 0  # residual blocks of the compact encoder's finest features, and of the decoder's
-    context_blocks: tuple[int, ...] = ()  # and of its coarsest stages', the coarsest last: what lies far
+    encoder_channels: tuple[int, ...] = (16, 24, 48, 64, 96)  # compact encoder, fine to coarse
+    stem_stride: tuple[int, int] = (2, 2)  # (rows, columns), stride of the finest features
+    fine_channels: int = 0  # channels of the finest skip, at stem_stride, beside a timm encoder; 0: none
+    skip_stem_pool: bool = False  # no max-pool in a ResNet's stem: features at strides 2, 4, 8, 16
+    fine_blocks: int = 0  # number of residual blocks added to the finest features of encoder and decoder
+    context_blocks: tuple[int, ...] = ()  # likewise for each of the encoder's coarsest stages, for context
     decoder_channels: tuple[int, ...] = (64, 48, 24, 16)  # coarse to fine
 
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
-    warmup: float = 0.05  # share of all steps
+    warmup: float = 0.05  # share of all steps with a rising learning rate
     batch_size: int = 4
     steps: int = 20_000
-    gradient_clip: float = 1.0
-    ema_decay: float = 0.995
-    image_types: tuple[str, ...] = IMAGE_TYPES  # of the pages that are drawn to learn from
-    overlap_probability: float = (
-        0.0  # of the drawn pages have rows that run into one another, synthesis.signals.crowd
-    )
-    colour_augmentation: bool = True  # whether samples are coloured anew, datasets/augmentation.py
+    gradient_clip: float = 1.0  # largest norm of the gradient
+    ema_decay: float = 0.995  # decay per step of the average of the weights
+    image_types: tuple[str, ...] = IMAGE_TYPES  # image types of the synthetic training pages
+    overlap_probability: float = 0.0  # share of pages with overlapping rows, synthesis.signals.crowd
+    colour_augmentation: bool = True  # whether colours are augmented, datasets/augmentation.py
     samples_per_page: int = 8  # samples drawn from each synthetic page
-    pool: int = 24  # synthetic pages held at once by a loader
+    pool: int = 24  # number of synthetic pages that a loader process holds at once
 
     def __post_init__(self) -> None:
         check_ranges(

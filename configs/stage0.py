@@ -1,23 +1,23 @@
-"""Stage 0: which way the page is turned, and where its lead labels are."""
+"""Stage 0: the orientation of the page and the keypoints of its lead labels."""
 
 from dataclasses import dataclass
 
 from configs.network import NetworkConfig, check_ranges
 from configs.page import LEAD_LABELS
 
-KEYPOINT_CLASSES = 1 + len(LEAD_LABELS)  # class 0 is none
+KEYPOINT_CLASSES = 1 + len(LEAD_LABELS)  # class 0: no label
 ORIENTATIONS = 8  # 0-3: counter-clockwise quarter turns; 4-7: the same after an up-down flip
 
 
 @dataclass(frozen=True)
 class Stage0Config(NetworkConfig):
-    input_width: int = 832  # px to which the image is scaled before
-    scale_by: str = "longer"  # the side that becomes input_width: "longer" or "width"
-    canvas_height: int = 544  # of a training sample; its width is input_width
-    geometric_augmentation: bool = True  # whether samples are scaled, shifted and rotated anew
-    flips: bool = False  # average the maps over the four flips
-    keypoint_radius: float = 9.0  # px of the input, around each lead-name point
-    keypoint_weight: float = 4.0  # of a marker's pixel against one of class 0
+    input_width: int = 832  # px, length of the side named by scale_by
+    scale_by: str = "longer"  # the side that is scaled to input_width: "longer" or "width"
+    canvas_height: int = 544  # px, height of a training sample; its width is input_width
+    geometric_augmentation: bool = True  # whether samples are scaled, shifted and rotated at random
+    flips: bool = False  # whether the outputs are averaged over four flips
+    keypoint_radius: float = 9.0  # px of the input, radius of the target at a lead label
+    keypoint_weight: float = 4.0  # weight of a label's pixel relative to one of class 0
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,4 +1,4 @@
-"""Stage 1: the grid points of the upright page, warped to a frame of its own."""
+"""Stage 1: the grid points of the upright page, in a frame of its own."""
 
 from dataclasses import dataclass
 
@@ -8,37 +8,37 @@ from numpy.typing import ArrayLike
 from configs.network import NetworkConfig, check_ranges
 from configs.page import GRID_COLUMNS, GRID_ROWS, GRID_TOP_MM, PAGE_PX_PER_MM, SQUARE_MM
 
-FRAME_WIDTH, FRAME_HEIGHT = 1440, 1152
-FRAME_SCALE = 1280 / 2200  # frame px per px of a 200 dpi page, as the public weights have it
-FRAME_SHIFT = np.array([80.0 - 6.0, 80.0 + 10.0])
+FRAME_WIDTH, FRAME_HEIGHT = 1440, 1152  # px
+FRAME_SCALE = 1280 / 2200  # frame px per px of a 200 dpi page, as in the public weights
+FRAME_SHIFT = np.array([80.0 - 6.0, 80.0 + 10.0])  # (x, y) px of the page's top left corner
 FRAME_PX_PER_SQUARE = SQUARE_MM * PAGE_PX_PER_MM * FRAME_SCALE  # 22.9
 
 
 def reference_points(rows_columns: ArrayLike) -> np.ndarray:
-    """Where grid points (N, 2) of (row, column) lie in the stage-1 frame: (N, 2) of (x, y) px."""
+    """Nominal positions of grid points (..., 2) (row, column) in the stage-1 frame: (..., 2) (x, y) px."""
     column_row = np.asarray(rows_columns, dtype=np.float64)[..., ::-1]
     millimetres = column_row * SQUARE_MM + np.array([0.0, GRID_TOP_MM])
     return millimetres * PAGE_PX_PER_MM * FRAME_SCALE + FRAME_SHIFT
 
 
-HEAD_CLASSES = {
+HEAD_CLASSES = {  # output channels of each head
     "gridpoint": 1,
     "gridhline": GRID_ROWS + 1,
     "gridvline": GRID_COLUMNS + 1,
     "marker": 14,
-    "leadend": 1,  # ours: the ends of the leads on their zero lines
+    "leadend": 1,  # lead boundaries on the zero lines; not in the public weights
 }
 
 
 @dataclass(frozen=True)
 class Stage1Config(NetworkConfig):
     heads: tuple[str, ...] = ("gridpoint", "leadend")
-    keypoint_error: float = 0.2  # squares, of stage 0's points that a sample's homography rests on
+    keypoint_error: float = 0.2  # squares, SD of the error of the keypoints behind a sample's homography
     crop: int = 448  # px, side of a training crop
-    point_sigma: float = 1.6  # px of the frame, of the target around each grid point
-    positive_weight: float = 8.0
-    boundary_sigma: float = 4.0  # px of the frame, of the target around the ends of the leads
-    boundary_weight: float = 2.0
+    point_sigma: float = 1.6  # px of the frame, sigma of the target at a grid point
+    positive_weight: float = 8.0  # weight of positive pixels in the loss
+    boundary_sigma: float = 4.0  # px of the frame, sigma of the target at a lead boundary
+    boundary_weight: float = 2.0  # weight of the lead boundaries in the loss
 
     def __post_init__(self) -> None:
         super().__post_init__()

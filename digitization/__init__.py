@@ -2,23 +2,23 @@
 
 The modules in the order in which an image passes them (`digitizer` calls them all):
 
-geometry/, the image straightened:
-  orientation, projective   the eight orientations, and points through projective maps
-  keypoints                 stage 0 decoded: the printed lead labels as keypoints of the image
-  locate, search            where the page lies by these, in an image of any orientation
-  frame                     the page roughly straightened, as stage 1 sees it
-  lattice, surface, grid    stage 1 decoded: grid points numbered, smoothed and completed
-  line_profiles, slip, find_slip, lines   the vertical lines measured: slips of the scanner, the time axis
+geometry/: from the image to the rectified page
+  orientation, projective   the eight orientations; points under a homography
+  keypoints                 stage 0: the printed lead labels as keypoints of the image
+  locate, search            the page located from these, in an image of any orientation
+  frame                     the page under its homography, the input of stage 1
+  lattice, surface, grid    stage 1: grid points numbered, smoothed and completed
+  line_profiles, slip, find_slip, lines   slips of the scanner and the time axis, from the vertical lines
   calibration               the paper's scale in the image
-  rectify, straighten       the image resampled, and all of this in order
-signal/, the straightened page read:
-  tracer                    stage 2 applied, by one network or several
-  path, decode              its maps to the y-coordinates of the traces
-  row_ends, beats           what hides the ends of a row; stretches imputed from other beats
+  rectify, straighten       the image resampled; all of these steps in order
+signal/: from the rectified page to signals
+  tracer                    stage 2, by one network or several
+  path, decode              from its maps to the y-coordinates of the traces
+  row_ends, beats           ink that hides the ends of a row; stretches imputed from other beats
   traces                    y-coordinates to millivolts and back
   limb_leads                Einthoven's and Goldberger's relations
   quality                   confidence, gaps, and which samples are imputed
-overlay                     what was read, drawn over the image
+overlay                     the grid and the traces drawn over the image
 record_files                the leads as CSV and WFDB records
 """
 
@@ -31,7 +31,7 @@ __all__ = ["Digitized", "Digitizer"]
 
 
 def __getattr__(name: str) -> Any:
-    """Digitizer and Digitized, imported once they are asked for: they need torch, which loads for seconds."""
+    """Import Digitizer and Digitized on first access, as they need torch, which takes seconds to load."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from digitization import digitizer

@@ -1,4 +1,4 @@
-"""Pictures for people: what was read, drawn over what was seen."""
+"""Overlays: the digitized grid and traces drawn over the image."""
 
 import cv2
 import numpy as np
@@ -8,34 +8,33 @@ from configs.page import GRID_COLUMNS, GRID_ROWS, RECTIFIED
 from digitization.geometry.orientation import orient_points, shape_of_upright
 from digitization.geometry.rectify import unrectify_points
 from digitization.geometry.straighten import RectifiedPage
-from digitization.signal.quality import GAP_S, UNSURE
+from digitization.signal.quality import MAX_CONFIDENCE_GAP, MIN_GAP_S
 from digitization.signal.tracer import TraceResult
 from utils.rescaling import Rescaling
 
 ROW_COLOURS = ((0, 90, 255), (0, 150, 60), (220, 0, 160), (230, 110, 0))  # RGB, the four rows from the top
-UNSEEN_COLOUR = (255, 0, 0)
-FRAME_COLOUR = (0, 160, 200)
-LINE_SHARE = 1 / 1600  # of the image's longer side, a line's thickness
-GAP_COLUMNS = round(GAP_S * RECTIFIED.px_per_second)  # shorter gaps are not drawn as such
-FRACTION_BITS = 4  # of coordinates that cv2 is given
+UNSEEN_COLOUR = (255, 0, 0)  # RGB, gaps in the traces
+FRAME_COLOUR = (0, 160, 200)  # RGB, outline of the grid
+LINE_SHARE = 1 / 1600  # thickness of a line as a share of the image's longer side
+GAP_COLUMNS = round(MIN_GAP_S * RECTIFIED.px_per_second)  # columns, shortest gap that is drawn as such
+FRACTION_BITS = 4  # fractional bits of the coordinates passed to cv2.polylines
 
 
 def draw_rows(image: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """A copy of an image (H, W, 3) uint8 RGB with a line for each row of y (R, W) px, broken where NaN."""
+    """A copy of an image (H, W, 3) uint8 RGB with a line for each row of y (R, W) px, broken at NaN."""
     drawn = np.ascontiguousarray(image).copy()
-    for heights, colour in zip(y, ROW_COLOURS, strict=False):
-        known = np.flatnonzero(np.isfinite(heights))
+    for row, colour in zip(y, ROW_COLOURS, strict=False):
+        known = np.flatnonzero(np.isfinite(row))
         for run in np.split(known, np.flatnonzero(np.diff(known) > 1) + 1):
-            points = np.stack([run, np.round(heights[run])], axis=-1).astype(np.int32)
+            points = np.stack([run, np.round(row[run])], axis=-1).astype(np.int32)
             cv2.polylines(drawn, [points[:, None]], isClosed=False, color=colour)
     return drawn
 
 
 def draw_on_photo(image: np.ndarray, rectified: RectifiedPage, trace_result: TraceResult) -> np.ndarray:
-    """A copy of the photo (H, W, 3) uint8 RGB with what was read of it.
+    """A copy of the photo (H, W, 3) uint8 RGB with the traces and the outline of the grid drawn on it.
 
-    The four rows in ROW_COLOURS, where they could hardly be seen in UNSEEN_COLOUR, and the outline
-    of the grid.
+    The four rows are drawn in ROW_COLOURS, their gaps in UNSEEN_COLOUR.
     """
     drawn = np.ascontiguousarray(image).copy()
     thickness = max(1, round(max(image.shape[:2]) * LINE_SHARE))
@@ -51,15 +50,15 @@ def draw_on_photo(image: np.ndarray, rectified: RectifiedPage, trace_result: Tra
     draw(outline(), FRAME_COLOUR)
     for y, confidence, colour in zip(trace_result.y, trace_result.confidence, ROW_COLOURS, strict=True):
         known = np.flatnonzero(np.isfinite(y))
-        unseen = binary_opening(confidence[known] <= UNSURE, np.ones(GAP_COLUMNS))
+        unseen = binary_opening(confidence[known] <= MAX_CONFIDENCE_GAP, np.ones(GAP_COLUMNS))
         for run in np.split(np.arange(len(known)), np.flatnonzero(np.diff(unseen)) + 1):
-            columns = known[run[0] : run[-1] + 2]  # to where the next begins
+            columns = known[run[0] : run[-1] + 2]  # up to the start of the next run
             draw(np.stack([columns, y[columns]], axis=-1), UNSEEN_COLOUR if unseen[run[0]] else colour)
     return drawn
 
 
 def outline() -> np.ndarray:
-    """The rectified page's edge (N, 2) px, a point for each grid line."""
+    """The edge of the grid as points (N, 2) px of the rectified page, one per grid line."""
     x = np.arange(GRID_COLUMNS) * RECTIFIED.square_width
     y = np.arange(GRID_ROWS) * RECTIFIED.square_height
     right, bottom = np.full(GRID_ROWS, x[-1]), np.full(GRID_COLUMNS, y[-1])
@@ -68,7 +67,7 @@ def outline() -> np.ndarray:
 
 
 def shrink(image: np.ndarray, width: int) -> np.ndarray:
-    """The image at most `width` px wide, and as high at most."""
+    """The image scaled down so that its longer side is at most `width` px."""
     scale = width / max(image.shape[:2])
     if scale >= 1:
         return image

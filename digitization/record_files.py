@@ -1,4 +1,4 @@
-"""Twelve leads as files: the competition's CSV, and WFDB records, the format of PhysioNet.
+"""Twelve leads as files: the CSV of the competition, and WFDB records, the format of PhysioNet.
 
 WFDB headers are described at https://physionet.org/physiotools/wag/header-5.htm.
 """
@@ -16,15 +16,18 @@ from configs.leads import check_shape
 from configs.page import DURATION_S, LEADS
 from utils.files import atomic_write
 
-DECIMALS = 5  # decimal places of a value in mV in a CSV
-GAIN = 1000.0  # steps a mV: of 1 uV
-ANNOTATOR = "imp"  # suffix of the file that says which samples are imputed
-LIMIT_MV = 32.7  # of 16 bits at this gain
-FORMAT = "16"  # of which -32768 stands for an unknown sample, read back as NaN
+DECIMALS = 5  # decimal places of the values in a CSV, mV
+GAIN = 1000.0  # digital units per mV: steps of 1 uV
+ANNOTATOR = "imp"  # suffix of the annotation file that marks the imputed samples
+LIMIT_MV = 32.7  # mV, largest absolute value that 16 bits hold at this gain
+FORMAT = "16"  # WFDB storage format; -32768 marks an unknown sample, which is read back as NaN
 
 
 def write_record(path: Path, leads: np.ndarray, fs: int) -> None:
-    """Write (12, 10 * fs) mV in the order of LEADS, blank where NaN."""
+    """Write leads (12, 10 * fs) mV in the order of LEADS as a CSV, blank where NaN.
+
+    Raises ValueError for another shape or infinite values.
+    """
     check_shape(leads, len(LEADS))
     if leads.shape[1] != int(DURATION_S * fs):
         raise ValueError(f"{path}: {leads.shape[1]} samples, not {DURATION_S:g} s at {fs} Hz")
@@ -36,7 +39,7 @@ def write_record(path: Path, leads: np.ndarray, fs: int) -> None:
 
 
 def record_name(name: str) -> str:
-    """A name that WFDB allows, of letters, digits, - and _; if it had to change, with a hash of the old."""
+    """A name that WFDB allows, of letters, digits, - and _; a changed one ends in a hash of the original."""
     allowed = re.sub(r"[^A-Za-z0-9_-]", "_", name)
     return name if name == allowed else f"{allowed}-{zlib.crc32(name.encode()):08x}"
 
@@ -48,15 +51,15 @@ def write_wfdb(
     comments: Iterable[str] = (),
     imputed: np.ndarray | None = None,
 ) -> Path:
-    """Write (12, L) mV in the order of LEADS as <path>.hea and <path>.dat; returns the header's path.
+    """Write leads (12, L) mV in the order of LEADS as <path>.hea and <path>.dat; returns the header's path.
 
-    Every lead lies at its own time of the ten seconds; NaN, unknown, comes back as NaN from wfdb.rdrecord.
-    `imputed` (12, L) bool becomes the annotation file <path>.imp: in a lead's channel "(imputed" where a run
-    of such samples begins and "imputed)" at its last; without such samples there is no such file.
-    The file's name becomes one that WFDB allows. Atomic: the header, written last, is there once all is.
-    Raises ValueError for values beyond LIMIT_MV.
+    Every lead keeps its own time within the ten seconds; wfdb.rdrecord reads NaN back as NaN. `imputed`
+    (12, L) bool becomes the annotation file <path>.imp: in the channel of a lead, "(imputed" marks the first
+    and "imputed)" the last sample of each imputed run; without imputed samples there is no such file.
+    The name of the file is changed to one that WFDB allows. The header is written last, so it exists only
+    once the record is complete. Raises ValueError for values beyond LIMIT_MV.
     """
-    import wfdb  # slow to import, and of no use to the competition's notebook
+    import wfdb  # slow to import, and not needed by the competition's notebook
 
     if np.nanmax(np.abs(leads)) > LIMIT_MV:
         raise ValueError(f"{path}: {np.nanmax(np.abs(leads)):.1f} mV do not fit into a WFDB record")
@@ -86,9 +89,10 @@ def write_wfdb(
 
 
 def annotate(name: str, imputed: np.ndarray, folder: str) -> None:
-    """Write the runs of True in (12, L) bool as the annotation file of a record in a folder.
+    """Write the runs of True in `imputed` (12, L) bool as the annotation file of a record in a folder.
 
-    Without the sampling rate, which the header has: wfdb keeps it at sample 0, and reads nothing else there.
+    The sampling rate is left to the header: in the annotation file wfdb keeps it at sample 0 and then ignores
+    other annotations there.
     """
     import wfdb
 
@@ -101,7 +105,7 @@ def annotate(name: str, imputed: np.ndarray, folder: str) -> None:
         name,
         ANNOTATOR,
         sample[order],
-        symbol=["="] * len(order),  # a measurement; comments at sample 0 would be read as definitions
+        symbol=["="] * len(order),  # "=" is a measurement; comments at sample 0 would be read as definitions
         chan=lead[order],
         aux_note=["(imputed" if begin else "imputed)" for begin in begins[order]],
         write_dir=folder,

@@ -17,7 +17,7 @@ from models.stage2 import Stage2Net
 from models.unet import UNet
 from utils.files import atomic_write
 
-CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoints"  # those shipped
+CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoints"  # folder of the shipped checkpoints
 NETWORKS: dict[int, tuple[type[UNet], type[NetworkConfig]]] = {
     0: (Stage0Net, stage0.Stage0Config),
     1: (Stage1Net, stage1.Stage1Config),
@@ -27,13 +27,13 @@ PUBLISHED: dict[int, NetworkConfig] = {0: stage0.published, 1: stage1.published}
 
 
 def checkpoint_path(stage: int, folder: Path = CHECKPOINTS) -> Path:
-    """A stage's weights in a folder: the published file of stage 0 or 1 where a user put it, else ours."""
+    """The checkpoint of a stage in a folder: the public weights of stage 0 or 1 if present, else ours."""
     published = folder / f"stage{stage}-last.checkpoint.pth"
     return published if stage in PUBLISHED and published.exists() else folder / f"stage{stage}.pt"
 
 
 def add_stage_arguments(parser: argparse.ArgumentParser, stages: Iterable[int]) -> None:
-    """--stage0, --stage1: the checkpoints of single stages."""
+    """Add the options --stage0, --stage1, ...: the checkpoints of the stages."""
     for stage in stages:
         path = checkpoint_path(stage)
         parser.add_argument(
@@ -44,7 +44,7 @@ def add_stage_arguments(parser: argparse.ArgumentParser, stages: Iterable[int]) 
         )
 
 
-# Fields of configurations by the names that they had in checkpoints up to version 0.2.0.
+# Names of configuration fields in checkpoints up to version 0.2.0, and their present names.
 RENAMED_FIELDS = {
     "crowded": "overlap_probability",
     "colours": "colour_augmentation",
@@ -59,7 +59,7 @@ RENAMED_FIELDS = {
 
 
 def rename_fields(values: dict) -> dict:
-    """The fields of a configuration, or of a run's recipe, by the names that they have now."""
+    """The fields of a configuration, or of a run's recipe, under their present names."""
     return {RENAMED_FIELDS.get(name, name): value for name, value in values.items()}
 
 
@@ -68,7 +68,7 @@ class CheckpointError(ValueError):
 
 
 def read_checkpoint(path: Path) -> dict:
-    """The dict in a checkpoint file, read without running any code that it might carry."""
+    """The dict in a checkpoint file, read without executing any code in it. Raises CheckpointError."""
     path = Path(path)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
@@ -76,7 +76,7 @@ def read_checkpoint(path: Path) -> dict:
         raise CheckpointError(f"{path}: no such checkpoint") from None
     except (PermissionError, IsADirectoryError) as error:
         raise CheckpointError(f"{path}: {error.strerror}") from None
-    except Exception as error:  # torch raises many kinds on what is not its own
+    except Exception as error:  # torch raises many kinds of errors for foreign files
         raise CheckpointError(f"{path}: not a checkpoint of plain weights ({type(error).__name__})") from None
     state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
@@ -85,9 +85,10 @@ def read_checkpoint(path: Path) -> dict:
 
 
 def restore_config(stage: int, values: dict, path: Path) -> NetworkConfig:
+    """The configuration of a stage from the dict in a checkpoint; CheckpointError if it does not fit."""
     kind = NETWORKS[stage][1]
     if not isinstance(values, dict):
-        raise CheckpointError(f"{path}: its config is no dict")
+        raise CheckpointError(f"{path}: its config is not a dict")
     values = rename_fields(values)
     known = {field.name for field in fields(kind)}
     if unknown := sorted(set(values) - known):
@@ -100,7 +101,7 @@ def restore_config(stage: int, values: dict, path: Path) -> NetworkConfig:
 
 
 def load_weights(net: nn.Module, state: dict, path: Path) -> None:
-    """Load by name, every key matched; raises CheckpointError naming the keys that do not fit."""
+    """Load weights by name; raises CheckpointError naming the keys that do not fit."""
     expected = net.state_dict()
     problems = [f"missing {key}" for key in expected.keys() - state.keys()]
     problems += [f"unexpected {key}" for key in state.keys() - expected.keys()]
@@ -118,10 +119,10 @@ def load_weights(net: nn.Module, state: dict, path: Path) -> None:
 def load_network(
     path: Path, stage: int, device: torch.device | str = "cpu", precision: torch.dtype = torch.float32
 ) -> nn.Module:
-    """The network of a stage, from our checkpoint or a published one, as models/inference.py rewrites it.
+    """The network of a stage, from our checkpoint or a public one, rewritten by models/inference.py.
 
-    It multiplies in `precision`, which utils.device.choose_precision gives for the device.
-    A file without a config is taken for the published weights of stage 0 or 1.
+    Its convolutions run in `precision`, which utils.device.choose_precision gives for the device. A file
+    without a config is taken for the public weights of stage 0 or 1. Raises CheckpointError.
     """
     checkpoint = read_checkpoint(path)
     if checkpoint.get("stage", stage) != stage:
@@ -134,7 +135,7 @@ def load_network(
         raise CheckpointError(f"{path}: no config inside")
     try:
         net = NETWORKS[stage][0](config)
-    except Exception as error:  # whatever a wrong config makes of a network
+    except Exception as error:  # a wrong config can cause any error
         raise CheckpointError(f"{path}: its config builds no network ({error})") from None
     load_weights(net, checkpoint["state_dict"], path)
     net.precision = precision
@@ -142,12 +143,16 @@ def load_network(
 
 
 def save_network(path: Path, net: UNet, stage: int, state: dict | None = None, **facts) -> None:
-    """Write weights in half precision beside their config and any facts (plain values), atomically."""
+    """Write weights in half precision with their config and further facts (plain values), atomically.
+
+    `state` replaces the weights of the network if given.
+    """
     state = net.state_dict() if state is None else state
     state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
     write_torch(path, {"stage": stage, "config": asdict(net.config), "state_dict": state, **facts})
 
 
 def write_torch(path: Path, contents: dict) -> None:
+    """torch.save, atomically."""
     with atomic_write(Path(path)) as partial:
         torch.save(contents, partial)

@@ -1,8 +1,8 @@
-"""A trained network rewritten for prediction: the same function, in fewer multiplications and copies.
+"""A trained network rewritten for inference: the same function, with fewer multiplications and copies.
 
-On a processor the networks' convolutions already run at its peak, so what is left is to multiply less and to
-write fewer large maps: batch norms go into the convolutions before them, an upsampled map is never written,
-and the compact encoder reads the image as it is, neither normalised nor folded first.
+On a CPU the convolutions already run at its peak, so only fewer multiplications and fewer large maps save
+time: batch norms are fused into the convolutions before them, no upsampled map is written, and the compact
+encoder convolves the image directly, without normalisation and space-to-depth before.
 """
 
 from itertools import pairwise
@@ -16,10 +16,10 @@ from models.unet import CompactEncoder, DecoderBlock, Stride, UNet
 
 
 def prepare_for_inference(net: UNet) -> UNet:
-    """Rewrite a network in evaluation mode, in place, and return it. It cannot be trained any more.
+    """Rewrite a network in evaluation mode, in place, and return it. It cannot be trained afterwards.
 
-    `net.precision` is to be set before: in bfloat16 the image keeps being normalised first, as white and
-    nearly white are the same number there otherwise.
+    `net.precision` must be set before: in bfloat16 the image is still normalised first, because white and
+    nearly white pixels would become the same number otherwise.
     """
     fuse_conv_bn(net)
     blocks = net.decoder.block
@@ -29,14 +29,14 @@ def prepare_for_inference(net: UNet) -> UNet:
             blocks[index] = SplitDecoderBlock(block)
     if isinstance(net.encoder, CompactEncoder) and net.precision == torch.float32:
         net.encoder.stem = ImageStem(net.encoder, net.mean, net.std)
-        net.encoder.folds_pixels = net.normalises = False
+        net.encoder.uses_space_to_depth = net.normalises = False
     return net
 
 
 def fuse_conv_bn(net: nn.Module) -> nn.Module:
-    """Put each batch norm that follows a convolution into its weights, in place, and return the network.
+    """Fuse each batch norm that follows a convolution into its weights, in place, and return the network.
 
-    It has to be in evaluation mode, and cannot be trained any more.
+    The network must be in evaluation mode, and cannot be trained afterwards.
     """
     for module in net.modules():
         if isinstance(module, nn.Sequential):
@@ -48,10 +48,10 @@ def fuse_conv_bn(net: nn.Module) -> nn.Module:
 
 
 class SplitDecoderBlock(nn.Module):
-    """A DecoderBlock that convolves the coarse map and the skip apart and adds the results.
+    """A DecoderBlock that convolves the coarse map and the skip separately and adds the results.
 
-    Nearest upsampling by s and a 3 x 3 convolution together are one transposed convolution of stride s with a
-    kernel of s + 2: at s = 2 four multiplications for each output instead of nine, zero padding included.
+    Nearest upsampling by s and a 3 x 3 convolution are together a transposed convolution of stride s with a
+    kernel of size s + 2: at s = 2 four multiplications per output instead of nine, zero padding included.
     """
 
     def __init__(self, block: DecoderBlock):
@@ -79,32 +79,34 @@ class SplitDecoderBlock(nn.Module):
 
 
 def frozen(weight: torch.Tensor) -> nn.Parameter:
+    """A contiguous copy of a weight without gradient."""
     return nn.Parameter(weight.detach().contiguous(), requires_grad=False)
 
 
 def upsampling_kernel(weight: torch.Tensor, scale: Stride) -> torch.Tensor:
-    """(outputs, inputs, 3, 3) to the transposed convolution's (inputs, outputs, rows + 2, columns + 2).
+    """A kernel (outputs, inputs, 3, 3) as that of the transposed convolution of SplitDecoderBlock.
 
-    Each coarse pixel stands for `scale` fine ones of the same value, and what it gives to the output is the
-    sum of what these give. A transposed convolution lays its kernel on the output turned by 180 degrees.
+    The result is (inputs, outputs, rows + 2, columns + 2). Each coarse pixel stands for `scale` fine ones of
+    the same value and contributes the sum of their contributions. A transposed convolution places its kernel
+    on the output rotated by 180 degrees.
     """
     rows, columns = scale
-    turned = weight.detach().flip(2, 3).transpose(0, 1)
-    kernel = turned.new_zeros(*turned.shape[:2], rows + 2, columns + 2)
+    flipped = weight.detach().flip(2, 3).transpose(0, 1)
+    kernel = flipped.new_zeros(*flipped.shape[:2], rows + 2, columns + 2)
     for down in range(rows):
         for right in range(columns):
-            kernel[:, :, down : down + 3, right : right + 3] += turned
+            kernel[:, :, down : down + 3, right : right + 3] += flipped
     return kernel
 
 
 class ImageStem(nn.Module):
-    """The compact encoder's stem on the image itself, by one convolution whose stride is the stem's.
+    """The compact encoder's stem as one convolution of the image, whose stride is the stem's.
 
-    ImageNet normalisation goes into the weights. Zeros beyond a normalised image are the mean colour; beyond
-    the image as it is they are black, so that the outermost cells get the difference added.
+    ImageNet normalisation is fused into the weights. Zero padding of a normalised image is the mean colour,
+    that of the image itself is black, so the difference is added to the outermost cells.
     """
 
-    rim: torch.Tensor
+    border: torch.Tensor
 
     def __init__(self, encoder: CompactEncoder, mean: torch.Tensor, std: torch.Tensor):
         super().__init__()
@@ -112,31 +114,34 @@ class ImageStem(nn.Module):
         conv, (rows, columns) = encoder.stem[0], encoder.stem_stride
         assert isinstance(conv, nn.Conv2d)
         assert conv.bias is not None
-        weight = conv.weight.detach().reshape(-1, 3, rows, columns, 3, 3)  # space_to_depth' order of channels
+        weight = conv.weight.detach().reshape(
+            -1, 3, rows, columns, 3, 3
+        )  # the channel order of space_to_depth
         weight = weight.permute(0, 1, 4, 2, 5, 3).reshape(-1, 3, 3 * rows, 3 * columns) / std
         size = 3 * rows, 3 * columns
         self.conv = nn.Conv2d(3, len(weight), size, encoder.stem_stride, padding=encoder.stem_stride)
         self.conv.weight = frozen(weight)
         cells = mean.expand(1, 3, 3 * rows, 3 * columns)  # 3 x 3 cells of the mean colour
-        given = F.conv2d(cells, weight, stride=encoder.stem_stride, padding=encoder.stem_stride)[0]
-        self.conv.bias = frozen(conv.bias - given[:, 1, 1])
-        self.register_buffer("rim", given[:, 1:2, 1:2] - given)  # (outputs, 3, 3): what black takes away
+        response = F.conv2d(cells, weight, stride=encoder.stem_stride, padding=encoder.stem_stride)[0]
+        self.conv.bias = frozen(conv.bias - response[:, 1, 1])
+        # (outputs, 3, 3): what black padding lacks
+        self.register_buffer("border", response[:, 1:2, 1:2] - response)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         x = self.conv(image)
         height, width = x.shape[2:]
-        down, right = (rim_places(size, x.device) for size in (height, width))
+        down, right = (border_indices(size, x.device) for size in (height, width))
         for row in {0, height - 1}:
-            x[:, :, row] += self.rim[:, down[row]][:, right]
+            x[:, :, row] += self.border[:, down[row]][:, right]
         for column in {0, width - 1}:
-            x[:, :, 1:-1, column] += self.rim[:, 1:2, right[column]]
+            x[:, :, 1:-1, column] += self.border[:, 1:2, right[column]]
         return x
 
 
-def rim_places(size: int, device: torch.device) -> torch.Tensor:
-    """Of each of `size` cells its place in ImageStem.rim: 0 first, 1 within, 2 last. ValueError for one."""
+def border_indices(size: int, device: torch.device) -> torch.Tensor:
+    """The index in ImageStem.border of each of `size` cells: 0 first, 1 inner, 2 last. ValueError for one."""
     if size < 2:
-        raise ValueError("an image of a single cell of the stem in height or width")
+        raise ValueError("the image is only one cell of the stem high or wide")
     places = torch.ones(size, dtype=torch.long, device=device)
     places[0], places[-1] = 0, 2
     return places

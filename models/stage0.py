@@ -6,7 +6,7 @@ from torch import nn
 from configs.stage0 import KEYPOINT_CLASSES, ORIENTATIONS, Stage0Config
 from models.unet import UNet
 
-NONE_BIAS = 5.0  # nearly every pixel is of class 0; starting there saves the first steps
+NONE_BIAS = 5.0  # initial logit of class 0: nearly every pixel is of it, so this saves the first steps
 
 
 class Stage0Net(UNet):

@@ -1,4 +1,4 @@
-"""Stage 2's network: where each row's trace runs on the rectified page."""
+"""Stage 2's network: the traces of the four rows on the rectified page."""
 
 import torch
 from torch import nn
@@ -10,10 +10,10 @@ from utils.rescaling import rescale
 
 
 class Stage2Net(UNet):
-    """Input (B, 3, H, W) float RGB in 0..1: the rectified page without its header, or columns of it.
+    """Input (B, 3, H, W) float RGB in 0..1: the rectified page without its header, or some columns of it.
 
-    Output (B, 4, H / row_stride, W) logits: channel r traces row r from the top. Every column of the input
-    has a column of output; `row_stride` is the height of an output bin in px.
+    Output (B, 4, H / row_stride, W) logits: channel r is the trace of row r from the top. The output has all
+    columns of the input; `row_stride` is the height of an output bin in px.
     """
 
     config: Stage2Config
@@ -27,9 +27,9 @@ class Stage2Net(UNet):
         features = self.encode(image)
         if self.config.row_coordinate:
             coarse = features[-1]
-            height = torch.linspace(-1, 1, coarse.shape[2], device=coarse.device, dtype=coarse.dtype)
-            height = height[None, None, :, None].expand(coarse.shape[0], 1, -1, coarse.shape[3])
-            features[-1] = torch.cat([coarse, height], dim=1)
+            y = torch.linspace(-1, 1, coarse.shape[2], device=coarse.device, dtype=coarse.dtype)
+            y = y[None, None, :, None].expand(coarse.shape[0], 1, -1, coarse.shape[3])
+            features[-1] = torch.cat([coarse, y], dim=1)
         logits = depth_to_space(self.head(self.decode(features)), self.column_stride)
         if self.config.prior_mv:
             logits = logits + row_prior(logits, self.row_stride, self.config.prior_mv)
@@ -37,9 +37,10 @@ class Stage2Net(UNet):
 
 
 def row_prior(logits: torch.Tensor, row_stride: int, deviation_mv: float) -> torch.Tensor:
-    """(4, bins, 1), of the type of (B, 4, bins, W) logits: the log of a Gaussian around each row's zero line.
+    """The log of a Gaussian around the zero line of each row, (4, bins, 1), for logits (B, 4, bins, W).
 
-    Networks find ink in tens of steps, and need hundreds to learn which of it is which row's without this.
+    Its standard deviation is deviation_mv, its dtype that of the logits. Networks find ink in tens of steps;
+    without this prior they need hundreds to learn to which row it belongs.
     """
     bins = torch.arange(logits.shape[2], device=logits.device)
     y = rescale(bins, row_stride) + CROP_TOP

@@ -1,4 +1,4 @@
-"""The parts of all three networks: an encoder that publishes its pyramid, and a U-Net decoder over it."""
+"""The parts of all three networks: an encoder that gives a feature pyramid, and a U-Net decoder over it."""
 
 from functools import partial
 from itertools import pairwise
@@ -15,12 +15,13 @@ Stride = tuple[int, int]  # (rows, columns)
 
 
 def conv_norm(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    """A 3 x 3 convolution without bias and a batch norm."""
     conv = nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=1, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(outputs))
 
 
 def space_to_depth(image: torch.Tensor, stride: Stride) -> torch.Tensor:
-    """(B, C, H, W) -> (B, C * rows * columns, H / rows, W / columns), nothing lost."""
+    """(B, C, H, W) to (B, C * rows * columns, H / rows, W / columns), invertible."""
     batch, channels, height, width = image.shape
     rows, columns = stride
     image = image.reshape(batch, channels, height // rows, rows, width // columns, columns)
@@ -28,7 +29,7 @@ def space_to_depth(image: torch.Tensor, stride: Stride) -> torch.Tensor:
 
 
 def depth_to_space(maps: torch.Tensor, columns: int) -> torch.Tensor:
-    """(B, C * columns, H, W) -> (B, C, H, W * columns): the last layer's channels become sub-columns."""
+    """(B, C * columns, H, W) to (B, C, H, W * columns): groups of channels become neighbouring columns."""
     batch, channels, height, width = maps.shape
     maps = maps.reshape(batch, channels // columns, columns, height, width)
     return maps.permute(0, 1, 3, 4, 2).reshape(batch, channels // columns, height, width * columns)
@@ -49,18 +50,18 @@ class ResidualBlock(nn.Module):
 
 
 def identity_blocks(channels: int, count: int) -> nn.Sequential:
-    """Blocks that can be added to a trained network without changing what it gives, after a ReLU."""
+    """Residual blocks that, added to a trained network after a ReLU, leave its output unchanged at first."""
     return nn.Sequential(*(ResidualBlock(channels, zero_init_residual=True) for _ in range(count)))
 
 
 class CompactEncoder(nn.Module):
-    """A small encoder for CPUs: pixels folded into channels, then stages of stride 2.
+    """A small encoder for CPUs: space-to-depth and a convolution, then stages of stride 2.
 
-    Input (B, 3, H, W); output a list of maps at strides stem, 2 stem, 4 stem, ... `folds_pixels` is False
-    where the stem takes the pixels as they are, see models/inference.py.
+    Input (B, 3, H, W); output a list of maps at strides stem, 2 stem, 4 stem, ... `uses_space_to_depth` is
+    False if the stem convolves the pixels directly, see models/inference.py.
     """
 
-    folds_pixels = True
+    uses_space_to_depth = True
     stem: nn.Module
 
     def __init__(
@@ -82,7 +83,7 @@ class CompactEncoder(nn.Module):
         self.context = nn.ModuleList(map(identity_blocks, channels[1:], counts))
 
     def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
-        pixels = space_to_depth(image, self.stem_stride) if self.folds_pixels else image
+        pixels = space_to_depth(image, self.stem_stride) if self.uses_space_to_depth else image
         features = [self.fine(F.relu_(self.stem(pixels)))]
         for down, block, context in zip(self.downs, self.blocks, self.context, strict=True):
             features.append(context(block(F.relu_(down(features[-1])))))
@@ -90,9 +91,10 @@ class CompactEncoder(nn.Module):
 
 
 def build_encoder(config: NetworkConfig, pretrained: bool) -> tuple[nn.Module, list[int], list[Stride]]:
-    """An encoder with its channels and strides, fine to coarse.
+    """An encoder with the channels and strides of its features, fine to coarse.
 
-    Raises PretrainedUnavailable when ImageNet weights are asked for and the hub cannot be reached.
+    Raises PretrainedUnavailable if `pretrained` and ImageNet weights cannot be had, ValueError for an unknown
+    backbone.
     """
     if config.backbone == "compact":
         if pretrained:
@@ -105,7 +107,7 @@ def build_encoder(config: NetworkConfig, pretrained: bool) -> tuple[nn.Module, l
             list(config.encoder_channels),
             [(rows << i, columns << i) for i in range(len(config.encoder_channels))],
         )
-    import timm  # here: the shipped networks do without it, and it takes seconds and 190 MB
+    import timm  # imported here: it takes seconds and 190 MB, and the shipped networks do not need it
 
     create = partial(timm.create_model, config.backbone, pretrained=False, features_only=True)
     try:
@@ -124,7 +126,7 @@ def build_encoder(config: NetworkConfig, pretrained: bool) -> tuple[nn.Module, l
 
 
 class DecoderBlock(nn.Module):
-    """Upsampled to the next finer stride, the skip concatenated, two convolutions."""
+    """Nearest upsampling to the next finer stride, concatenation of the skip, and two convolutions."""
 
     def __init__(self, inputs: int, skip: int, outputs: int, scale: Stride):
         super().__init__()
@@ -141,9 +143,9 @@ class DecoderBlock(nn.Module):
 
 
 class UNetDecoder(nn.Module):
-    """From the coarsest map to the finest: a block per skip, then blocks of plain x2 upsampling.
+    """From the coarsest map to the finest: a block per skip, then blocks that upsample by 2 without a skip.
 
-    `channels` and `strides` go fine to coarse, `widths` coarse to fine; `stride` is the output's.
+    `channels` and `strides` go fine to coarse, `widths` coarse to fine; `stride` is that of the output.
     """
 
     def __init__(
@@ -175,20 +177,20 @@ class UNetDecoder(nn.Module):
 
 
 def run_block(module: nn.Module, checkpointing: bool, *inputs):
-    """module(*inputs); with checkpointing its inner features are computed again for the gradients."""
+    """module(*inputs); with checkpointing its activations are recomputed in the backward pass."""
     return checkpoint(module, *inputs, use_reentrant=False) if checkpointing else module(*inputs)
 
 
 class UNet(nn.Module):
-    """A normalised RGB image through encoder and decoder; stages add their heads.
+    """ImageNet normalisation, encoder and decoder; the networks of the stages add their heads.
 
-    `fine`, beside a timm encoder, makes the finest features from the image alone: at 4 rows x 2 columns in
-    stage 2, as the compact encoder's are. A timm encoder's own at 4 x 4 merge the columns of a steep stroke.
+    `fine`, beside a timm encoder, computes the finest features from the image alone: in stage 2 at 4 rows x 2
+    columns, like the compact encoder. A timm encoder's finest, at 4 x 4, merge the columns of a steep stroke.
 
-    `mean`, `std` and `D` are buffers because the public weights carry them. `checkpointing` trades time for
-    memory in training; batch norms then see each batch twice, which hastens their running averages.
-    `precision` is what convolutions multiply in; weights and output are float32 whatever it is. `normalises`
-    is False where the encoder's stem does it, see models/inference.py.
+    `mean`, `std` and `D` are buffers because the public weights contain them. `checkpointing` trades time for
+    memory in training; batch norms then see each batch twice, so their running averages adapt faster.
+    `precision` is that of the convolutions; weights and output are always float32. `normalises` is False if
+    the encoder's stem normalises the image, see models/inference.py.
     """
 
     checkpointing = False
@@ -229,15 +231,16 @@ class UNet(nn.Module):
         return {name: maps.float() for name, maps in output.items()}
 
     def encode(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """Features of an image (B, 3, H, W) in 0..1, fine to coarse."""
         if self.normalises:
             image = (image - self.mean).div_(self.std)
-        fine = run_block(self.fine, self.recomputes, image) if self.fine else []
-        coarse = list(run_block(self.encoder, self.recomputes, image))
-        return [*fine, *coarse[len(fine) - self.levels :]]  # without those finer than the stem's
+        fine = run_block(self.fine, self.uses_checkpointing, image) if self.fine else []
+        coarse = list(run_block(self.encoder, self.uses_checkpointing, image))
+        return [*fine, *coarse[len(fine) - self.levels :]]  # without features finer than the stem's
 
     def decode(self, features: list[torch.Tensor]) -> torch.Tensor:
-        return self.decoder(features, self.recomputes)
+        return self.decoder(features, self.uses_checkpointing)
 
     @property
-    def recomputes(self) -> bool:
+    def uses_checkpointing(self) -> bool:
         return self.checkpointing and self.training and torch.is_grad_enabled()

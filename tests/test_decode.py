@@ -17,7 +17,7 @@ from digitization.signal.decode import (
     rows_from_traces,
     signal_columns,
 )
-from digitization.signal.path import FLOOR, find_path, track
+from digitization.signal.path import MAX_COLUMN_COST, find_path, track
 from digitization.signal.quality import find_gaps, imputed_at, rate_leads
 from digitization.signal.traces import columns_from_rows, rows_from_columns
 from synthesis.signals import EXPANSION
@@ -122,7 +122,7 @@ def test_where_the_likeliest_heights_leap_the_path_is_that_of_all_columns_tracke
     starts = np.zeros((1, 600), bool)
     starts[0, 450] = True
     path = find_path(log_probability, starts)
-    tracked = track(np.minimum(-log_probability, FLOOR), starts)
+    tracked = track(np.minimum(-log_probability, MAX_COLUMN_COST), starts)
     assert np.abs(path - tracked).max() <= 2
     assert np.abs(log_probability.argmax(axis=1) - truth).max() > 100
     assert columns == 14 or np.abs(path - truth).max() < 5

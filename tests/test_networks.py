@@ -168,7 +168,7 @@ def test_the_shipped_networks_are_rewritten_and_give_what_they_gave_on_a_real_pa
 def test_in_bfloat16_the_image_is_normalised_before_it_is_rounded():
     net = load_network(CHECKPOINTS / "stage2.pt", 2, precision=torch.bfloat16)
     assert net.normalises
-    assert net.encoder.folds_pixels
+    assert net.encoder.uses_space_to_depth
 
 
 def test_stage0_and_stage1_output_shapes():

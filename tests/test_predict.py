@@ -354,7 +354,7 @@ def test_lengths_that_disagree_with_fs_are_said_and_written_as_asked(sample, tmp
 
 
 def test_doubtful_pages_fail_a_strict_run(sample, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("digitization.geometry.straighten.DOUBTFUL", 1.1)
+    monkeypatch.setattr("digitization.geometry.straighten.MIN_PAGE_SCORE", 1.1)
     assert run(monkeypatch, sample, "--output", tmp_path / "a", "--fs", 100) == 0
     assert run(monkeypatch, sample, "--output", tmp_path / "a", "--fs", 100, "--strict") == 1
     assert "doubtful, page score" in capsys.readouterr().err

@@ -17,7 +17,7 @@ from data_preparation.prepare_inputs import main as prepare
 from digitization.digitizer import Digitizer
 from digitization.geometry.grid import run_stage1
 from digitization.geometry.locate import PageNotFound
-from digitization.geometry.straighten import DOUBTFUL
+from digitization.geometry.straighten import MIN_PAGE_SCORE
 from models import checkpoint
 from models.checkpoint import CHECKPOINTS, checkpoint_path, load_network
 from models.stage0 import Stage0Net
@@ -83,4 +83,4 @@ def test_the_published_stage_1_looks_at_the_page_that_our_stage_0_found(publishe
     page = next(Digitizer(device="cpu").straightener.find_pages(image))
     theirs = Shortsighted(load_network(published / "stage1-last.checkpoint.pth", 1))
     with suppress(PageNotFound), torch.inference_mode():
-        assert run_stage1(image, page, theirs, "cpu").score < DOUBTFUL
+        assert run_stage1(image, page, theirs, "cpu").score < MIN_PAGE_SCORE

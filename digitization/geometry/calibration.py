@@ -8,11 +8,9 @@ import numpy as np
 from configs.page import SQUARE_MM
 from digitization.geometry.frame import CELLS
 
-FOCAL_LENGTHS = (
-    0.55,
-    1.6,
-)  # of phones, in longer sides of the image; where there is no perspective, any will do
-ASPECT_TOLERANCE = 0.06  # of the squares' height over width, which printers and scanners stretch too
+# Range of focal lengths of phones, as multiples of the image's longer side; without perspective any will do.
+FOCAL_LENGTHS = (0.55, 1.6)
+ASPECT_TOLERANCE = 0.06  # tolerated log of a square's height over width; printers and scanners stretch it too
 
 
 @dataclass(frozen=True)
@@ -20,7 +18,7 @@ class Calibration:
     """The paper's scale in the image.
 
     px_per_mm: (2,) float64, median along x and along y of the page, in px of the upright image.
-    aspect: height of a square over its width on the paper, the camera's tilt taken out; see measure_aspect.
+    aspect: height of a square over its width on the paper, corrected for perspective; see measure_aspect.
     """
 
     px_per_mm: np.ndarray
@@ -28,12 +26,12 @@ class Calibration:
 
     @property
     def fits_paper(self) -> bool:
-        """Whether squares are as wide as tall, as 25 mm/s and 10 mm/mV on 5 mm squares want them."""
+        """Whether squares are as wide as tall, as at 25 mm/s and 10 mm/mV on 5 mm squares."""
         return abs(np.log(self.aspect)) < ASPECT_TOLERANCE
 
 
 def calibrate(gridpoint_xy: np.ndarray, seen: np.ndarray, shape: tuple[int, ...]) -> Calibration:
-    """The scale of a lattice (44, 57, 2) px of a (height, width) image, from its seen (44, 57) points."""
+    """The scale of a lattice (44, 57, 2) px of a (height, width) image, from points seen (44, 57) bool."""
     steps = (np.diff(gridpoint_xy, axis=1), np.diff(gridpoint_xy, axis=0))
     px_per_mm = [np.median(np.linalg.norm(step, axis=-1)) / SQUARE_MM for step in steps]
     homography, _ = cv2.findHomography(
@@ -45,9 +43,10 @@ def calibrate(gridpoint_xy: np.ndarray, seen: np.ndarray, shape: tuple[int, ...]
 def measure_aspect(homography: np.ndarray, shape: tuple[int, ...]) -> float:
     """Height over width of the squares on the paper, as a camera saw them in a (height, width) image.
 
-    homography (3, 3): squares (column, row) to px of the image. For a camera of focal length f whose axis
-    meets the image's middle, a square's sides are the first two columns with their third component times f
-    (Zhang 2000, doi 10.1109/34.888718). f is not known: of all between FOCAL_LENGTHS, that nearest to 1.
+    homography (3, 3): squares (column, row) to px of the image. For a camera of focal length f with its
+    principal point in the middle of the image, a square's sides are the first two columns, with their third
+    component times f (Zhang 2000, doi 10.1109/34.888718). f is unknown: the result is the ratio nearest
+    to 1 for any f in FOCAL_LENGTHS.
     """
     height, width = shape[:2]
     middle = np.array([[1, 0, -(width - 1) / 2], [0, 1, -(height - 1) / 2], [0, 0, 1]])

@@ -1,8 +1,8 @@
-"""A slip of the scanner: slices of the paper that were moved past the sensor without being scanned.
+"""Detection of a slip of the scanner: slices of the paper that passed the sensor without being scanned.
 
-On a page straightened by a smooth sheet the vertical lines right of such a slice come too early. They are
-seen on the page's darkness, averaged over all rows: how far each line lies from its place says how much was
-lost, and the 1 mm lines (or the stipple that was made of them) say where within a square.
+On a page rectified with a smooth surface the vertical lines right of such a slice lie too far left. They are
+measured on the darkness averaged over all rows: the displacement of the lines gives the width of the slice,
+and the 1 mm lines (or the stipple in place of them) its position within a square.
 """
 
 from functools import cache
@@ -31,31 +31,31 @@ from digitization.geometry.line_profiles import (
 )
 from digitization.geometry.slip import MIDDLE_ROW, Slip
 
-MIN_STEP = 0.1 / SQUARE_MM  # squares: a third of the least slip that was measured on a scan (0.3 mm)
-MIN_SLIP = 0.17 / SQUARE_MM  # of the largest slice elsewhere: on photos of curled paper squares lack 0.15 mm
-MAX_STEP = 1 / SQUARE_MM  # twice what scans lose; a whole mm, and the 1 mm lines would lie as before
-USUAL_COLUMNS = (42.5, 47.5)  # grid columns, where nine of nine scans of the competition slipped
-USUAL_SMOOTHING = 3.0  # as FEED_SMOOTHING, of what is smooth over 1.3 squares: it pools lines that are noisy
-USUAL_SLIP = 0.25 / SQUARE_MM  # squares that are to be lost at the usual place, where lines are noisy
-USUAL_SIGMAS = 3.6  # of such steps elsewhere on the page; steady pages shrunk to 400 px have up to 2.8
-MIN_EVIDENCE = -2.0  # of a slice, below which paper that ran ahead is clearly likelier, by e² = 7 times
-SPREAD_SQUARES = 2  # squares over which the slices of one slip are spread, with that of the largest between
-STEP_SIGMAS = 6.0  # standard deviations of a page's squares that a narrow one must exceed
-NEAR_SQUARES = 0.15  # about a slice: a line that lies in it, or in it in some rows, says little
-NEAR_WEIGHT = 0.05  # of such a line against another
-MAX_SLICES = 3
-BAND_SHARE = 0.8  # of the bands that have to show at least half of a step
-FEED_SMOOTHING = 0.03  # of what a slip leaves of the lines' places; wiggles of a square stay
+MIN_STEP = 0.1 / SQUARE_MM  # squares, least slice: a third of the smallest slip measured on a scan (0.3 mm)
+MIN_SLIP = 0.17 / SQUARE_MM  # squares, least for the largest slice elsewhere; curled paper lacks 0.15 mm
+MAX_STEP = 1 / SQUARE_MM  # squares, widest slice: twice what scans lose; 1 mm would go unseen on 1 mm lines
+USUAL_COLUMNS = (42.5, 47.5)  # grid columns in which nine of nine scans of the competition slipped
+USUAL_SMOOTHING = 3.0  # FEED_SMOOTHING for noisy lines: pools lines over 1.3 squares
+USUAL_SLIP = 0.25 / SQUARE_MM  # squares, least slice in USUAL_COLUMNS where lines are noisy
+USUAL_SIGMAS = 3.6  # the same in standard deviations; steady pages shrunk to 400 px have up to 2.8
+MIN_EVIDENCE = -2.0  # log likelihood ratio below which paper that ran ahead is e² = 7 times likelier
+SPREAD_SQUARES = 2  # squares on either side of the largest slice in which the others of a slip lie
+STEP_SIGMAS = 6.0  # narrowing of a square with a slice, in standard deviations over the page's squares
+NEAR_SQUARES = 0.15  # squares around a slice within which a line is unreliable: a slanted slice may cross it
+NEAR_WEIGHT = 0.05  # weight of such a line relative to others
+MAX_SLICES = 3  # greatest number of slices in a slip
+BAND_SHARE = 0.8  # share of the bands that have to show at least half of a step
+FEED_SMOOTHING = 0.03  # smoothing of the lines' positions apart from the slip; wiggles of a square remain
 
 
 def find_slip(
     rectified: np.ndarray, sheet: np.ndarray, slant: float, canvas: Canvas = MEASURING
 ) -> tuple[Slip, np.ndarray] | None:
-    """The slip seen on a page that was straightened by a smooth sheet, and where it puts the grid's columns.
+    """The slip on a page that was rectified with a smooth surface, and the positions of the columns with it.
 
-    rectified (canvas height, canvas width) uint8, grey; sheet (57,) float64, where the sheet has the grid's
-    columns, in squares of an even page; `slant` as in Slip. Returns the slip and (44, 57) float64, where
-    the columns lie in each row in squares of that even page, or None where the lines show no slip.
+    rectified (canvas height, canvas width) uint8, grey; sheet (57,) float64, the positions of the grid's
+    columns on that surface, in squares of an even page; `slant` as in Slip. Returns the slip and the
+    positions of the columns in each row, (44, 57) float64 squares of that even page, or None without a slip.
     """
     profiles = line_profiles(rectified, canvas)
     template, seen = locate_lines(profiles.mean(axis=0))
@@ -66,7 +66,7 @@ def find_slip(
 
     pattern = whole_pixel_pattern(places(seen))
     step = find_steps(places(seen) - pattern)
-    if not step.any():  # of most pages
+    if not step.any():  # as on most pages
         return None
     bands = [places(locate_lines(profile, template)[1]) - pattern for profile in profiles]
     step[~is_common(step, np.stack(bands))] = 0
@@ -93,10 +93,10 @@ def find_slip(
 def fit_feed(
     places: np.ndarray, weight: np.ndarray, behind: np.ndarray, smoothing: float = FEED_SMOOTHING
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Lines' places (57,) with weights (57,) as steps and a smooth rest: (n,) and (57,) squares.
+    """Positions of lines (57,) with weights (57,) split into steps (n,) and a smooth rest (57,), in squares.
 
-    behind (57, n) is 1 right of the nth step and 0 left of it; a step is how far the lines right of it lie
-    further left. Least squares with `stiffness` times the squared second differences of the rest.
+    behind (57, n) is 1 right of the nth step and 0 left of it; a step moves the lines right of it left.
+    Least squares with `smoothing` times the squared second differences of the rest.
     """
     bending = np.diff(np.eye(len(places)), n=2, axis=0)
     basis = np.hstack([np.eye(len(places)), -behind])
@@ -108,25 +108,25 @@ def fit_feed(
 
 
 def find_steps(places: np.ndarray) -> np.ndarray:
-    """By how much each square between lines at (57,) is too narrow for chance: (56,) squares, 0 for most.
+    """The significant narrowing of each square between lines at `places` (57,): (56,) squares, 0 for most.
 
-    Less is asked of the largest step at USUAL_COLUMNS, measured on the lines of several squares about it.
+    The threshold is lower for the largest step in USUAL_COLUMNS, measured on the lines of several squares.
     """
     step = narrowing(places)
     noise = MAD_TO_SIGMA * np.median(np.abs(step[FIRST:LAST]))
-    narrow = step > max(MIN_STEP, STEP_SIGMAS * noise)
-    narrow[: SIGNAL_START_SQUARES + 1] = False  # the paper's edge curls, and no scan slipped there
+    significant = step > max(MIN_STEP, STEP_SIGMAS * noise)
+    significant[: SIGNAL_START_SQUARES + 1] = False  # the edge of the paper curls, and no scan slipped there
     usual = step_operator() @ places
     noise = MAD_TO_SIGMA * np.median(np.abs(usual[FIRST:LAST]))
     largest = np.where(usual_squares(), usual, 0).argmax()
-    if not narrow.any() and usual[largest] > max(USUAL_SLIP, USUAL_SIGMAS * noise):
-        step, narrow[largest] = usual, True
-    return np.where(narrow & (step < MAX_STEP), step, 0.0)
+    if not significant.any() and usual[largest] > max(USUAL_SLIP, USUAL_SIGMAS * noise):
+        step, significant[largest] = usual, True
+    return np.where(significant & (step < MAX_STEP), step, 0.0)
 
 
 @cache
 def step_operator() -> np.ndarray:
-    """(56, 57) float64: a step in each square, by fit_feed with USUAL_SMOOTHING, is this @ lines' places."""
+    """The matrix (56, 57) float64 from lines' positions to the step in each square, by fit_feed."""
     lines = np.arange(GRID_COLUMNS)
     weight = np.where((lines >= FIRST) & (lines <= LAST), 1.0, 0.0)
     operator = np.zeros((GRID_COLUMNS - 1, GRID_COLUMNS))
@@ -137,20 +137,20 @@ def step_operator() -> np.ndarray:
 
 
 def usual_squares() -> np.ndarray:
-    """Which squares hold USUAL_COLUMNS: (56,) bool."""
+    """Whether each square overlaps USUAL_COLUMNS: (56,) bool."""
     left = np.arange(GRID_COLUMNS - 1)
     return (left + 1 > USUAL_COLUMNS[0]) & (left < USUAL_COLUMNS[1])
 
 
-def is_beside(sure: np.ndarray) -> np.ndarray:
-    """Which squares lie within SPREAD_SQUARES of one that is sure (56,) bool: (56,) bool."""
-    return np.convolve(sure, np.ones(2 * SPREAD_SQUARES + 1), "same") > 0
+def is_beside(large: np.ndarray) -> np.ndarray:
+    """Whether each square lies within SPREAD_SQUARES of one that is `large` (56,) bool: (56,) bool."""
+    return np.convolve(large, np.ones(2 * SPREAD_SQUARES + 1), "same") > 0
 
 
 def is_common(step: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Which steps (56,) show in most bands, by their lines at (BANDS, 57): (56,) bool.
+    """Whether each step (56,) shows in BAND_SHARE of the bands, given their lines (BANDS, 57): (56,) bool.
 
-    In the same square or the one beside it, for a slant slice crosses lines.
+    It may show in the same square or the one beside it, as a slanted slice crosses lines.
     """
     bands = np.pad(np.stack([narrowing(lines) for lines in places]), ((0, 0), (1, 1)))
     bands = np.maximum(np.maximum(bands[:, :-2], bands[:, 1:-1]), bands[:, 2:])
@@ -158,7 +158,7 @@ def is_common(step: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 
 def narrowing(places: np.ndarray) -> np.ndarray:
-    """By how much each square between lines at (57,) is narrower than the median of four about it: (56,)."""
+    """The narrowing of each square between lines (57,) relative to the median of four around it: (56,)."""
     change = np.pad(np.diff(places)[FIRST:LAST], 2, mode="edge")
     around = np.stack([change[:-4], change[1:-3], change[3:-1], change[4:]])
     return np.pad(np.median(around, axis=0) - change[2:-2], (FIRST, GRID_COLUMNS - 1 - LAST))
@@ -167,13 +167,12 @@ def narrowing(places: np.ndarray) -> np.ndarray:
 def place_slice(
     profiles: np.ndarray, template: np.ndarray, displaced: np.ndarray, line: int, slant: float
 ) -> tuple[float, float, float]:
-    """Where between `line` and the next a slice was lost, the standard deviation of that, and its evidence.
+    """The grid column of a slice between `line` and the next, its standard deviation, and its evidence.
 
-    Left of the slice the profiles (BANDS, GRID_COLUMNS - 1, SAMPLES) go on as the left line has them, right
-    of it as the right one; of all places that with the least squared difference, each counted by its
-    likelihood. The first two are in squares. The evidence is the logarithm of how much likelier that makes
-    the profiles than squares that shrink evenly from one line to the other, as they do where paper that is
-    not lost runs ahead or bends.
+    Left of the slice the profiles (BANDS, GRID_COLUMNS - 1, SAMPLES) are expected to have the displacement of
+    the left line, right of it that of the right line. The column is the mean over all columns, weighted by
+    the likelihood of the squared differences. The evidence is the log likelihood ratio to a square that
+    shrinks evenly, as where the paper runs ahead or bends without loss.
     """
     places = np.arange((line - 0.5) * SAMPLES, (line + 1.5) * SAMPLES) / SAMPLES
     repeated = np.append(template, template[0])

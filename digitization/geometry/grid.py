@@ -1,4 +1,4 @@
-"""Stage 1 decoded: from a map of grid points to the lattice of the page, complete and smooth."""
+"""Stage 1 decoded: from a grid-point map to the complete, smooth lattice of the page."""
 
 from dataclasses import dataclass, replace
 
@@ -22,13 +22,13 @@ from digitization.geometry.surface import (
 )
 from models.tensors import to_tensor
 
-BORDER_WEIGHT = 0.1  # weight of points of the outer rows and columns, seen worse on the paper's edge
-RESIDUAL_SCALE = 0.075  # squares of median residual at which the smoothness falls to 1/e
-KEYPOINT_TOLERANCE = 0.8  # squares between a lead label and its place on the lattice
-CLEAR_PAGE_SHARE = 0.7  # share of the grid points seen in the first run from which on no other is made
-MAX_RERUNS = 2  # further runs of stage 1 on a page that it sees badly
-PLAIN_BOUNDARY_PROBABILITY = 0.6  # mean probability of the lead boundaries on a plain page
-PLAIN_CLASS_PROBABILITY = 0.8  # mean class probability of the lead labels on a plain page
+BORDER_WEIGHT = 0.1  # weight of the points in the outermost rows and columns, seen worse at the paper's edge
+RESIDUAL_SCALE = 0.075  # squares, median residual at which the smoothness falls to 1/e
+KEYPOINT_TOLERANCE = 0.8  # squares, greatest distance of a lead label from its place on the lattice
+CLEAR_PAGE_SHARE = 0.7  # share of the grid points seen from which on stage 1 is not run again
+MAX_RERUNS = 2  # greatest number of further runs of stage 1 on a page of which it sees little
+PLAIN_BOUNDARY_PROBABILITY = 0.6  # mean probability of the lead boundaries on a page seen clearly
+PLAIN_CLASS_PROBABILITY = 0.8  # mean class probability of the lead labels on a page seen clearly
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class GridFound:
     """The lattice of the page in the upright image.
 
     gridpoint_xy: (44, 57, 2) float32 px, finite everywhere; columns and rows outside the paper too.
-    seen: (44, 57) bool, points that the network saw and the smooth surface confirmed.
+    seen: (44, 57) bool, points that the network saw and that are inliers of the smooth surface.
     residual: median distance of the seen points from a smooth surface, in px of the stage-1 frame.
-    parts: what is known without truth of how right it is, name -> 0..1; see judge_grid.
-    homography: (3, 3) float64, px of the upright image to px of the stage-1 frame that was looked at.
-    offsets: (44, 57, 2) float64 px of the frame, by which the points seen lie off REFERENCE.
-    weight: (44, 57) float64, how much each of them counts; 0 where none is seen.
+    parts: quality measures that need no ground truth, name -> 0..1; see judge_grid.
+    homography: (3, 3) float64, px of the upright image to px of the stage-1 frame of this run.
+    offsets: (44, 57, 2) float64 px of the frame, displacements of the points seen from REFERENCE.
+    weight: (44, 57) float64, their weights; 0 where no point is seen.
     """
 
     gridpoint_xy: np.ndarray
@@ -54,7 +54,7 @@ class GridFound:
 
     @property
     def score(self) -> float:
-        """How far to trust the lattice, 0..1: the geometric mean of the parts."""
+        """Confidence in the lattice, 0..1: the geometric mean of the parts."""
         return float(np.prod(list(self.parts.values())) ** (1 / len(self.parts)))
 
 
@@ -66,14 +66,14 @@ def judge_grid(
     page: PageLocation,
     boundaries: float,
 ) -> dict[str, float]:
-    """What speaks for the lattice (44, 57, 2), px of the frame, each part in 0..1.
+    """Quality measures of the lattice `gridpoints` (44, 57, 2), px of the frame, each in 0..1.
 
-    points_seen: the share of the grid points that were seen (44, 57).
+    points_seen: the share of the grid points seen (44, 57).
     smoothness: falls with `residual`, their median distance from a smooth surface in px of the frame.
     point_probability: their mean probability (N,).
     labels_on_grid: the share of the 13 lead labels that lie where the lattice has them.
-    label_classes: their mean class probability, against that of a plain page.
-    lead_boundaries: the mean probability of the leads' boundaries, likewise.
+    label_classes: their mean class probability relative to that of a page seen clearly.
+    lead_boundaries: the mean probability of the lead boundaries, likewise.
     """
     keypoints = map_points(page.keypoints, page.homography)
     misplaced = np.linalg.norm(keypoints - gridpoints[LABEL_ROWS, LABEL_COLUMNS], axis=1)
@@ -92,8 +92,8 @@ def decode_grid(
 ) -> GridFound:
     """The lattice from the (h, w) map of grid-point probabilities over the stage-1 frame.
 
-    `boundaries` is the (h, w) map of the leads' boundaries, if the network has one.
-    Raises PageNotFound when too few points lie as on a page.
+    `boundaries` is the (h, w) map of lead-boundary probabilities, if the network has one.
+    Raises PageNotFound when too few points form a grid.
     """
     stride = FRAME_WIDTH / probability.shape[1]
     peaks, peak_probability = find_peaks(probability, stride)
@@ -114,11 +114,11 @@ def decode_grid(
 
 
 def refit_grid(grid: GridFound, places: np.ndarray, near: np.ndarray) -> np.ndarray:
-    """The lattice (44, 57, 2) float32 px of the upright image, of a page whose columns are not even.
+    """The lattice (44, 57, 2) float32 px of the upright image of a page with unevenly spaced columns.
 
-    places (44, 57) are those of the columns in each row, in squares of the frame, as their lines were
-    measured over all rows at once. What the points seen lie off them is smooth and says how the rows differ.
-    Stage 1 takes lines for even, so that points of columns near (57,) bool a step do not count.
+    places (44, 57) are the positions of the columns in each row, in squares of the frame, measured on the
+    lines over all rows. The smooth deviations of the points seen give the differences between the rows.
+    Stage 1 assumes even lines, so points in columns near (57,) bool a step are left out.
     """
     uneven = np.zeros_like(grid.offsets)
     uneven[..., 0] = (places - np.arange(GRID_COLUMNS)) * FRAME_PX_PER_SQUARE
@@ -135,8 +135,8 @@ def find_grid(
 ) -> GridFound:
     """The lattice of the page in the upright (H, W, 3) uint8 image.
 
-    One run of stage 1; where that saw less than CLEAR_PAGE_SHARE of the points it runs again on the page as
-    the points seen straighten it, as long as the score rises. Raises PageNotFound with the reason.
+    Stage 1 runs once; if it sees less than CLEAR_PAGE_SHARE of the points it runs again under a homography
+    fitted to these, as long as the score rises. Raises PageNotFound with the reason.
     """
     grid = run_stage1(upright, page, net, device)
     for _ in range(MAX_RERUNS):
@@ -159,7 +159,7 @@ def find_grid(
 def run_stage1(
     upright: np.ndarray, page: PageLocation, net: torch.nn.Module, device: torch.device | str
 ) -> GridFound:
-    """One run of stage 1."""
+    """One run of stage 1 on the upright image (H, W, 3) uint8 RGB; arguments as in find_grid."""
     tensor = to_tensor(warp_to_frame(upright, page.homography)).to(device)
     maps = {head: logits[0, 0].float().sigmoid().cpu().numpy() for head, logits in net(tensor).items()}
     return decode_grid(maps["gridpoint"], page, maps.get("leadend"))

@@ -1,4 +1,4 @@
-"""Stage 0 decoded: its maps as lead-label keypoints of the image."""
+"""Stage 0 decoded: from its maps to the lead labels as keypoints of the image."""
 
 from dataclasses import dataclass
 
@@ -12,13 +12,13 @@ from digitization.geometry.orientation import flipped_class
 from models.tensors import to_tensor
 from utils.rescaling import Rescaling, rescale
 
-INPUT_MULTIPLE = 32  # px, of the sides of the network's input
-MIN_OBJECTNESS = 0.3  # probability at a lead label's peak below which it is left out
+INPUT_MULTIPLE = 32  # px, of which the sides of the network's input are multiples
+MIN_OBJECTNESS = 0.3  # probability at its peak below which a lead label is left out
 
 
 @dataclass(frozen=True)
 class Stage0Input:
-    """An image as stage 0 is shown it.
+    """An image as the input of stage 0.
 
     tensor: (1, 3, H, W) float32 in 0..1, H and W multiples of 32.
     rescaling: from px of the image to px of the input.
@@ -29,7 +29,7 @@ class Stage0Input:
 
 
 def prepare_input(image: np.ndarray, config) -> Stage0Input:
-    """An (H, W, 3) uint8 image scaled as the Stage0Config says, zeros padded at the right and the bottom."""
+    """An (H, W, 3) uint8 RGB image scaled as its Stage0Config says, padded right and below with zeros."""
     height, width = image.shape[:2]
     scale = config.input_width / (width if config.scale_by == "width" else max(height, width))
     rescaling = Rescaling.by(image.shape, scale)
@@ -39,7 +39,7 @@ def prepare_input(image: np.ndarray, config) -> Stage0Input:
 
 
 def stage0_config(net: torch.nn.Module) -> Stage0Config:
-    """The configuration from which stage 0's network, or its stand-in in another process, was built."""
+    """The configuration of stage 0's network, or of the proxy of a network in another process."""
     config = net.config
     assert isinstance(config, Stage0Config)
     return config
@@ -51,7 +51,7 @@ def run_stage0(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities of the label classes (14, h, w), class 0 for none, and of the orientations (8,), float32.
 
-    With net.config.flips both are averaged over the image as it is, flipped left-right, up-down and both.
+    tensor is that of Stage0Input. With net.config.flips both are averaged over the image and its three flips.
     """
     flips = ((), (3,), (2,), (2, 3)) if stage0_config(net).flips else ((),)
     label_map, orientation = torch.zeros(()), torch.zeros(())
@@ -66,8 +66,9 @@ def run_stage0(
 def find_keypoints(probability: np.ndarray, stride: float, radius: float) -> tuple[np.ndarray, np.ndarray]:
     """The lead labels in stage 0's maps: keypoints (13, 2) float32 px of the input, and objectness (13,).
 
-    probability (14, h, w) has class 0 for none, `stride` is px of the input per px of the maps; the weighted
-    centroid is taken within `radius`, px of the input, of each peak. Doubtful ones are NaN, of objectness 0.
+    probability (14, h, w) has class 0 for none; `stride` is px of the input per px of the maps. A keypoint is
+    the weighted centroid within `radius`, px of the input, of its peak. Labels below MIN_OBJECTNESS are NaN,
+    of objectness 0.
     """
     keypoints = np.full((len(LEAD_LABELS), 2), np.nan, np.float32)
     objectness = np.zeros(len(LEAD_LABELS), np.float32)
@@ -75,7 +76,7 @@ def find_keypoints(probability: np.ndarray, stride: float, radius: float) -> tup
     for index, found in enumerate(probability[1:]):
         smooth = cv2.blur(found, (3, 3))
         y, x = np.unravel_index(smooth.argmax(), smooth.shape)
-        if not smooth[y, x] >= MIN_OBJECTNESS:  # NaN is doubtful too
+        if not smooth[y, x] >= MIN_OBJECTNESS:  # written so that NaN is left out too
             continue
         objectness[index] = smooth[y, x]
         keypoints[index] = rescale(refine_centroid(found, x, y, reach), stride)
@@ -83,7 +84,7 @@ def find_keypoints(probability: np.ndarray, stride: float, radius: float) -> tup
 
 
 def refine_centroid(found: np.ndarray, x: float, y: float, reach: int) -> np.ndarray:
-    """The centroid (x, y) of an (h, w) map within `reach` of a place; NaN where the map is empty."""
+    """The centroid (x, y) of a map (h, w) within `reach` px of a point x, y; NaN where the map is empty."""
     for _ in range(2):  # the second window is centred better than on the peak of a plateau
         top, left = max(round(y) - reach, 0), max(round(x) - reach, 0)
         window = found[top : round(y) + reach + 1, left : round(x) + reach + 1]
@@ -98,11 +99,11 @@ def refine_centroid(found: np.ndarray, x: float, y: float, reach: int) -> np.nda
 def find_keypoints_near(
     probability: np.ndarray, expected: np.ndarray, stride: float, radius: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Lead labels of any class near where the layout expects each: keypoints, objectness, class probability.
+    """Lead labels of any class near their expected positions: keypoints, objectness and class probability.
 
-    Once the page is roughly known, the place of a label says which lead it is better than its letters do.
+    Once the page is roughly located, the position of a label identifies its lead better than its text does.
     `expected` is (13, 2) px of the input, the rest as in `find_keypoints`. The class probability (13,) is the
-    highest of the expected class within `radius`.
+    maximum of the expected class within `radius`.
     """
     labelled = 1 - probability[0]
     labelled[labelled < MIN_OBJECTNESS] = 0

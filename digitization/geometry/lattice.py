@@ -1,4 +1,4 @@
-"""Peaks of a map of grid points to numbered grid points: which row and column each of them is."""
+"""From the peaks of a grid-point map to numbered grid points: the row and column of each of them."""
 
 import cv2
 import numpy as np
@@ -15,27 +15,28 @@ from digitization.geometry.surface import (
 )
 from utils.rescaling import rescale
 
-PEAK_PROBABILITY = 0.2  # below it a maximum is no grid point
-PEAK_SPACING = 0.5  # squares between maxima
-PEAK_REACH = 0.3  # squares, half the window of a peak's centroid
-GROWTH_TOLERANCE = 0.35  # squares from the expected place, beyond which a peak is no neighbour
-GROWTH_RADIUS = 2  # squares, over which the labelled points say where the next ones are
-GRADIENT_RIDGE = 1.0  # squares^2 of labelled points' spread, below which gradients are not believed
-WHOLE_SHARE = 0.95  # of the grid points in one patch: then no other is looked for
-MIN_PATCH_POINTS = 6  # points, of a patch of neighbours worth placing
-PATCH_REACH = 3  # squares about some point of such a patch in which as many are
-KEYPOINT_WEIGHT = 0.1  # of a lead name against a grid point
-MIN_SEEN = 60  # points, of GRID_ROWS * GRID_COLUMNS
-BOUNDARY_REACH = 0.25  # squares about its place in which the end of a lead is looked for
-MAX_GRID_OFFSET = 3  # squares by which the ends of the leads may move the numbering
-MIN_BOUNDARY_PROBABILITY = 0.25  # mean probability of the lead ends from which on they decide
-BOUNDARY_MARGIN = 0.1  # by which another numbering has to be likelier
+PEAK_PROBABILITY = 0.2  # probability above which a maximum is a grid point
+PEAK_SPACING = 0.5  # squares, least distance between maxima
+PEAK_REACH = 0.3  # squares, half the side of the window for a peak's centroid
+GROWTH_TOLERANCE = 0.35  # squares, greatest distance of a neighbour from its expected position
+GROWTH_RADIUS = 2  # squares, sigma of the Gaussian weights of labelled points in predicting the next ones
+GRADIENT_RIDGE = 1.0  # squares^2, ridge term that damps gradients where the labelled points have less spread
+WHOLE_SHARE = 0.95  # share of the grid points in one patch from which on no other patch is sought
+MIN_PATCH_POINTS = 6  # number of points from which on a patch of neighbours is used
+PATCH_REACH = 3  # squares around a starting point within which that many free points must lie
+KEYPOINT_WEIGHT = 0.1  # weight of a lead label relative to a grid point
+MIN_SEEN = 60  # least number of grid points seen, of GRID_ROWS * GRID_COLUMNS
+BOUNDARY_REACH = 0.25  # squares around its nominal position within which a lead boundary is searched for
+MAX_GRID_OFFSET = 3  # squares by which the lead boundaries may shift the numbering
+MIN_BOUNDARY_PROBABILITY = 0.25  # mean probability of the lead boundaries from which on they may shift it
+BOUNDARY_MARGIN = 0.1  # mean probability by which a shifted numbering must exceed the present one
 
 
 def find_peaks(probability: np.ndarray, stride: float) -> tuple[np.ndarray, np.ndarray]:
-    """The maxima of a (h, w) probability map: (N, 2) float64 px of the frame, and (N,) probabilities.
+    """The maxima of a probability map (h, w): (N, 2) float64 (x, y) px of the frame, and (N,) probabilities.
 
-    A peak's place is the centroid of the probability about it.
+    The position of a peak is the centroid of the probability around it; `stride` is px of the frame per px of
+    the map.
     """
     square = FRAME_PX_PER_SQUARE / stride
     smooth = cv2.GaussianBlur(probability.astype(np.float32), (0, 0), max(0.04 * square, 0.5))
@@ -53,10 +54,10 @@ def find_peaks(probability: np.ndarray, stride: float) -> tuple[np.ndarray, np.n
 
 
 def smooth_locally(offsets: np.ndarray, labelled: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """What the labelled points within GROWTH_RADIUS or so say of the offsets of some cells, by a local plane.
+    """Offsets of n cells predicted from the labelled points nearby, by a local linear fit: (n, 2).
 
-    offsets (44, 57, 2), used where labelled (44, 57); where (44, 57) bool, n cells, each with a labelled
-    point within 2 * GROWTH_RADIUS squares. Returns (n, 2).
+    offsets (44, 57, 2) px, used where labelled (44, 57) bool; where (44, 57) bool selects the n cells, each
+    with a labelled point within 2 * GROWTH_RADIUS squares.
     """
     steps = np.arange(-2.0 * GROWTH_RADIUS, 2 * GROWTH_RADIUS + 1)
     bell = np.exp(-(steps**2) / (2 * GROWTH_RADIUS**2))
@@ -69,7 +70,7 @@ def smooth_locally(offsets: np.ndarray, labelled: np.ndarray, where: np.ndarray)
 
     ones = labelled.astype(np.float64)
     known = np.dstack([ones, np.where(labelled[..., None], offsets, 0.0)])
-    first = [moment(known, *power) for power in ((0, 0), (1, 0), (0, 1))]  # 3 of (n, 3): of 1 and offsets
+    first = [moment(known, *power) for power in ((0, 0), (1, 0), (0, 1))]  # three (n, 3): of 1 and offsets
     normal = np.empty((len(first[0]), 3, 3))
     for i, values in enumerate(first):
         normal[:, i, 0] = normal[:, 0, i] = values[:, 0]
@@ -80,9 +81,9 @@ def smooth_locally(offsets: np.ndarray, labelled: np.ndarray, where: np.ndarray)
 
 
 def grow_labels(peaks: np.ndarray, label: np.ndarray, free: np.ndarray) -> np.ndarray:
-    """Give free peaks their cells, neighbour by neighbour: (44, 57) int, index of the peak or -1.
+    """Assign free peaks to cells, neighbour by neighbour: (44, 57) int, index of the peak or -1.
 
-    peaks (N, 2) px of the frame, free (N,) bool; growth starts from label (44, 57).
+    peaks (N, 2) px of the frame, free (N,) bool; growth starts from label (44, 57) int.
     """
     label, free = label.copy(), free.copy()
     free[label[label >= 0]] = False
@@ -104,10 +105,10 @@ def grow_labels(peaks: np.ndarray, label: np.ndarray, free: np.ndarray) -> np.nd
 
 
 def find_patches(peaks: np.ndarray, keypoints: np.ndarray) -> list[np.ndarray]:
-    """Peaks (N, 2) in patches of neighbours, the largest first: each (44, 57) int, the peak's index or -1.
+    """Peaks (N, 2) in patches of neighbours, the largest first: each (44, 57) int as in grow_labels.
 
-    Within a patch the cells are right among themselves; the whole patch may be off by a square or two, as
-    it starts from where the lead labels (13, 2), NaN where unknown, put it. All in px of the frame.
+    Within a patch the cells are consistent; the whole patch may be off by a square or two, as its first cell
+    is estimated from the lead labels (13, 2), NaN where unknown. All in px of the frame.
     """
     drift = fit_thin_plate(*keypoint_offsets(keypoints), OUTLIER_SMOOTHING)[0]
     tree, places = cKDTree(peaks), cKDTree((REFERENCE + drift).reshape(-1, 2))
@@ -136,7 +137,7 @@ def find_patches(peaks: np.ndarray, keypoints: np.ndarray) -> list[np.ndarray]:
 
 
 def keypoint_offsets(keypoints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lead names (13, 2) px of the frame as offsets (44, 57, 2) and weights (44, 57), 0 where unknown."""
+    """Lead labels (13, 2) px of the frame as offsets (44, 57, 2) px and weights (44, 57), 0 where unknown."""
     offsets, weight = np.zeros((GRID_ROWS, GRID_COLUMNS, 2)), np.zeros((GRID_ROWS, GRID_COLUMNS))
     offsets[LABEL_ROWS, LABEL_COLUMNS] = keypoints - REFERENCE[LABEL_ROWS, LABEL_COLUMNS]
     weight[LABEL_ROWS, LABEL_COLUMNS] = np.where(np.isfinite(keypoints[:, 0]), KEYPOINT_WEIGHT, 0)
@@ -144,7 +145,7 @@ def keypoint_offsets(keypoints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def place_patch(peaks: np.ndarray, patch: np.ndarray, keypoints: np.ndarray) -> np.ndarray:
-    """The first island's labels (44, 57), moved by whole squares to where most lead labels on it want it."""
+    """The labels (44, 57) of a patch, moved by whole squares to fit the lead labels (13, 2) near it."""
     side = 4 * GROWTH_RADIUS + 1
     near = cv2.dilate((patch >= 0).astype(np.uint8), np.ones((side, side), np.uint8)) > 0
     near = near[LABEL_ROWS, LABEL_COLUMNS] & np.isfinite(keypoints).all(axis=1)
@@ -160,9 +161,9 @@ def place_patch(peaks: np.ndarray, patch: np.ndarray, keypoints: np.ndarray) -> 
 
 
 def join_patch(peaks: np.ndarray, label: np.ndarray, patch: np.ndarray, keypoints: np.ndarray) -> np.ndarray:
-    """The labels (44, 57) with an island's put in, moved by the squares that make the smoothest page.
+    """The labels (44, 57) merged with a patch's, moved by the whole squares that give the least energy.
 
-    Points that find no cell count as if they missed one by GROWTH_TOLERANCE.
+    Points without a cell count as if they were GROWTH_TOLERANCE away from one.
     """
     points = (label >= 0).sum() + (patch >= 0).sum()
 
@@ -186,7 +187,7 @@ def join_patch(peaks: np.ndarray, label: np.ndarray, patch: np.ndarray, keypoint
 
 
 def shift_cells(label: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """Labels (44, 57) moved down and right; what leaves the lattice is dropped."""
+    """Labels (44, 57) moved down by `rows` and right by `columns`; those beyond the lattice are dropped."""
     moved = np.full_like(label, -1)
     target, source = [], []
     for step in (rows, columns):
@@ -197,35 +198,38 @@ def shift_cells(label: np.ndarray, rows: int, columns: int) -> np.ndarray:
 
 
 def label_peaks(peaks: np.ndarray, keypoints: np.ndarray) -> np.ndarray:
-    """Cells of peaks (N, 2) given the lead labels (13, 2), NaN where unknown, both px of the frame.
+    """The cells of peaks (N, 2): (44, 57) int, index of the peak or -1.
 
-    Patches of neighbours are grown, and joined from the largest on. (44, 57) int, the peak's index or -1.
-    Raises PageNotFound.
+    keypoints (13, 2) are the lead labels, NaN where unknown; both are px of the frame. Patches of neighbours
+    are grown and merged from the largest on. Raises PageNotFound when too few peaks form a grid.
     """
     if len(peaks) < MIN_SEEN:
         raise PageNotFound(f"only {len(peaks)} grid points seen, {MIN_SEEN} needed")
     patches = find_patches(peaks, keypoints)
     if not patches:
-        raise PageNotFound(f"none of {len(peaks)} points seen lie as on a grid")
+        raise PageNotFound(f"none of the {len(peaks)} points seen form a grid")
     label = place_patch(peaks, patches[0], keypoints)
     for patch in patches[1:]:
         if ((label < 0) & (patch >= 0)).sum() >= MIN_PATCH_POINTS:
             label = join_patch(peaks, label, patch, keypoints)
     label = grow_labels(peaks, label, np.ones(len(peaks), bool))
     if (label >= 0).sum() < MIN_SEEN:
-        raise PageNotFound(f"only {(label >= 0).sum()} grid points lie as on a page, {MIN_SEEN} needed")
+        raise PageNotFound(f"only {(label >= 0).sum()} grid points form a grid, {MIN_SEEN} needed")
     return label
 
 
-def correct_grid_offset(peaks: np.ndarray, label: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, float]:
-    """Labels (44, 57) moved by whole squares to where the leads begin and end, and their mean probability.
+def correct_grid_offset(
+    peaks: np.ndarray, label: np.ndarray, boundaries: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """Labels (44, 57) moved by whole squares to fit the lead boundaries, and the latter's mean probability.
 
-    ends (h, w) is the map of their probabilities. Lead names lie near the leads' beginnings, the ends are the
-    beginnings themselves, but a page seen in part may show few: then the numbering stays.
+    peaks (N, 2) px of the frame; boundaries (h, w) is the map of boundary probabilities. Lead labels are only
+    near the starts of the leads, whereas boundaries are exact; but a page seen in part may show few of them,
+    and then the labels stay as they are.
     """
-    stride = FRAME_WIDTH / ends.shape[1]
+    stride = FRAME_WIDTH / boundaries.shape[1]
     reach = 2 * round(BOUNDARY_REACH * FRAME_PX_PER_SQUARE / stride) + 1
-    highest = cv2.dilate(ends.astype(np.float32), np.ones((reach, reach), np.uint8))
+    highest = cv2.dilate(boundaries.astype(np.float32), np.ones((reach, reach), np.uint8))
     labelled = label >= 0
     surface, _ = fit_thin_plate(peaks[label] - REFERENCE, labelled.astype(np.float64), OUTLIER_SMOOTHING)
     steps = range(-MAX_GRID_OFFSET, MAX_GRID_OFFSET + 1)
@@ -235,7 +239,7 @@ def correct_grid_offset(peaks: np.ndarray, label: np.ndarray, ends: np.ndarray) 
             places = np.array(LEAD_BOUNDARIES) + (rows, columns)
             places = rescale(lattice_at(REFERENCE + surface, places), 1 / stride)
             x, y = np.round(places).astype(int).T
-            inside = (x >= 0) & (x < ends.shape[1]) & (y >= 0) & (y < ends.shape[0])
+            inside = (x >= 0) & (x < boundaries.shape[1]) & (y >= 0) & (y < boundaries.shape[0])
             found[rows, columns] = float(highest[y[inside], x[inside]].sum()) / len(LEAD_BOUNDARIES)
     rows, columns = max(found, key=found.__getitem__)
     if found[rows, columns] < max(MIN_BOUNDARY_PROBABILITY, found[0, 0] + BOUNDARY_MARGIN):

@@ -1,4 +1,4 @@
-"""The vertical lines of a straightened page, measured on its darkness over many rows."""
+"""The vertical lines of a rectified page, measured on its darkness averaged over many rows."""
 
 from itertools import pairwise
 
@@ -12,22 +12,22 @@ from configs.page import (
     Canvas,
 )
 
-MEASURING = Canvas(width=2200, height=850)  # on which lines are measured: all columns of a 200 dpi page
-BANDS = 6  # of the page's rows that are looked at one by one
-SAMPLES = 96  # of a profile in each square
-PAGE_SAMPLES = SQUARE_MM * PAGE_PX_PER_MM  # 39, of a square in a scan: so many of SAMPLES are independent
-REACH = 0.11  # squares by which a line may be displaced: the 1 mm lines repeat every 0.2
-WINDOW = 0.12  # squares, standard deviation of the bell about a line in which its surroundings count
-FIRST, LAST = 2, GRID_COLUMNS - 3  # lines that are believed; those further out lie on the paper's edge
+MEASURING = Canvas(width=2200, height=850)  # for measuring lines, with all columns of a 200 dpi page
+BANDS = 6  # number of bands of rows that are measured separately
+SAMPLES = 96  # number of samples of a profile per square
+PAGE_SAMPLES = SQUARE_MM * PAGE_PX_PER_MM  # 39 px per square at 200 dpi: so many of SAMPLES are independent
+REACH = 0.11  # squares, greatest displacement of a line; the 1 mm lines repeat every 0.2
+WINDOW = 0.12  # squares, sigma of the Gaussian window around a line
+FIRST, LAST = 2, GRID_COLUMNS - 3  # outermost lines that are measured; those beyond lie at the paper's edge
 MAD_TO_SIGMA = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
-PATTERN_GAIN = 0.3  # of the lines' unevenness that the pattern of whole pixels must explain
+PATTERN_GAIN = 0.3  # least share of the lines' unevenness that the pattern of whole pixels has to explain
 
 
 def line_profiles(rectified: np.ndarray, canvas: Canvas = MEASURING, bands: int = BANDS) -> np.ndarray:
-    """Darkness of a rectified page's columns in bands of its rows: (bands, GRID_COLUMNS - 1, SAMPLES) float.
+    """Darkness of a rectified page in bands of rows: (bands, GRID_COLUMNS - 1, SAMPLES) float.
 
-    rectified (canvas height, canvas width) uint8, grey. Each square starts half a square left of its line,
-    and has mean 0 and standard deviation 1. The bands are those of `band_edges`.
+    rectified (canvas height, canvas width) uint8, grey. Each square starts half a square left of its line and
+    is normalized to mean 0 and standard deviation 1. The bands are those of `band_edges`.
     """
     edges = np.round(band_edges(bands) * canvas.square_height).astype(int)
     dark = [255 - rectified[a:b].mean(axis=0, dtype=np.float32) for a, b in pairwise(edges)]
@@ -37,29 +37,30 @@ def line_profiles(rectified: np.ndarray, canvas: Canvas = MEASURING, bands: int 
 
 
 def normalize_squares(squares: np.ndarray) -> np.ndarray:
-    """Profiles of squares (..., SAMPLES), each to mean 0 and standard deviation 1."""
+    """Profiles of squares (..., SAMPLES), each normalized to mean 0 and standard deviation 1."""
     squares = squares - squares.mean(axis=-1, keepdims=True)
     return squares / (squares.std(axis=-1, keepdims=True) + 1e-6)
 
 
 def band_edges(bands: int) -> np.ndarray:
-    """Where bands of rows begin and end, (bands + 1,) in grid rows; the outermost squares are left out."""
+    """The edges of equal bands of rows, (bands + 1,) in grid rows, without the outermost squares."""
     return np.linspace(1, GRID_ROWS - 2, bands + 1)
 
 
 def locate_lines(profile: np.ndarray, template: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """How far lines lie right of their places: the mean line (SAMPLES,) and (57,) float64 squares.
+    """The mean line (SAMPLES,) and the displacement of the lines to the right, (57,) float64 squares.
 
-    profile (GRID_COLUMNS - 1, SAMPLES) of line_profiles. Each line is compared with the median of all others,
-    or with a `template`, within REACH. Lines outside FIRST..LAST are said to lie as their neighbours.
+    profile (GRID_COLUMNS - 1, SAMPLES) is a band of line_profiles or their mean. Each line is matched with
+    the median of all lines, or with a `template`, within REACH. Lines outside FIRST..LAST are given the
+    displacement of their neighbours.
     """
     flat = profile.ravel()
     bell = np.exp(-(((np.arange(SAMPLES) / SAMPLES - 0.5) / WINDOW) ** 2) / 2)
     reach = round(REACH * SAMPLES)
     displaced = np.zeros(GRID_COLUMNS)
     lines = np.arange(FIRST, LAST + 1)
-    given, looks = template, 2 if template is None else 1
-    for _ in range(looks):
+    given, passes = template, 2 if template is None else 1
+    for _ in range(passes):
         if given is None:
             starts = (lines + displaced[lines])[:, None] * SAMPLES
             template = np.median(np.interp(starts + np.arange(SAMPLES), np.arange(len(flat)), flat), axis=0)
@@ -70,27 +71,28 @@ def locate_lines(profile: np.ndarray, template: np.ndarray | None = None) -> tup
             match = np.correlate(window, pattern, "valid")
             best = int(np.clip(match.argmax(), 1, len(match) - 2))
             before, here, after = match[best - 1 : best + 2]
-            bend = before - 2 * here + after
-            displaced[line] = (best - reach + (0.5 * (before - after) / bend if bend < 0 else 0)) / SAMPLES
+            curvature = before - 2 * here + after
+            vertex = 0.5 * (before - after) / curvature if curvature < 0 else 0
+            displaced[line] = (best - reach + vertex) / SAMPLES
     assert template is not None
     displaced[:FIRST], displaced[LAST + 1 :] = displaced[FIRST], displaced[LAST]
     return template, displaced
 
 
 def whole_pixel_pattern(lines: np.ndarray) -> np.ndarray:
-    """What of the lines' places (57,) in squares comes of a print whose lines lie on whole pixels.
+    """The part of the lines' positions (57,), in squares, that is due to a print with lines at whole pixels.
 
-    ECG-image-kit's pages at 200 dpi are such, drawn with a calibration pulse or without; zeros for others.
+    Pages of ECG-image-kit at 200 dpi are such prints, with or without a calibration pulse; 0 for others.
     """
     inner = slice(FIRST, LAST + 1)
     best, explained = np.zeros(GRID_COLUMNS), PATTERN_GAIN
-    rough = np.diff(lines[inner], n=2)  # of smooth places nothing is left
+    rough = np.diff(lines[inner], n=2)  # zero for evenly spaced lines
     for first in (0, -1):
         places = (np.arange(GRID_COLUMNS) + first) * PAGE_SAMPLES
         pattern = (np.round(places) - places) / PAGE_SAMPLES
-        left = rough - np.diff(pattern[inner], n=2)
-        usual = np.median(np.abs(rough)) + 1e-9  # medians, for a step is no part of the pattern
-        gain = 1 - np.median(np.abs(left)) / usual
+        residual = rough - np.diff(pattern[inner], n=2)
+        typical = np.median(np.abs(rough)) + 1e-9  # a median, as a step is not part of the pattern
+        gain = 1 - np.median(np.abs(residual)) / typical
         if gain > explained:
             best, explained = pattern, gain
     return best

@@ -1,7 +1,7 @@
 """The lattice refined along x by the page's own vertical lines, which stage 1 follows only roughly.
 
-A QRS rises by 0.1 mV in a millisecond, so that an error of 0.1 mm (4 ms) along the page costs more than all
-others. On the straightened page each vertical line is seen over many rows at once, to about 0.01 mm.
+A QRS complex rises by 0.1 mV in a millisecond, so an error of 0.1 mm (4 ms) along x costs more than any
+other. On the rectified page each vertical line is measured over many rows at once, to about 0.01 mm.
 """
 
 import numpy as np
@@ -24,25 +24,25 @@ from digitization.geometry.rectify import row_at
 from digitization.geometry.slip import Slip
 from digitization.geometry.surface import fit_thin_plate
 
-BANDS = 11  # bands of rows, each four squares high, in which every line is measured by itself
-MIN_SIMILARITY = 0.8  # correlation with the page's mean line below which something else hides a line
-MIN_MEDIAN_SIMILARITY = 0.92  # of all lines: below it moire has made other patterns of them
-MIN_CONTRAST = 0.5  # of the mean line over what lies about it: shadows and white lines on black have none
-CLEAR_NOISE = 0.0015  # squares (0.3 ms), the lines' noise up to which the surface may be as flexible as paper
-PAPER_SMOOTHING = 0.01  # smoothing of that surface, at which it follows buckled sheets (0009, 0010)
-NOISE_POWER = 4  # the smoothing rises with this power of the noise: moire's errors are alike over many lines
-CENTRE_REACH = 0.08  # squares (16 ms) from its place within which the mean line's centre is looked for
-MIN_OFFSET = 0.0075  # squares (1.5 ms): lines of drawn scans lie that far from their labels by look alone
-ROBUST_SPREADS = 1.5  # median distances from the surface at which a line's weight is halved
-ROBUST_ROUNDS = 2
+BANDS = 11  # number of bands of rows, four squares high, in which every line is measured separately
+MIN_SIMILARITY = 0.8  # correlation with the page's mean line below which a line is taken to be hidden
+MIN_MEDIAN_SIMILARITY = 0.92  # median correlation of all lines, below which moire has distorted them
+MIN_CONTRAST = 0.5  # least contrast of the mean line to its surroundings: white lines on black have none
+CLEAR_NOISE = 0.0015  # squares (0.3 ms), noise of the lines up to which PAPER_SMOOTHING is used
+PAPER_SMOOTHING = 0.01  # smoothing at which the surface follows buckled sheets (image types 0009, 0010)
+NOISE_POWER = 4  # power of the noise by which the smoothing rises: moire's errors are alike over many lines
+CENTRE_REACH = 0.08  # squares (16 ms), greatest distance of the mean line's centre from its place
+MIN_OFFSET = 0.0075  # squares (1.5 ms), offset that is ignored: lines of drawn scans seem to be that far off
+ROBUST_SPREADS = 1.5  # distance from the surface, in median distances, at which a line's weight is halved
+ROBUST_ROUNDS = 2  # number of reweighted fits
 
 
 def refine_columns(
     gridpoint_xy: np.ndarray, rectified: np.ndarray, canvas: Canvas = MEASURING, slip: Slip | None = None
 ) -> np.ndarray:
-    """A lattice (44, 57, 2) px moved along its rows to where the vertical lines are seen: the same shape.
+    """A lattice (44, 57, 2) px moved along its rows onto the vertical lines seen: the same shape and dtype.
 
-    rectified (canvas height, canvas width) uint8 is the grey page straightened by that lattice and slip.
+    rectified (canvas height, canvas width) uint8 is the grey page rectified by that lattice and slip.
     Where the lines cannot be measured the lattice is returned as it is.
     """
     moved = line_displacement(rectified, canvas)
@@ -54,10 +54,10 @@ def refine_columns(
 
 
 def line_displacement(rectified: np.ndarray, canvas: Canvas) -> np.ndarray | None:
-    """How far right of their places the vertical lines lie: a smooth surface (44, 57) in squares.
+    """Displacement of the vertical lines to the right of their places: a smooth surface (44, 57) in squares.
 
-    Lines of a print on whole pixels are uneven by up to half a pixel; that known pattern is no displacement.
-    None where too few lines look like the page's mean line.
+    Lines printed at whole pixels are uneven by up to half a pixel; this known pattern is subtracted. None if
+    too few lines resemble the page's mean line.
     """
     profiles = line_profiles(rectified, canvas, BANDS)
     edges = band_edges(BANDS)
@@ -70,8 +70,9 @@ def line_displacement(rectified: np.ndarray, canvas: Canvas) -> np.ndarray | Non
     displaced = displaced - whole_pixel_pattern(np.arange(GRID_COLUMNS) + displaced.mean(axis=0))
     offset = centre_of(template)
     displaced += offset if abs(offset) > MIN_OFFSET else 0.0
-    bends = np.diff(displaced[:, inner], n=2, axis=1)
-    noise = MAD_TO_SIGMA * np.median(np.abs(bends)) / np.sqrt(6)  # a second difference has six variances
+    second_differences = np.diff(displaced[:, inner], n=2, axis=1)
+    # The variance of a second difference is six times that of a line.
+    noise = MAD_TO_SIGMA * np.median(np.abs(second_differences)) / np.sqrt(6)
     smoothing = PAPER_SMOOTHING * max(noise / CLEAR_NOISE, 1.0) ** NOISE_POWER
     offsets, weight = np.zeros((GRID_ROWS, GRID_COLUMNS, 1)), np.zeros((GRID_ROWS, GRID_COLUMNS))
     offsets[rows, :, 0] = displaced
@@ -85,16 +86,16 @@ def line_displacement(rectified: np.ndarray, canvas: Canvas) -> np.ndarray | Non
 
 
 def line_contrast(template: np.ndarray) -> float:
-    """How much darker the mean line (SAMPLES,) is than what lies about it; a square's deviation is 1."""
+    """Contrast of the mean line (SAMPLES,) to its surroundings, in standard deviations of a square."""
     away = np.abs(np.arange(SAMPLES) / SAMPLES - 0.5)
     return float(template[away < 0.05].mean() - template[(away > 0.08) & (away < 0.45)].mean())
 
 
 def centre_of(template: np.ndarray) -> float:
-    """How far right of its place the mean line (SAMPLES,) lies, in squares.
+    """Displacement of the mean line (SAMPLES,) to the right of its place, in squares.
 
-    Its centre is where it is most like its mirror image. `match_lines`, which compares lines with the mean
-    line, cannot tell.
+    Its centre is where it is most similar to its mirror image. `match_lines`, which compares lines with the
+    mean line, cannot see such an offset of all of them.
     """
     repeated = np.tile(template, 3)
     away = np.arange(1, SAMPLES // 2)
@@ -102,19 +103,19 @@ def centre_of(template: np.ndarray) -> float:
     centres = np.arange(-CENTRE_REACH * SAMPLES, CENTRE_REACH * SAMPLES + 0.25, 0.5)
     middle = 1.5 * SAMPLES + centres[:, None]
     right, left = (np.interp(middle + side * away, np.arange(len(repeated)), repeated) for side in (1, -1))
-    unlike = ((right - left) ** 2) @ weight
-    best = int(unlike.argmin().clip(1, len(centres) - 2))
-    before, here, after = unlike[best - 1 : best + 2]
-    bend = before - 2 * here + after
-    vertex = 0.25 * (before - after) / bend if bend > 0 else 0.0  # centres are half a sample apart
+    asymmetry = ((right - left) ** 2) @ weight
+    best = int(asymmetry.argmin().clip(1, len(centres) - 2))
+    before, here, after = asymmetry[best - 1 : best + 2]
+    curvature = before - 2 * here + after
+    vertex = 0.25 * (before - after) / curvature if curvature > 0 else 0.0  # centres are half a sample apart
     return float(centres[best] + vertex) / SAMPLES
 
 
 def match_lines(profiles: np.ndarray, template: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How far lines lie right of their places, in squares, and how similar they are: two of (BANDS, 57).
+    """Displacement of the lines to the right, in squares, and their similarity, each (BANDS, 57) float64.
 
-    Each line of `profiles` is compared with the template (SAMPLES,) within REACH; similarity is a correlation
-    in -1..1. Lines outside FIRST..LAST are 0.
+    Each line of `profiles` (line_profiles) is matched with the template (SAMPLES,) within REACH; similarity
+    is a correlation in -1..1. Both are 0 for lines outside FIRST..LAST.
     """
     bell = np.exp(-(((np.arange(SAMPLES) / SAMPLES - 0.5) / WINDOW) ** 2) / 2)
     pattern = (template - (template * bell).sum() / bell.sum()) * bell
@@ -126,8 +127,8 @@ def match_lines(profiles: np.ndarray, template: np.ndarray) -> tuple[np.ndarray,
     match = windows @ pattern
     best = match.argmax(axis=2).clip(1, 2 * reach - 1)[..., None]
     before, here, after = (np.take_along_axis(match, best + step, axis=2)[..., 0] for step in (-1, 0, 1))
-    bend = before - 2 * here + after
-    vertex = np.divide(0.5 * (before - after), bend, out=np.zeros_like(bend), where=bend < 0)
+    curvature = before - 2 * here + after
+    vertex = np.divide(0.5 * (before - after), curvature, out=np.zeros_like(curvature), where=curvature < 0)
     seen = np.take_along_axis(windows, best[..., None], axis=2)[:, :, 0]
     seen = seen - (seen @ bell / bell.sum())[..., None]
     power = np.sqrt(((pattern**2 / np.maximum(bell, 1e-9)).sum()) * (seen**2 @ bell)) + 1e-9

@@ -1,4 +1,4 @@
-"""Lead-label keypoints to the page: the homography that puts them where the layout has them."""
+"""The page located from lead-label keypoints: the homography that maps them to the page layout."""
 
 from dataclasses import dataclass
 from itertools import combinations
@@ -11,14 +11,14 @@ from configs.stage1 import FRAME_PX_PER_SQUARE, reference_points
 from digitization.geometry.orientation import Shape
 from digitization.geometry.projective import map_points
 
-INLIER_SQUARES = 1.0  # reprojection error of a lead label; paper curls, but wrong labels lie 7 squares off
-MIN_POINTS = 4  # keypoints that a homography needs
-GUESS_SQUARES = 1.5  # squares between a keypoint and its place by a guess without perspective
+INLIER_SQUARES = 1.0  # squares, greatest error of an inlier: paper curls, but wrong labels are 7 squares off
+MIN_POINTS = 4  # number of keypoints that a homography needs
+GUESS_SQUARES = 1.5  # squares, greatest error of an inlier of a guess without perspective
 MIN_SPREAD_SQUARES = 2.0  # squares, standard deviation of the keypoints along their short axis
 MAX_RESIDUAL_SQUARES = 0.6  # squares, median reprojection error of the inliers
-MIN_ASPECT = 0.7  # shorter over longer side of a square in the image: that of a page tilted by 45 degrees
-MAX_CONDITION = 1e12  # condition number of a homography; those of pages stay below 1e8
-MIN_PAGE_SHARE = 0.02  # share of the image's area that the page covers
+MIN_ASPECT = 0.7  # least ratio of a square's sides in the image: that of a page tilted by 45 degrees
+MAX_CONDITION = 1e12  # greatest condition number of a homography; those of pages stay below 1e8
+MIN_PAGE_SHARE = 0.02  # least share of the image's area that the page covers
 
 
 class PageNotFound(ValueError):
@@ -30,10 +30,10 @@ class PageLocation:
     """Where the page is. The upright image is the image with its orientation undone.
 
     orientation: 0..7, image == apply_orientation(upright, orientation).
-    keypoints: (13, 2) float32 px of the upright image, in the order of LEAD_LABELS, NaN where doubtful.
-    objectness: (13,) float32 in 0..1, probability that a lead label of any kind is there; 0 where doubtful.
+    keypoints: (13, 2) float32 px of the upright image, in the order of LEAD_LABELS, NaN where not found.
+    objectness: (13,) float32 in 0..1, probability that a lead label of any kind is there; 0 where not found.
     homography: (3, 3) float64, px of the upright image to px of the stage-1 frame.
-    class_probability: (13,) float32 in 0..1, probability that it is this lead's label; 0 where doubtful.
+    class_probability: (13,) float32 in 0..1, probability that it is this lead's label; 0 where not found.
     """
 
     orientation: int
@@ -44,10 +44,10 @@ class PageLocation:
 
 
 def fit_homography(keypoints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Keypoints (13, 2) px, NaN where unknown, to the stage-1 frame: homography (3, 3), inliers (13,) bool.
+    """The homography (3, 3) of keypoints (13, 2) px, NaN where unknown, to the stage-1 frame, and inliers.
 
-    Raises PageNotFound when there are too few of them, or they lie on a line, or they do not agree. The
-    homography may rotate and mirror.
+    The inliers are (13,) bool. The homography may rotate and mirror. Raises PageNotFound when there are too
+    few keypoints, or they lie on a line, or they do not match the layout.
     """
     known = np.flatnonzero(np.isfinite(keypoints).all(axis=1))
     if len(known) < MIN_POINTS:
@@ -57,7 +57,7 @@ def fit_homography(keypoints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     threshold = INLIER_SQUARES * FRAME_PX_PER_SQUARE
     homography, mask = cv2.findHomography(source, target, cv2.RANSAC, threshold, maxIters=4000)
     if homography is None or mask.sum() < MIN_POINTS:
-        raise PageNotFound(f"the {len(known)} lead labels found do not lie as on a page")
+        raise PageNotFound(f"the {len(known)} lead labels found are not placed as on a page")
     agree = mask[:, 0].astype(bool)
     homography, _ = cv2.findHomography(source[agree], target[agree], 0)
     spread = np.linalg.svd(target[agree] - target[agree].mean(axis=0), compute_uv=False)[1]
@@ -66,14 +66,17 @@ def fit_homography(keypoints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     residual = np.linalg.norm(map_points(source[agree], homography) - target[agree], axis=1)
     if np.median(residual) > MAX_RESIDUAL_SQUARES * FRAME_PX_PER_SQUARE:
         squares = np.median(residual) / FRAME_PX_PER_SQUARE
-        raise PageNotFound(f"the lead labels miss their places by {squares:.1f} squares")
+        raise PageNotFound(f"the lead labels are {squares:.1f} squares away from their places on a page")
     inliers = np.zeros(len(keypoints), bool)
     inliers[known[agree]] = True
     return homography, inliers
 
 
 def check_page(homography: np.ndarray, shape: Shape) -> None:
-    """Raise PageNotFound unless the page is a plain, unmirrored quadrilateral of some size in the image."""
+    """Raise PageNotFound unless the page is a convex, unmirrored, large enough quadrilateral in the image.
+
+    homography (3, 3): px of the image, of a `shape` (height, width), to px of the stage-1 frame.
+    """
     corners = [(0, 0), (0, GRID_COLUMNS - 1), (GRID_ROWS - 1, GRID_COLUMNS - 1), (GRID_ROWS - 1, 0)]
     reference = reference_points(np.array(corners))
     if not np.isfinite(homography).all() or np.linalg.cond(homography) > MAX_CONDITION:
@@ -82,11 +85,11 @@ def check_page(homography: np.ndarray, shape: Shape) -> None:
     depth = reference @ inverse[2, :2] + inverse[2, 2]
     quad = map_points(reference, inverse)
     edges = np.roll(quad, -1, axis=0) - quad
-    turns = edges[:, 0] * np.roll(edges[:, 1], -1) - edges[:, 1] * np.roll(edges[:, 0], -1)
-    if (turns < 0).all():
+    cross_products = edges[:, 0] * np.roll(edges[:, 1], -1) - edges[:, 1] * np.roll(edges[:, 0], -1)
+    if (cross_products < 0).all():
         raise PageNotFound("the lead labels lie mirrored")
-    if not (turns > 0).all() or depth.min() * depth.max() <= 0:
-        raise PageNotFound("the lead labels give no convex page")
+    if not (cross_products > 0).all() or depth.min() * depth.max() <= 0:
+        raise PageNotFound("the lead labels do not give a convex page")
     across, down = (
         map_points(reference.mean(axis=0) + step, inverse) for step in np.eye(2) * FRAME_PX_PER_SQUARE
     )
@@ -101,10 +104,10 @@ def check_page(homography: np.ndarray, shape: Shape) -> None:
 def locate_page(
     keypoints: np.ndarray, objectness: np.ndarray, shape: Shape, class_probability: np.ndarray | None = None
 ) -> PageLocation:
-    """From keypoints (13, 2) in px of an upright (height, width) image, NaN where doubtful, to the page.
+    """The page from keypoints (13, 2) in px of an upright (height, width) image, NaN where not found.
 
-    objectness and class_probability (13,) are as in PageLocation; the latter is the former where it is not
-    given. Raises PageNotFound when the keypoints do not lie as on an upright page.
+    objectness and class_probability (13,) are as in PageLocation; class_probability defaults to objectness.
+    Raises PageNotFound when the keypoints do not match an upright page.
     """
     homography, inliers = fit_homography(keypoints)
     check_page(homography, shape)
@@ -118,10 +121,10 @@ def locate_page(
 
 
 def guess_page(keypoints: np.ndarray, objectness: np.ndarray) -> PageLocation | None:
-    """A first guess where many of the keypoints (13, 2) are wrong: the page rotated and scaled, nothing more.
+    """A first guess where many of the keypoints (13, 2) are wrong: a similarity transform, no perspective.
 
-    Each pair of keypoints says where the page would lie; the pair wins that has most objectness (13,) of
-    keypoints within GUESS_SQUARES of their places. None when fewer than MIN_POINTS agree.
+    Each pair of keypoints gives a transform; the one with the highest total objectness (13,) of keypoints
+    within GUESS_SQUARES wins and is fitted to these. None if they are fewer than MIN_POINTS.
     """
     known = np.flatnonzero(np.isfinite(keypoints).all(axis=1))
     source = keypoints[known].astype(np.float64) @ (1, 1j)
@@ -150,7 +153,7 @@ def guess_page(keypoints: np.ndarray, objectness: np.ndarray) -> PageLocation | 
 
 
 def check_upright(homography: np.ndarray, centre: np.ndarray) -> None:
-    """Raise PageNotFound when the page, at a point (2,) of it, is turned by more than 45 degrees."""
+    """Raise PageNotFound when the page is rotated by more than 45 degrees at a point `centre` (2,) of it."""
     origin, right = map_points(centre + np.array([[0.0, 0.0], [1.0, 0.0]]), homography)
     across = right - origin
     if across[0] < abs(across[1]):

@@ -1,11 +1,11 @@
-"""The eight orientations of an image: which way it is turned and whether it is mirrored."""
+"""The eight orientations of an image: four rotations by multiples of 90 degrees, each mirrored or not."""
 
 import numpy as np
 
 from configs.stage0 import ORIENTATIONS
 from digitization.geometry.projective import map_points
 
-MIRRORED = ORIENTATIONS // 2  # classes from here on are flipped up-down before they are turned
+MIRRORED = ORIENTATIONS // 2  # first class of the mirrored orientations: flipped up-down, then rotated
 Shape = tuple[int, ...]  # (height, width) first
 
 
@@ -16,15 +16,18 @@ def apply_orientation(image: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def undo_orientation(image: np.ndarray, orientation: int) -> np.ndarray:
-    """The upright image of one in the given orientation: the inverse of turn."""
+    """The upright image (H, W, ...) of one in the given orientation: the inverse of apply_orientation."""
     image = np.rot90(image, -(orientation % MIRRORED))
     return np.ascontiguousarray(image[::-1] if orientation >= MIRRORED else image)
 
 
 def orientation_matrix(orientation: int, upright_shape: Shape) -> np.ndarray:
-    """(3, 3) float64, px of an upright (height, width) image to px of the turned one."""
+    """The matrix (3, 3) float64 from px of an upright (height, width) image to px of the oriented image.
+
+    Raises ValueError for an orientation outside 0..7.
+    """
     if not 0 <= orientation < ORIENTATIONS:
-        raise ValueError(f"orientation: 0..{ORIENTATIONS - 1} wanted, not {orientation}")
+        raise ValueError(f"orientation {orientation}: must be from 0 to {ORIENTATIONS - 1}")
     height, width = upright_shape[:2]
     matrix = np.eye(3)
     if orientation >= MIRRORED:
@@ -36,18 +39,19 @@ def orientation_matrix(orientation: int, upright_shape: Shape) -> np.ndarray:
 
 
 def orient_points(points: np.ndarray, orientation: int, upright_shape: Shape) -> np.ndarray:
-    """Points (..., 2) from px of an upright (height, width) image to px of the turned one; float32."""
+    """Points (..., 2) from px of an upright (height, width) image to px of the oriented one; float32."""
     return map_points(points, orientation_matrix(orientation, upright_shape)).astype(np.float32)
 
 
-def points_to_upright(points: np.ndarray, orientation: int, turned_shape: Shape) -> np.ndarray:
-    """The inverse of orient_points, given the (height, width) of the turned image."""
-    matrix = orientation_matrix(orientation, shape_of_upright(orientation, turned_shape))
+def points_to_upright(points: np.ndarray, orientation: int, oriented_shape: Shape) -> np.ndarray:
+    """The inverse of orient_points, given the (height, width) of the oriented image."""
+    matrix = orientation_matrix(orientation, shape_of_upright(orientation, oriented_shape))
     return map_points(points, np.linalg.inv(matrix)).astype(np.float32)
 
 
-def shape_of_upright(orientation: int, turned_shape: Shape) -> Shape:
-    height, width = turned_shape[:2]
+def shape_of_upright(orientation: int, oriented_shape: Shape) -> Shape:
+    """The (height, width) of the upright image, given that of the oriented one."""
+    height, width = oriented_shape[:2]
     return (width, height) if orientation % 2 else (height, width)
 
 
@@ -62,6 +66,6 @@ def flipped_class(orientation: int, left_right: bool, up_down: bool) -> int:
 
 
 def mirrored_class(orientation: int) -> int:
-    """The class that shows a page left-right swapped, but upright, where `orientation` shows it as it is."""
+    """The class that, once undone, leaves a page upright but mirrored left-right if it has `orientation`."""
     sideways = orientation % 2 == 1  # then the page's left and right are the image's top and bottom
     return flipped_class(orientation, left_right=not sideways, up_down=sideways)

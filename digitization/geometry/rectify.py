@@ -1,4 +1,4 @@
-"""The photo resampled once so that the page's grid becomes an even lattice."""
+"""The photo resampled once so that the grid of the page becomes a regular lattice."""
 
 import cv2
 import numpy as np
@@ -7,20 +7,20 @@ from scipy.interpolate import RegularGridInterpolator, make_interp_spline
 from configs.page import GRID_COLUMNS, GRID_ROWS, RECTIFIED, Canvas
 from digitization.geometry.slip import Slip
 
-BAND_HEIGHT = 128  # canvas rows mapped at a time; the maps of a band take under 5 MB
-WHITE = (255, 255, 255)  # beyond the image: paper without ink, where a replicated border would draw lines
+BAND_HEIGHT = 128  # rows of the canvas remapped at a time; their coordinate maps take under 5 MB
+WHITE = (255, 255, 255)  # RGB beyond the image: paper without ink, where a replicated border would draw lines
 
 
 def spline_weights(points: int, places: np.ndarray) -> np.ndarray:
-    """(len(places), points) float64: the cubic spline through values at 0..points-1 is weights @ values."""
+    """The matrix (len(places), points) float64 from values at 0..points-1 to their cubic spline at places."""
     return make_interp_spline(np.arange(points), np.eye(points), k=3)(places)
 
 
 def dense_rows(gridpoint_xy: np.ndarray, columns: np.ndarray, slip: Slip | None = None) -> np.ndarray:
-    """Coordinates along the grid's rows at fractional columns (w,): (2, 44, w) float64 of x and y.
+    """Coordinates along the rows of the grid at fractional columns (w,): (2, 44, w) float64, x and y.
 
-    A cubic spline through each row of gridpoint_xy (44, 57, 2). Where a slip lost slices of the paper the
-    spline runs through the paper without them, and every column of a slice has the coordinates of its edge.
+    A cubic spline through each row of gridpoint_xy (44, 57, 2). With a slip the spline runs through the paper
+    without its lost slices, and every column of a slice has the coordinates of its edge.
     """
     if slip is None:
         across = spline_weights(GRID_COLUMNS, columns)  # (w, 57)
@@ -30,7 +30,7 @@ def dense_rows(gridpoint_xy: np.ndarray, columns: np.ndarray, slip: Slip | None 
 
 
 def row_at(gridpoint_xy: np.ndarray, row: int, columns: np.ndarray, slip: Slip | None = None) -> np.ndarray:
-    """Coordinates (w, 2) along one of the grid's rows at fractional columns (w,), as `dense_rows`."""
+    """Coordinates (w, 2) along one row of the grid at fractional columns (w,), as in `dense_rows`."""
     points = np.arange(GRID_COLUMNS)
     if slip is not None:
         points, columns = slip.scanned_columns(points, row), slip.scanned_columns(columns, row)
@@ -38,19 +38,20 @@ def row_at(gridpoint_xy: np.ndarray, row: int, columns: np.ndarray, slip: Slip |
 
 
 def lattice_at(lattice: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """A lattice (44, 57, 2) of coordinates at fractional (row, column) places (N, 2), bilinearly: (N, 2).
+    """A lattice (44, 57, 2) of coordinates interpolated bilinearly at (row, column) places (N, 2): (N, 2).
 
-    Beyond the lattice its outermost squares go on.
+    Beyond the lattice its outermost squares are extrapolated.
     """
     axes = [np.arange(size) for size in lattice.shape[:2]]
     return RegularGridInterpolator(axes, lattice, bounds_error=False, fill_value=None)(places)
 
 
 def check_inputs(image: np.ndarray, gridpoint_xy: np.ndarray) -> None:
+    """Raise ValueError unless the image is (H, W, 3) uint8 and the lattice (44, 57, 2) and finite."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-        raise ValueError(f"image: (H, W, 3) uint8 wanted, not {image.shape} {image.dtype}")
+        raise ValueError(f"image: must be (H, W, 3) uint8, not {image.shape} {image.dtype}")
     if gridpoint_xy.shape != (GRID_ROWS, GRID_COLUMNS, 2):
-        raise ValueError(f"gridpoint_xy: ({GRID_ROWS}, {GRID_COLUMNS}, 2) wanted, not {gridpoint_xy.shape}")
+        raise ValueError(f"gridpoint_xy: must be ({GRID_ROWS}, {GRID_COLUMNS}, 2), not {gridpoint_xy.shape}")
     if not np.isfinite(gridpoint_xy).all():
         raise ValueError(f"gridpoint_xy: {int(np.isnan(gridpoint_xy).sum())} coordinates are not finite")
 
@@ -67,10 +68,10 @@ def rectify_region(
 ) -> np.ndarray:
     """The part x0 <= x < x1, y0 <= y < y1 of the rectified page: (y1 - y0, x1 - x0, 3) uint8.
 
-    image (H, W, 3) uint8; gridpoint_xy (44, 57, 2) px of that image. Grid point (row, column) comes to
-    canvas px (column * square_width, row * square_height); between the points a bicubic spline runs, and
-    the image is read once, with cubic interpolation. The columns of a lost slice of paper all show its edge.
-    Raises ValueError for anything else.
+    image (H, W, 3) uint8; gridpoint_xy (44, 57, 2) px of that image. Grid point (row, column) is mapped to
+    canvas px (column * square_width, row * square_height), with a bicubic spline between the points, and the
+    image is sampled once, with cubic interpolation. The columns of a lost slice of paper all show its edge.
+    Raises ValueError for inputs of another shape or dtype and for an empty region.
     """
     check_inputs(image, gridpoint_xy)
     if not (x0 < x1 and y0 < y1):
@@ -81,9 +82,9 @@ def rectify_region(
 def rectify_grey(
     image: np.ndarray, gridpoint_xy: np.ndarray, canvas: Canvas, slip: Slip | None = None
 ) -> np.ndarray:
-    """The whole rectified page in grey, read bilinearly: (canvas.height, canvas.width) uint8.
+    """The whole rectified page in grey, sampled bilinearly: (canvas.height, canvas.width) uint8.
 
-    For measuring lines, at a fraction of the time of `rectify`, whose arguments it has.
+    For measuring lines, in a fraction of the time of `rectify`, which has the same arguments.
     """
     check_inputs(image, gridpoint_xy)
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
@@ -98,7 +99,7 @@ def resample(
     slip: Slip | None,
     interpolation: int,
 ) -> np.ndarray:
-    """The part (x0, y0, x1, y1) of the canvas, with as many channels as the image has."""
+    """The region (x0, y0, x1, y1) of the canvas as uint8, with as many channels as the image has."""
     x0, y0, x1, y1 = region
     down = spline_weights(GRID_ROWS, np.arange(y0, y1) / canvas.square_height).astype(np.float32)  # (h, 44)
     columns = dense_rows(gridpoint_xy, np.arange(x0, x1) / canvas.square_width, slip).astype(np.float32)
@@ -126,9 +127,9 @@ def rectify(
 def unrectify_points(
     points: np.ndarray, gridpoint_xy: np.ndarray, canvas: Canvas = RECTIFIED, slip: Slip | None = None
 ) -> np.ndarray:
-    """Where points (N, 2) px of the rectified page were in the image that it was made of: (N, 2) px.
+    """Points (N, 2) px of the rectified page mapped back to px of the image: (N, 2).
 
-    gridpoint_xy (44, 57, 2) px of that image. The same splines as rectify_region's, so exact.
+    gridpoint_xy (44, 57, 2) px of that image. The splines are those of rectify_region, so this is exact.
     """
     columns = dense_rows(gridpoint_xy, points[:, 0] / canvas.square_width, slip)  # (2, 44, N)
     down = spline_weights(GRID_ROWS, points[:, 1] / canvas.square_height)  # (N, 44)

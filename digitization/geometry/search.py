@@ -1,4 +1,4 @@
-"""Where the page may lie in an image of any orientation: stage 0 on the image turned, and on parts of it."""
+"""The page searched for in an image of any orientation: stage 0 on each orientation and on windows of it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -31,25 +31,25 @@ from digitization.geometry.projective import map_points
 # Evidence for a page is the sum of the objectness of its 13 keypoints and the orientation head's probability
 # times this weight, 16 at most.
 HEAD_EVIDENCE = 3.0
-CERTAIN_EVIDENCE = 14.0  # evidence that ends the search; a mirrored page read as if it were not comes to 12.5
-# Evidence from which on only the mirrored reading is a rival: drawn pages in all other wrong orientations
-# came to 7.3 at most, the same pages mirrored to 12.5.
+CERTAIN_EVIDENCE = 14.0  # evidence that ends the search; a mirrored page taken for unmirrored has up to 12.5
+# Evidence from which on only the mirrored orientation is an alternative: drawn pages in all other wrong
+# orientations had 7.3 at most, the same pages mirrored 12.5.
 LIKELY_EVIDENCE = 10.0
-MIRRORED_LEAD = 2.5  # evidence by which a mirrored page, which hardly anybody takes, must be ahead of others
-MAX_IMAGE_PAGES = 3  # pages of the whole image, in different orientations, that stage 1 is shown at most
-MAX_WINDOW_PAGES = 2  # pages found in windows of the image that stage 1 is shown at most
-WINDOW_SHARE = 0.55  # of the image's sides; a page of a third of them lies in one of nine such windows whole
+MIRRORED_MARGIN = 2.5  # evidence that a mirrored page, a rare case, needs beyond that of any unmirrored one
+MAX_IMAGE_PAGES = 3  # greatest number of orientations of the whole image whose page is passed to stage 1
+MAX_WINDOW_PAGES = 2  # greatest number of pages found in windows of the image passed to stage 1
+WINDOW_SHARE = 0.55  # side of a window over the image's; a page of a third lies wholly in one of nine windows
 MIN_WINDOW = 200  # px, shorter side of a window below which lead labels cannot be read
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What stage 0 makes of an image whose orientation was undone: a page, or the reason why there is none.
+    """The result of stage 0 on an image with one orientation undone: a page, or the reason why there is none.
 
     orientation: 0..7, the one that was undone.
-    evidence: 0..16, how much speaks for the page; 0 without one.
-    page: None where the keypoints do not lie as on an upright page; `reason` says then why not.
-    head: 0..7, the orientation that the network's head sees in the image as it was shown.
+    evidence: 0..16, the sum described at HEAD_EVIDENCE; 0 without a page.
+    page: None where the keypoints do not match an upright page; `reason` then says why.
+    head: 0..7, the orientation that the network's head predicts for the image it was given.
     """
 
     orientation: int
@@ -60,7 +60,7 @@ class Candidate:
 
 
 def read_view(upright: np.ndarray, net: torch.nn.Module, device: torch.device | str) -> Candidate:
-    """Stage 0 on an (H, W, 3) uint8 image that is taken for upright, orientation 0."""
+    """Stage 0 on an (H, W, 3) uint8 RGB image that is assumed upright, orientation 0."""
     config = stage0_config(net)
     prepared = prepare_input(upright, config)
     label_map, orientations = run_stage0(net, prepared.tensor, torch.device(device))
@@ -81,7 +81,7 @@ def read_view(upright: np.ndarray, net: torch.nn.Module, device: torch.device | 
 
 
 def roughly_locate(keypoints: np.ndarray, objectness: np.ndarray, shape: Shape) -> PageLocation:
-    """`locate_page`, and where that finds none `guess_page`; raises the PageNotFound of the former."""
+    """`locate_page`, with `guess_page` as a fallback; if both fail, raises the former's PageNotFound."""
     try:
         return locate_page(keypoints, objectness, shape)
     except PageNotFound:
@@ -94,27 +94,27 @@ def roughly_locate(keypoints: np.ndarray, objectness: np.ndarray, shape: Shape) 
 def try_orientations(
     image: np.ndarray, net: torch.nn.Module, device: torch.device | str, every: bool
 ) -> list[Candidate]:
-    """The image read as it is, then as the head says, then in `every` other way, until one is certain.
+    """Stage 0 on orientations of the image until one has CERTAIN_EVIDENCE: candidates in the order of trying.
 
-    Once an orientation is likely, only its mirror image is tried beside it. The candidates come in the order
-    of trying: the first is the image as it is.
+    The first is the image as it is, the second the orientation that the head predicts for it, and the others
+    follow if `every`. Once one has LIKELY_EVIDENCE only its mirror image is tried further.
     """
     candidates: list[Candidate] = []
-    left = set(range(ORIENTATIONS))
+    remaining = set(range(ORIENTATIONS))
     head = 0
-    while left:
-        orientation = head if head in left else min(left)
+    while remaining:
+        orientation = head if head in remaining else min(remaining)
         candidate = read_view(undo_orientation(image, orientation), net, device)
         page = candidate.page and replace(candidate.page, orientation=orientation)
         candidate = replace(candidate, orientation=orientation, page=page)
         if not candidates:
             head = candidate.head
         candidates.append(candidate)
-        left.discard(orientation)
+        remaining.discard(orientation)
         if candidate.evidence >= CERTAIN_EVIDENCE:
             break
         if candidate.evidence >= LIKELY_EVIDENCE:
-            left &= {mirrored_class(orientation)}
+            remaining &= {mirrored_class(orientation)}
         if not every and {0, head} <= {each.orientation for each in candidates}:
             break
     return candidates
@@ -123,17 +123,17 @@ def try_orientations(
 def rank_pages(candidates: list[Candidate]) -> list[Candidate]:
     """The candidates that have a page, the likeliest first.
 
-    Without mirrored ones that hardly fit better than a page that is not mirrored: labels in mirrored places
-    are found where these are expected, whatever letters they have.
+    Mirrored ones are left out unless they exceed the best unmirrored one by MIRRORED_MARGIN, because
+    find_keypoints_near finds labels at mirrored positions whatever their text.
     """
     found = [candidate for candidate in candidates if candidate.page]
-    plain = max((each.evidence for each in found if each.orientation < MIRRORED), default=-np.inf)
-    likely = [e for e in found if e.orientation < MIRRORED or e.evidence > plain + MIRRORED_LEAD]
+    unmirrored = max((each.evidence for each in found if each.orientation < MIRRORED), default=-np.inf)
+    likely = [e for e in found if e.orientation < MIRRORED or e.evidence > unmirrored + MIRRORED_MARGIN]
     return sorted(likely, key=lambda candidate: -candidate.evidence)
 
 
 def search_windows(image: np.ndarray, net: torch.nn.Module, device: torch.device | str) -> list[PageLocation]:
-    """Pages found in windows of the image, the likeliest first: they are too small in the whole of it."""
+    """Pages too small to be found in the whole image, found in windows of it, the likeliest first."""
     found: list[tuple[float, PageLocation]] = []
     for left, top, width, height in windows(image.shape):
         if min(width, height) < MIN_WINDOW:
@@ -153,11 +153,11 @@ def find_pages(
 ) -> Iterator[PageLocation]:
     """Where the page may lie in an (H, W, 3) uint8 RGB image of any orientation, the likeliest first.
 
-    Labels are read upright, in the whole image, whose orientations are tried until one leaves no doubt: that
-    page comes first. A page too small for its labels to be read is looked for in windows of the image, once
-    the caller asks for more pages than the whole image shows. Networks that average over flips see four
-    images each time: with them only the head's orientation is tried, and no windows.
-    Raises PageNotFound, with the reason for the image as it is, when there is none.
+    Orientations of the whole image are tried first (try_orientations). Pages too small for their labels to be
+    recognized are searched for in windows of the image, once the caller asks for more pages than the whole
+    image gives. With networks that average over four flips only the image as it is and the orientation of the
+    head are tried, and no windows.
+    Raises PageNotFound, with the reason for the image as it is, if there is no page.
     """
     thorough = not stage0_config(net).flips
     candidates = try_orientations(image, net, device, every=thorough)
@@ -170,7 +170,7 @@ def find_pages(
 
 
 def windows(shape: Shape) -> list[tuple[int, int, int, int]]:
-    """Overlapping parts (left, top, width, height) of an image of some shape, from the middle outwards."""
+    """Overlapping windows (left, top, width, height) px of an image of a shape, from the middle outwards."""
     height, width = (round(side * WINDOW_SHARE) for side in shape[:2])
     free = np.array([shape[1] - width, shape[0] - height])
     shares = sorted(product((0.5, 0.0, 1.0), repeat=2), key=lambda share: abs(np.array(share) - 0.5).sum())
@@ -178,7 +178,10 @@ def windows(shape: Shape) -> list[tuple[int, int, int, int]]:
 
 
 def move_page(page: PageLocation, corner: tuple[int, int], window: Shape, shape: Shape) -> PageLocation:
-    """A page found in a window of an image, its left top at `corner` (x, y) px, as a page of the image."""
+    """A page found in a window of an image, its top left at `corner` (x, y) px, as a page of the image.
+
+    `window` and `shape` are the (height, width) of the window and of the image.
+    """
     shift = np.array([[1.0, 0, corner[0]], [0, 1, corner[1]], [0, 0, 1]])
     shapes = shape_of_upright(page.orientation, window), shape_of_upright(page.orientation, shape)
     within, whole = (orientation_matrix(page.orientation, each) for each in shapes)
@@ -188,5 +191,5 @@ def move_page(page: PageLocation, corner: tuple[int, int], window: Shape, shape:
 
 
 def find_page(image: np.ndarray, net: torch.nn.Module, device: torch.device | str = "cpu") -> PageLocation:
-    """The likeliest of find_pages."""
+    """The likeliest page of find_pages; raises PageNotFound if there is none."""
     return next(find_pages(image, net, device))

@@ -1,9 +1,4 @@
-"""A slip of the scanner: slices of the paper that were moved past the sensor without being scanned.
-
-On a page straightened by a smooth sheet the vertical lines right of such a slice come too early. They are
-seen on the page's darkness, averaged over all rows: how far each line lies from its place says how much was
-lost, and the 1 mm lines (or the stipple that was made of them) say where within a square.
-"""
+"""A slip of the scanner: vertical slices of the paper that passed the sensor without being scanned."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +14,7 @@ from configs.page import (
 )
 
 MIDDLE_ROW = (GRID_ROWS - 1) / 2
-UNCLEAR_SQUARES = 0.2  # 1 mm, standard deviation of a slice's place from which on it is doubted
+MAX_UNCERTAINTY_SQUARES = 0.2  # squares (1 mm), standard deviation up to which a slice counts as placed
 
 
 @dataclass(frozen=True)
@@ -28,9 +23,9 @@ class Slip:
 
     columns: (n,) float64, grid columns of the paper at MIDDLE_ROW where the slices begin, increasing.
     lost: (n,) float64 above 0, their widths in squares.
-    slant: columns by which the slices begin further right in each grid row than in the row above; the
-        sensor's line is not quite upright on a page that was fed at an angle.
-    uncertainty: (n,) float64, standard deviations of `columns` in squares; empty where they are known.
+    slant: columns by which the slices begin further right in each grid row than in the row above, as the
+        sensor is not quite parallel to the grid on a page that was fed at an angle.
+    uncertainty: (n,) float64, standard deviations of `columns` in squares; empty if they are known exactly.
     """
 
     columns: np.ndarray
@@ -40,29 +35,29 @@ class Slip:
 
     @property
     def lost_mm(self) -> float:
-        """Width of all slices together in mm."""
+        """Total width of the slices in mm."""
         return float(self.lost.sum()) * SQUARE_MM
 
     @property
     def is_placed(self) -> bool:
-        """Whether the page shows where within a square the slices were lost."""
-        return bool((self.uncertainty < UNCLEAR_SQUARES).all())
+        """Whether the positions of all slices within their squares are known."""
+        return bool((self.uncertainty < MAX_UNCERTAINTY_SQUARES).all())
 
     def __str__(self) -> str:
-        """What was lost and when on the page, in seconds of the leads: "0.49 mm at 8.31 s", or several."""
+        """The width of each slice and its time on the page, such as "0.49 mm at 8.31 s"."""
         seconds = (self.columns - SIGNAL_START_SQUARES) / SQUARES_PER_SECOND
         pairs = zip(self.lost * SQUARE_MM, seconds, strict=True)
         return ", ".join(f"{lost:.2f} mm at {second:.2f} s" for lost, second in pairs)
 
     def is_near(self, columns: np.ndarray, reach: float) -> np.ndarray:
-        """Which columns (n,) of the paper lie within `reach` squares of a slice: (n,) bool."""
+        """Whether columns (n,) of the paper lie within `reach` squares of a slice: (n,) bool."""
         off = np.asarray(columns)[:, None] - self.columns
         return ((off > -reach) & (off < self.lost + reach)).any(axis=1)
 
     def scanned_columns(self, columns: np.ndarray, row: float = MIDDLE_ROW) -> np.ndarray:
-        """Columns of the paper to those of the paper without the lost slices, in one grid row: same shape.
+        """Columns of the paper as columns of the paper without the lost slices, in one grid row: same shape.
 
-        Columns inside a lost slice all come to its edge.
+        All columns inside a lost slice are mapped to its edge.
         """
         columns = np.asarray(columns, np.float64)
         shifted = columns.copy()
@@ -72,7 +67,7 @@ class Slip:
 
 
 def slip_arrays(slip: Slip | None) -> dict[str, Any]:
-    """A slip as files hold it: slip_columns and slip_lost (n,), slip_slant (); n is 0 without a slip."""
+    """A slip as arrays for a file: slip_columns and slip_lost (n,), slip_slant (); n is 0 without a slip."""
     slip = slip or Slip(np.zeros(0), np.zeros(0))
     return {
         "slip_columns": slip.columns,
@@ -82,7 +77,7 @@ def slip_arrays(slip: Slip | None) -> dict[str, Any]:
 
 
 def slip_of_arrays(arrays: Mapping[str, np.ndarray]) -> Slip | None:
-    """What slip_arrays was given; files without these arrays hold no slip. `uncertainty` is not kept."""
+    """The inverse of slip_arrays; None for arrays without a slip. `uncertainty` is not stored."""
     if "slip_columns" not in arrays or not len(arrays["slip_columns"]):
         return None
     return Slip(arrays["slip_columns"], arrays["slip_lost"], float(arrays["slip_slant"]))

@@ -1,4 +1,4 @@
-"""From a photo or scan to the rectified page: stage 0, stage 1 and the resampling, in that order."""
+"""From a photo or scan to the rectified page: stage 0, stage 1 and the resampling."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,34 +21,34 @@ from digitization.geometry.rectify import rectify, rectify_grey
 from digitization.geometry.search import find_pages
 from digitization.geometry.slip import Slip
 
-WEAKNESSES = {  # what a low part of the page score means, see digitization.geometry.grid.judge_grid
+WEAKNESSES = {  # message for the lowest part of the page score, see digitization.geometry.grid
     "points_seen": "few grid points could be seen",
-    "smoothness": "the grid points found lie on no smooth sheet",
+    "smoothness": "the grid points found do not lie on a smooth surface",
     "point_probability": "the grid is faint",
     "labels_on_grid": "lead labels are not where the grid has them",
     "label_classes": "lead labels are hard to read",
     "lead_boundaries": "the leads do not begin and end where the grid has them",
 }
-DOUBTFUL = 0.75  # page score under which a page is called doubtful
-SMEARED_SQUARES = 1.5  # about a slip in which stage 1 smooths the step away
-SURE_SCORE = 0.8  # page score from which on no other turn is tried
+MIN_PAGE_SCORE = 0.75  # page score below which a page is doubtful
+SLIP_BLUR_SQUARES = 1.5  # squares around a slip within which stage 1 smooths its step away
+CERTAIN_PAGE_SCORE = 0.8  # page score from which on no other candidate page is tried
 
 
 @dataclass(frozen=True)
 class RectifiedPage:
-    """A page, straightened. "Upright" is the image with its orientation undone.
+    """A rectified page. The upright image is the image with its orientation undone.
 
     orientation: 0..7, image == apply_orientation(upright, orientation), see orientation.py.
     homography: (3, 3) float64, px of the upright image to px of the stage-1 frame.
     gridpoint_xy: (44, 57, 2) float32 px of the upright image.
-    seen: (44, 57) bool, the points not filled in by the smooth surface.
-    calibration: px per mm in the upright image, and whether the squares are as the paper's should be.
-    page_score: 0..1, how far to trust the lattice.
-    score_parts: what it is made of, name -> 0..1, see digitization.geometry.grid.judge_grid.
-    markers: (13, 2) float32 px of the upright image, order of LEAD_LABELS, NaN where doubtful.
+    seen: (44, 57) bool, the points that stage 1 saw; the others are filled in by the smooth surface.
+    calibration: px per mm in the upright image, and the aspect ratio of the squares.
+    page_score: 0..1, confidence in the lattice.
+    score_parts: the parts of page_score, name -> 0..1, see digitization.geometry.grid.judge_grid.
+    keypoints: (13, 2) float32 px of the upright image, order of LEAD_LABELS, NaN where not found.
     rect: (canvas height, canvas width, 3) uint8 RGB.
-    slip: the slices of paper that a slipping scanner lost, None where none is seen; gridpoint_xy and rect
-        heed it.
+    slip: the slices of paper that a slipping scanner lost, None if none is seen; gridpoint_xy and rect
+        take it into account.
     """
 
     orientation: int
@@ -64,27 +64,27 @@ class RectifiedPage:
 
     @property
     def doubts(self) -> list[str]:
-        """Why the page may not be what it is read as; empty for a page to be trusted."""
+        """Reasons why the rectified page may be wrong, as sentences; empty if there are none."""
         doubts = []
-        if self.page_score < DOUBTFUL:
+        if self.page_score < MIN_PAGE_SCORE:
             weakest = min(self.score_parts, key=lambda part: self.score_parts[part])
             doubts.append(f"page score {self.page_score:.2f}: {WEAKNESSES[weakest]}")
         if not self.calibration.fits_paper:
             doubts.append(
-                f"squares {self.calibration.aspect:.2f} times as tall as wide, not those of 25 mm/s and "
-                "10 mm/mV, as which the signals are scaled"
+                f"squares {self.calibration.aspect:.2f} times as tall as wide, although the signals are "
+                "scaled for square ones at 25 mm/s and 10 mm/mV"
             )
         if self.slip and not self.slip.is_placed:
             doubts.append(
-                f"the paper slipped in the scanner by {self.slip}, but the exact place cannot be seen"
+                f"the paper slipped in the scanner by {self.slip}, but the exact position cannot be seen"
             )
         return doubts
 
 
 class Straightener:
-    """Both networks on a device; `straighten` does all, the three other methods are its steps.
+    """Stage 0 and stage 1 on a device; `straighten` does everything, the other methods are its steps.
 
-    Every step raises PageNotFound, with the reason, for an image in which it finds no page.
+    Each raises PageNotFound, with the reason, for an image in which it finds no page.
     """
 
     def __init__(
@@ -99,22 +99,22 @@ class Straightener:
         self.stage1_net = stage1_net.eval().to(self.device)
 
     def find_pages(self, image: np.ndarray) -> Iterator[PageLocation]:
-        """Stage 0 on the (H, W, 3) uint8 image as it is: where the page may lie, the likeliest first."""
+        """Stage 0 on the (H, W, 3) uint8 RGB image: where the page may lie, the likeliest first."""
         return find_pages(image, self.stage0_net, self.device)
 
     def find_grid(self, upright: np.ndarray, page: PageLocation) -> GridFound:
-        """Stage 1 on the upright image."""
+        """Stage 1 on the upright (H, W, 3) uint8 RGB image: the lattice of the page."""
         return find_grid(upright, page, self.stage1_net, self.device)
 
     def rectify(self, upright: np.ndarray, gridpoint_xy: np.ndarray, slip: Slip | None = None) -> np.ndarray:
-        """the upright image resampled: (canvas height, canvas width, 3) uint8."""
+        """The upright image resampled: (canvas height, canvas width, 3) uint8."""
         return rectify(upright, gridpoint_xy, self.canvas, slip)
 
     def straighten(self, image: np.ndarray) -> RectifiedPage:
         """The rectified page of an (H, W, 3) uint8 RGB image in any of the 8 orientations.
 
-        Where names are few, a wrong turn can look likeliest to stage 0; so while the page score stays below
-        SURE_SCORE all pages that it can offer are tried, and the best score wins.
+        With few lead labels, stage 0 can prefer a wrong orientation; so its candidate pages are tried until
+        one has CERTAIN_PAGE_SCORE, else the one with the best score is taken.
         """
         best, reason = None, PageNotFound("no lead labels found")
         for page in self.find_pages(image):
@@ -126,7 +126,7 @@ class Straightener:
                 continue
             if best is None or grid.score > best[2].score:
                 best = page, upright, grid
-            if grid.score >= SURE_SCORE:
+            if grid.score >= CERTAIN_PAGE_SCORE:
                 break
         if best is None:
             raise reason
@@ -136,7 +136,7 @@ class Straightener:
         sheet, slant = sheet_columns(gridpoint_xy, grid.homography)
         if found := find_slip(measured, sheet, slant):
             slip, places = found
-            near = slip.is_near(np.arange(GRID_COLUMNS), SMEARED_SQUARES)
+            near = slip.is_near(np.arange(GRID_COLUMNS), SLIP_BLUR_SQUARES)
             gridpoint_xy = refit_grid(grid, places, near)
             measured = rectify_grey(upright, gridpoint_xy, MEASURING, slip)
         gridpoint_xy = refine_columns(gridpoint_xy, measured, slip=slip)
@@ -156,10 +156,10 @@ class Straightener:
 
 
 def sheet_columns(gridpoint_xy: np.ndarray, homography: np.ndarray) -> tuple[np.ndarray, float]:
-    """Where a lattice has the grid's columns, (57,) in squares of the stage-1 frame, and its slant.
+    """The positions of the columns of a lattice, (57,) in squares of the stage-1 frame, and its slant.
 
-    gridpoint_xy (44, 57, 2) px of the upright image, homography as in RectifiedPage. The slant
-    is by how many columns an upright line of the image moves right from a grid row to the next.
+    gridpoint_xy (44, 57, 2) px of the upright image, homography as in RectifiedPage. The slant is the number
+    of columns by which a vertical line of the image moves right from one grid row to the next.
     """
     frame_xy = map_points(gridpoint_xy.astype(np.float64), homography)
     off = (frame_xy[..., 0] - REFERENCE[..., 0]).mean(axis=0) / FRAME_PX_PER_SQUARE

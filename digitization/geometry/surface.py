@@ -1,4 +1,4 @@
-"""Smooth surfaces over the lattice: thin plates as stiff as the points allow, and the points they reject."""
+"""Smooth surfaces over the lattice: thin plates as smooth as the points allow, and outlier rejection."""
 
 from functools import cache
 from itertools import pairwise
@@ -9,33 +9,27 @@ from scipy.sparse.linalg import LinearOperator, cg
 from configs.page import GRID_COLUMNS, GRID_ROWS
 from configs.stage1 import FRAME_PX_PER_SQUARE
 
-OUTLIER_SMOOTHING = 10.0  # of the surface against which outliers are judged; it smooths over its 4th root
-PAPER_SMOOTHINGS = {
-    0.1: np.inf,
-    0.3: 1.50,
-    1.0: 1.45,
-}  # stiffness of the result, and by how much the points' distance
-SCREEN_SMOOTHINGS = {
-    1.0: np.inf,
-    10.0: 1.65,
-    30.0: 1.17,
-    100.0: 1.10,
-}  # may grow with it; chosen on drawn pages (2027)
-TILES = (4, 5)  # of the page, rows and columns, that are judged one by one
-MIN_TILE_POINTS = 30  # those with fewer do not count
-OUTLIER_SIGMAS = 4.0
-OUTLIER_SQUARES = 0.12  # never judge points stricter than this
-SOLVED = 1e-6  # of a smooth surface's first residual, at which it counts as found
-MAX_STEPS = 200  # towards it; a page seen in part takes 30
+OUTLIER_SMOOTHING = 10.0  # smoothing of the surface for outlier rejection; the length scale is its 4th root
+# Smoothings of the final surface, in the order of trying, each with the factor by which the mean distance of
+# the points from the surface may grow at that step; those for screens and smooth sheets come before those for
+# crumpled paper. Chosen on drawn pages.
+PAPER_SMOOTHINGS = {0.1: np.inf, 0.3: 1.50, 1.0: 1.45}
+SCREEN_SMOOTHINGS = {1.0: np.inf, 10.0: 1.65, 30.0: 1.17, 100.0: 1.10}
+TILES = (4, 5)  # rows and columns of the tiles of the page that are judged one by one
+MIN_TILE_POINTS = 30  # number of points from which on a tile counts
+OUTLIER_SIGMAS = 4.0  # distance of an outlier from the surface in standard deviations
+OUTLIER_SQUARES = 0.12  # squares, distance within which a point is never an outlier
+CG_TOLERANCE = 1e-6  # relative residual at which the conjugate gradients stop
+CG_MAX_ITERATIONS = 200  # greatest number of iterations; a page seen in part takes 30
 
 
 @cache
 def bending_modes() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The shapes in which a free sheet over the lattice bends, and what each costs.
+    """The bending modes of a free plate over the lattice, and their energies.
 
-    Modes (44, 44) of a column and (57, 57) of a row, one a column of the matrix, and the energy (44, 57) of
-    their products. A beam free at both ends has the second differences' energy; products of two beams' modes,
-    with the squared sum of the roots of both energies, make a thin plate whose twist costs nothing.
+    Returns the modes (44, 44) of a column and (57, 57) of a row as columns of matrices, and the energies
+    (44, 57) of their products. The energy of a beam free at both ends is that of its second differences. A
+    product of two beam modes has the squared sum of the roots of both energies; twisting costs nothing.
     """
     modes, roots = [], []
     for count in (GRID_ROWS, GRID_COLUMNS):
@@ -47,11 +41,11 @@ def bending_modes() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def fit_thin_plate(offsets: np.ndarray, weight: np.ndarray, smoothing: float) -> tuple[np.ndarray, float]:
-    """A thin plate through offsets (44, 57, n) with weights (44, 57), 0 where unknown: (44, 57, n).
+    """A smoothing thin plate over offsets (44, 57, n) with weights (44, 57), 0 where unknown: (44, 57, n).
 
-    With it comes the energy that it minimises: weighted squared distance + stiffness * bending energy.
-    Holes are bridged smoothly, and beyond the last points the surface goes on straight. Solved for the modes
-    of bending_modes by conjugate gradients; even weights would be solved in one step.
+    Also returns the energy that it minimises: weighted squared distance + smoothing * bending energy. Gaps
+    are bridged smoothly, and the surface is extrapolated linearly. The coefficients of bending_modes are
+    solved for by preconditioned conjugate gradients.
     """
     down, across, energy = bending_modes()
     known = np.where(weight > 0, offsets.transpose(2, 0, 1), 0.0)
@@ -69,27 +63,22 @@ def fit_thin_plate(offsets: np.ndarray, weight: np.ndarray, smoothing: float) ->
         return scale.ravel() * modes.ravel()
 
     size = energy.size
-    system, near = (LinearOperator((size, size), each, dtype=np.float64) for each in (apply, precondition))
-    solved = np.stack(
-        [
-            cg(system, to_modes(each).ravel(), rtol=SOLVED, maxiter=MAX_STEPS, M=near)[0].reshape(
-                energy.shape
-            )
-            for each in known
-        ]
-    )
+    system, inverse = (LinearOperator((size, size), each, dtype=np.float64) for each in (apply, precondition))
+    options = {"rtol": CG_TOLERANCE, "maxiter": CG_MAX_ITERATIONS, "M": inverse}
+    solutions = [cg(system, to_modes(each).ravel(), **options)[0] for each in known]
+    solved = np.stack(solutions).reshape(-1, *energy.shape)
     surface = down @ solved @ across.T
     total_energy = float((weight * known * (known - surface)).sum())
     return surface.transpose(1, 2, 0), total_energy
 
 
 def fit_smoothest_plate(offsets: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """The thin plate of fit_thin_plate, as stiff as the points allow.
+    """The thin plate of fit_thin_plate (44, 57, n) with as much smoothing as the points allow.
 
-    A screen or a curled sheet affords a stiff one, which averages the errors of many points; a crumpled one
-    does not. Stiffer is right as long as no patch's mean distance grows by more than noise makes it grow.
-    Cross-validation would not tell: under moire neighbours err alike over many squares. Errors have long
-    tails, so distances are not squared and far points are weighed down.
+    A screen or a curled sheet allows much smoothing, which averages the errors of many points; crumpled paper
+    does not. The smoothing is raised while no tile's mean distance grows by more than noise explains.
+    Cross-validation would fail: under moire the errors of neighbours are correlated over many squares. The
+    errors have long tails, so distances are not squared and distant points are weighted down.
     """
     known = weight > 0
 
@@ -115,24 +104,27 @@ def fit_smoothest_plate(offsets: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def tile_means(values: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """The means of known values (44, 57) in each of TILES with enough of them; of all where none has."""
+    """The means of the known values (44, 57) in tiles with MIN_TILE_POINTS; the overall mean if none has."""
     means = [
         values[rows, columns][known[rows, columns]].mean()
-        for rows in cuts(GRID_ROWS, TILES[0])
-        for columns in cuts(GRID_COLUMNS, TILES[1])
+        for rows in even_slices(GRID_ROWS, TILES[0])
+        for columns in even_slices(GRID_COLUMNS, TILES[1])
         if known[rows, columns].sum() >= MIN_TILE_POINTS
     ]
     return np.array(means or [values[known].mean()]) + 1e-9
 
 
-def cuts(length: int, count: int) -> list[slice]:
-    """So many even slices of a length."""
+def even_slices(length: int, count: int) -> list[slice]:
+    """`count` slices of about equal length that cover 0..length."""
     edges = np.linspace(0, length, count + 1).astype(int)
     return [slice(*pair) for pair in pairwise(edges)]
 
 
 def reject_outliers(offsets: np.ndarray, labelled: np.ndarray) -> tuple[np.ndarray, float]:
-    """Which labelled points a smooth surface confirms (44, 57) bool, and their median distance, px."""
+    """The inliers of a smooth surface among the labelled points, (44, 57) bool, and the median distance, px.
+
+    offsets (44, 57, 2) px, used where labelled (44, 57) bool.
+    """
     weight = labelled.astype(np.float64)
     for _ in range(3):
         surface, _ = fit_thin_plate(offsets, weight, OUTLIER_SMOOTHING)

@@ -1,22 +1,22 @@
-"""A path through each row's map of heights, and the height about it to a fraction of a pixel."""
+"""A path through the map of each row, and the y of the trace about it to a fraction of a bin."""
 
 import cv2
 import numpy as np
 
-STEP_COST = 0.15  # per bin and column: the price of a jump, in nats
-LEAP = 24  # bins between columns, half of CENTROID_REACH: a shorter step hardly changes what is read about it
-FLOOR = 6.0  # nats: no column is worse than this, so that a hole does not bend the path
-UNSEEN = 3.0  # nats: a column whose likeliest bin costs more, a probability of 0.05, shows no trace by itself
-CENTROID_REACH = 48  # bins on either side of the path
-SPIKE_COLUMNS = 4  # 10 ms: no pacing spike is wider
-SPIKE_MASS = 0.9  # of a column's probability about one height, from which on it is not moved
+STEP_COST = 0.15  # nats per bin by which the path jumps from one column to the next
+MAX_STEP_BINS = 24  # bins per column; half of CENTROID_REACH, as shorter steps hardly change the centroid
+MAX_COLUMN_COST = 6.0  # nats, upper limit of the cost in a column, so that a gap does not bend the path
+UNSEEN_COST = 3.0  # nats (probability 0.05), cost of the likeliest bin above which a column is unclear
+CENTROID_REACH = 48  # bins on either side of the path that count in the centroid
+SPIKE_COLUMNS = 4  # columns (10 ms), greatest width of a pacing spike
+SPIKE_MASS = 0.9  # share of a column's probability near one y from which on that y is kept
 
 
 def track(cost: np.ndarray, starts: np.ndarray | None = None) -> np.ndarray:
-    """The cheapest path through (R, H, W) costs with STEP_COST per bin of a jump: (R, W) bins.
+    """The path of least cost through (R, H, W) nats, with STEP_COST per bin of a jump: (R, W) int bins.
 
-    Viterbi's recursion; with a linear price the minimum over all predecessors is two running minima. A jump
-    into a column where a new lead starts, (R, W) bool, costs nothing.
+    The Viterbi algorithm; as the cost of a jump is linear, the minimum over all predecessors is two running
+    minima. A jump into a column where a lead starts, (R, W) bool, costs nothing.
     """
     starts = np.zeros((cost.shape[0], cost.shape[2]), bool) if starts is None else starts
     rows, height, width = cost.shape
@@ -42,22 +42,22 @@ def track(cost: np.ndarray, starts: np.ndarray | None = None) -> np.ndarray:
 
 
 def find_path(log_probability: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """The bins (R, W) about which (R, H, W) log probabilities are read: each column's likeliest, as a rule.
+    """The path (R, W) int bins through log probabilities (R, H, W): each column's likeliest bin, as a rule.
 
-    Where these leap or are hardly likelier than others, a blot or another row's trace may outshine the trace:
-    there, and as far about as columns can stray before that costs more than to leap away and back, the path
-    is the cheapest of `track`. A lead begins at any height in `starts` (R, W) bool.
+    Where that jumps or has a low probability, a blot or another row's trace may hide the trace. There, and
+    within the distance at which a detour costs more than two jumps, the path is that of `track`. A lead may
+    begin at any bin in the columns `starts` (R, W) bool.
     """
     path = log_probability.argmax(axis=1)
     height, width = log_probability.shape[1:]
-    reach = int(2 * STEP_COST * height / (FLOOR - UNSEEN))
-    doubtful = log_probability.max(axis=1) < -UNSEEN
-    doubtful[:, 1:] |= (np.abs(np.diff(path, axis=1)) > LEAP) & ~starts[:, 1:]
+    reach = int(2 * STEP_COST * height / (MAX_COLUMN_COST - UNSEEN_COST))
+    unclear = log_probability.max(axis=1) < -UNSEEN_COST
+    unclear[:, 1:] |= (np.abs(np.diff(path, axis=1)) > MAX_STEP_BINS) & ~starts[:, 1:]
     about = np.ones((1, 2 * reach + 1), np.uint8)
-    for row, near in enumerate(cv2.dilate(doubtful.astype(np.uint8), about) > 0):
+    for row, near in enumerate(cv2.dilate(unclear.astype(np.uint8), about) > 0):
         for start, stop in runs(near):
-            first, last = max(start - 1, 0), min(stop + 1, width - 1)  # columns off any leap hold the ends
-            cost = np.minimum(-log_probability[row, :, first : last + 1], FLOOR)
+            first, last = max(start - 1, 0), min(stop + 1, width - 1)  # the path is fixed in these columns
+            cost = np.minimum(-log_probability[row, :, first : last + 1], MAX_COLUMN_COST)
             for column in {first, last} - {0, width - 1}:
                 cost[:, column - first] = np.inf
                 cost[path[row, column], column - first] = 0
@@ -67,7 +67,11 @@ def find_path(log_probability: np.ndarray, starts: np.ndarray) -> np.ndarray:
 
 
 def refine(log_probability: np.ndarray, path: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The centroid of (R, H, W) log probabilities about a path (R, W), in bins, its mass and its variance."""
+    """The centroid of log probabilities (R, H, W) about a path (R, W) int bins.
+
+    Returns the centroid in bins, the probability mass within CENTROID_REACH and its variance in bins^2, each
+    (R, W).
+    """
     offsets = np.arange(-CENTROID_REACH, CENTROID_REACH + 1)
     bins = path[:, None] + offsets[:, None]  # (R, 2 reach + 1, W)
     height = log_probability.shape[1]
@@ -80,19 +84,19 @@ def refine(log_probability: np.ndarray, path: np.ndarray) -> tuple[np.ndarray, n
 
 
 def follow_spikes(path: np.ndarray, log_probability: np.ndarray) -> np.ndarray:
-    """The path (R, W) bins led to the tops of spikes, which the price of a jump keeps it from.
+    """The path (R, W) int bins moved to the tops of pacing spikes, which the cost of jumps makes it miss.
 
-    A spike is a run of up to SPIKE_COLUMNS columns that are sure of a height beyond CENTROID_REACH: nearer
-    ones are in the path's own centroid.
+    A spike is a run of up to SPIKE_COLUMNS columns with SPIKE_MASS about a bin more than CENTROID_REACH off
+    the path; nearer ones are within the path's own centroid.
     """
     peak = log_probability.argmax(axis=1)
-    sure = np.abs(peak - path) > CENTROID_REACH
+    spike = np.abs(peak - path) > CENTROID_REACH
     followed = path.copy()
-    for row in np.flatnonzero(sure.any(axis=1)):
-        columns = np.flatnonzero(sure[row])
+    for row in np.flatnonzero(spike.any(axis=1)):
+        columns = np.flatnonzero(spike[row])
         mass = refine(log_probability[row : row + 1, :, columns], peak[row : row + 1, columns])[1][0]
-        sure[row, columns] = mass >= SPIKE_MASS
-        for start, stop in runs(sure[row]):
+        spike[row, columns] = mass >= SPIKE_MASS
+        for start, stop in runs(spike[row]):
             if stop - start <= SPIKE_COLUMNS:
                 followed[row, start:stop] = peak[row, start:stop]
     return followed

@@ -1,4 +1,4 @@
-"""What is known of the leads read without the truth: confidence, gaps, and which samples are imputed."""
+"""Quality of digitized leads without ground truth: confidence, gaps, and which samples are imputed."""
 
 from collections.abc import Iterator
 
@@ -8,24 +8,24 @@ from configs.leads import lead_place, lead_slice, split_rows
 from configs.page import DURATION_S, LEADS, RECTIFIED, RHYTHM_LEAD, ROWS
 from digitization.signal.traces import TIMELINE, segment_columns
 
-GAP_S = 0.02  # shorter ones are not worth a word
-UNSURE = 0.05  # confidence up to which a column counts as a gap
+MIN_GAP_S = 0.02  # seconds, shortest gap that is reported
+MAX_CONFIDENCE_GAP = 0.05  # confidence up to which a column counts as a gap
 
 
 def sample_columns(length: int) -> np.ndarray:
-    """The columns of the rectified page, (length,) float64, at which samples of ten seconds lie."""
+    """x of each of `length` samples of ten seconds on the rectified page: (length,) float64, columns."""
     seconds = np.arange(length) * (DURATION_S / length)
     return RECTIFIED.signal_start + seconds * RECTIFIED.px_per_second
 
 
 def confidence_at(confidence: np.ndarray, length: int) -> np.ndarray:
-    """Confidence (4, W) of columns to (4, length) of samples."""
+    """Confidence (4, W) of the columns to that of `length` samples of ten seconds, (4, length)."""
     places = sample_columns(length)
     return np.stack([np.interp(places, np.arange(len(row)), row) for row in confidence])
 
 
 def imputed_at(imputed: np.ndarray, length: int) -> np.ndarray:
-    """Which samples of the leads come of imputed columns (4, W) bool: (12, length) bool."""
+    """The samples of the leads that come from imputed columns (4, W) bool: (12, length) bool."""
     places = np.round(sample_columns(length)).astype(int).clip(0, imputed.shape[1] - 1)
     leads = np.zeros((len(LEADS), length), bool)
     for lead, flags in split_rows(imputed[:, places]).items():
@@ -34,7 +34,7 @@ def imputed_at(imputed: np.ndarray, length: int) -> np.ndarray:
 
 
 def rate_leads(confidence: np.ndarray) -> np.ndarray:
-    """Confidence (4, W) of the rows' columns to (12,) of the leads: the mean over a lead's own time."""
+    """Confidence (4, W) of the columns to that of the leads, (12,): the mean over each lead's own time."""
     rated = {
         lead: float(confidence[row, segment_columns(*span, TIMELINE, RECTIFIED)].mean())
         for lead, row, span in lead_spans()
@@ -43,23 +43,23 @@ def rate_leads(confidence: np.ndarray) -> np.ndarray:
 
 
 def find_gaps(confidence: np.ndarray) -> dict[str, list[tuple[float, float]]]:
-    """Where leads could hardly be seen: lead -> [(start, stop)] in s of the ten seconds.
+    """The gaps, in which a lead could hardly be seen, from confidence (4, W): lead -> [(start, stop)] in s.
 
-    Only gaps of GAP_S and more count; a lead without any is left out.
+    Gaps shorter than MIN_GAP_S do not count; a lead without gaps is left out.
     """
     gaps = {}
     for lead, row, span in lead_spans():
         columns = segment_columns(*span, TIMELINE, RECTIFIED)
-        unsure = np.concatenate([[0], confidence[row, columns] <= UNSURE, [0]]).astype(np.int8)
-        edges = np.flatnonzero(np.diff(unsure)).reshape(-1, 2)
+        unseen = np.concatenate([[0], confidence[row, columns] <= MAX_CONFIDENCE_GAP, [0]]).astype(np.int8)
+        edges = np.flatnonzero(np.diff(unseen)).reshape(-1, 2)
         seconds = (columns[0] + edges - RECTIFIED.signal_start) / RECTIFIED.px_per_second
-        if found := [(float(a), float(b)) for a, b in seconds.clip(0, DURATION_S) if b - a >= GAP_S]:
+        if found := [(float(a), float(b)) for a, b in seconds.clip(0, DURATION_S) if b - a >= MIN_GAP_S]:
             gaps[lead] = found
     return gaps
 
 
 def lead_spans() -> Iterator[tuple[str, int, tuple[int, int]]]:
-    """Each lead with its row, and its first and last sample of TIMELINE."""
+    """Each lead with its row and the (start, stop) samples of TIMELINE in which it is printed."""
     for lead in LEADS:
         inside = lead_slice(lead, TIMELINE)
         yield lead, len(ROWS) if lead == RHYTHM_LEAD else lead_place(lead)[0], (inside.start, inside.stop)

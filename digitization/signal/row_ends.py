@@ -1,6 +1,6 @@
-"""What hides the ends of a row: the calibration pulse where it begins, dashes and frames where it stops.
+"""Ink that hides the ends of a row: the calibration pulse at its start, dashes and frames at its end.
 
-Neither is always there, and a record may begin or end inside a QRS, so that stage 2's own confidence decides.
+Neither is always there, and a record may begin or end inside a QRS, so stage 2's confidence decides.
 """
 
 import numpy as np
@@ -9,66 +9,68 @@ from configs.page import PULSE_MV, RECTIFIED
 from configs.stage2 import CROP_TOP
 from utils.rescaling import rescale
 
-END_COLUMNS = 10  # 25 ms: at 100 Hz, the slowest in use, the pulse has fallen 20 ms after the leads' start
-START_SURE = 0.5  # confidence below which the first columns may show the pulse
-PULSE_NEAR_MV = 0.15  # a row that begins so near to the pulse's top may begin on the pulse
-END_SURE = 0.1  # confidence below which the last columns may show other ink ...
-END_JUMP_MV = 0.2  # ... if the trace leaves by so much there
+END_COLUMNS = 10  # columns (25 ms) at a row's ends; a pulse drawn at 100 Hz has fallen 20 ms after the start
+MIN_CONFIDENCE_START = 0.5  # confidence below which the first columns may show the pulse
+PULSE_NEAR_MV = 0.15  # mV, distance from the pulse's top within which a column may show the pulse
+MIN_CONFIDENCE_END = 0.1  # confidence below which the last columns may show other ink
+END_JUMP_MV = 0.2  # mV by which y has to jump away there for these columns to be hidden
 
 
 def hidden_ends(bins: np.ndarray, confidence: np.ndarray, row_stride: int) -> np.ndarray:
-    """Which columns of (R, W) at the rows' ends show other ink than the trace: (R, W) bool.
+    """Columns at the ends of the rows that show other ink than the trace: (R, W) bool.
 
-    `bins` are the heights as read, `confidence` is in 0..1. At the start unsure columns, sure ones between
-    them, and before them those at the pulse's top. At the end unsure ones that leap away from the last sure.
+    bins (R, W) is y in bins of `row_stride` px, confidence (R, W) in 0..1. Hidden are the columns of low
+    confidence at the start with those at the pulse's top before them, and the columns of low confidence at
+    the end whose y jumps away from the last confident one.
     """
     tops = np.array(RECTIFIED.zero_lines) - PULSE_MV * RECTIFIED.px_per_mv - CROP_TOP
     tops = rescale(tops, 1 / row_stride)
     per_mv = RECTIFIED.px_per_mv / row_stride
     hidden = np.zeros(bins.shape, bool)
-    for row, (heights, sure, top) in enumerate(zip(bins, confidence, tops, strict=True)):
-        on_pulse = np.abs(heights[:END_COLUMNS] - top) <= PULSE_NEAR_MV * per_mv
-        hidden[row, : hidden_start(sure[:END_COLUMNS], on_pulse)] = True
-        stop = len(heights) - unsure_columns(sure[::-1][:END_COLUMNS], END_SURE)
-        leap = np.abs(heights[stop:] - heights[stop - 1]).max(initial=0)
-        hidden[row, stop:] = leap > END_JUMP_MV * per_mv
+    for row, (y, row_confidence, top) in enumerate(zip(bins, confidence, tops, strict=True)):
+        on_pulse = np.abs(y[:END_COLUMNS] - top) <= PULSE_NEAR_MV * per_mv
+        hidden[row, : hidden_start(row_confidence[:END_COLUMNS], on_pulse)] = True
+        stop = len(y) - count_unseen(row_confidence[::-1][:END_COLUMNS], MIN_CONFIDENCE_END)
+        jump = np.abs(y[stop:] - y[stop - 1]).max(initial=0)
+        hidden[row, stop:] = jump > END_JUMP_MV * per_mv
     return hidden
 
 
 def hidden_start(confidence: np.ndarray, on_pulse: np.ndarray) -> int:
-    """How many of a row's first (N,) columns show the pulse, given which are as high as its top, (N,) bool.
+    """The number of a row's first columns that show the pulse, from confidence (N,) and on_pulse (N,) bool.
 
-    Columns that are sure of the pulse's top count as unsure of the trace if what follows them is unsure: a
-    trace that begins at such a height is seen all along.
+    on_pulse says which columns are at the pulse's top. Those at the very start count as unseen if the columns
+    after them have a low confidence: a trace that itself begins at the pulse's top is seen throughout.
     """
     first_off = int(np.append(on_pulse, False).argmin())
-    falls = (confidence[first_off : first_off + 2] < START_SURE).any()
-    unsure_of_trace = (np.arange(len(confidence)) < first_off) & falls
-    return unsure_columns(np.where(unsure_of_trace, 0, confidence), START_SURE)
+    falls = (confidence[first_off : first_off + 2] < MIN_CONFIDENCE_START).any()
+    shows_pulse = (np.arange(len(confidence)) < first_off) & falls
+    return count_unseen(np.where(shows_pulse, 0, confidence), MIN_CONFIDENCE_START)
 
 
-def unsure_columns(confidence: np.ndarray, sure: float) -> int:
-    """Up to which of (N,) columns, from the first on and N - 1 at most, they are unsure.
+def count_unseen(confidence: np.ndarray, threshold: float) -> int:
+    """The number of columns, of confidence (N,) and from the first one on, that do not show the trace.
 
-    The last of them is below `sure`, and so is the mean of all below START_SURE.
+    It is at most N - 1. The last of these columns is below `threshold`, and their mean is below
+    MIN_CONFIDENCE_START.
     """
     counts = np.arange(1, len(confidence))
-    unsure = (confidence[:-1] < sure) & (np.cumsum(confidence[:-1]) / counts < START_SURE)
-    return int(counts[unsure].max(initial=0))
+    unseen = (confidence[:-1] < threshold) & (np.cumsum(confidence[:-1]) / counts < MIN_CONFIDENCE_START)
+    return int(counts[unseen].max(initial=0))
 
 
-def hold_ends(bins: np.ndarray, hidden: np.ndarray) -> np.ndarray:
-    """Heights (R, W), those that `hidden` (R, W) bool names held at the nearest that is not."""
-    held = bins.copy()
+def hold_nearest(bins: np.ndarray, hidden: np.ndarray) -> np.ndarray:
+    """bins (R, W) with the `hidden` (R, W) bool columns set to the nearest one that is not hidden."""
+    filled = bins.copy()
     for row, columns in enumerate(hidden):
         seen = np.flatnonzero(~columns)
-        held[row] = bins[row, np.clip(np.arange(len(columns)), seen[0], seen[-1])]
-    return held
+        filled[row] = bins[row, np.clip(np.arange(len(columns)), seen[0], seen[-1])]
+    return filled
 
 
-def forget(log_probability: np.ndarray, hidden: np.ndarray) -> np.ndarray:
-    """Log probabilities (R, H, W), all heights alike in `hidden` (R, W) bool columns."""
-    forgotten = log_probability.copy()
+def make_uniform(log_probability: np.ndarray, hidden: np.ndarray) -> np.ndarray:
+    """Log probabilities (R, H, W) with all bins equally likely in the `hidden` (R, W) bool columns."""
+    uniform = log_probability.copy()
     row, column = np.nonzero(hidden)
-    forgotten[row, :, column] = -np.log(log_probability.shape[1])
-    return forgotten
+    uniform[row, :, column] = -np.log(log_probability.shape[1])
+    return uniform

@@ -1,4 +1,4 @@
-"""Stage 2 applied: a rectified page to its rows in millivolts, by one network or several."""
+"""Stage 2: a rectified page to its rows in millivolts, by one network or several."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from models.tensors import to_tensor
 
 
 def stage2_config(net: nn.Module) -> Stage2Config:
-    """What stage 2's network, or its stand-in in another process, was built from."""
+    """The configuration of stage 2's network, or of the proxy of a network in another process."""
     config = net.config
     assert isinstance(config, Stage2Config)
     return config
@@ -29,7 +29,7 @@ def stage2_config(net: nn.Module) -> Stage2Config:
 
 @dataclass(frozen=True)
 class View:
-    """How a network is shown a page: some px further down and to the right, or mirrored in time."""
+    """A view of a page: cropped some px further down and to the right, or mirrored in time."""
 
     rows: int = 0
     columns: int = 0
@@ -37,16 +37,16 @@ class View:
 
 
 PLAIN = View()
-# What test-time augmentation adds, by name. "moved" puts the traces elsewhere between the network's bins and
-# columns; "mirrored" shows what the shipped network seldom learnt from, and reads worse.
+# Views added by test-time augmentation. "moved" shifts the traces relative to the network's bins and columns;
+# "mirrored" is less accurate, as the shipped network was seldom trained on mirrored pages.
 VIEWS = {"moved": View(rows=2, columns=1), "mirrored": View(mirrored=True)}
 
 
 @dataclass
 class TraceResult:
-    """What stage 2 read of a page."""
+    """The traces that stage 2 found on a page."""
 
-    rows: np.ndarray  # (4, L) mV of ten seconds
+    rows: np.ndarray  # (4, L) mV, ten seconds
     y: np.ndarray  # (4, MASK_WIDTH) px of the rectified page, NaN beyond the signal
     confidence: np.ndarray  # (4, MASK_WIDTH) in 0..1
     imputed: np.ndarray  # (4, MASK_WIDTH) bool, columns completed from the other beats of their lead
@@ -54,10 +54,10 @@ class TraceResult:
 
 
 class Tracer:
-    """Stage 2's networks with the decoder. Their readings are merged as heights, column by column.
+    """Stage 2's networks with the decoder. Their traces are merged column by column.
 
-    `tta` names the VIEWS in which each network also reads the page; `merge` is one of MERGES.
-    Without `impute` nothing is completed from other beats.
+    `tta` names further VIEWS that each network is applied to; `merge` is one of MERGES. Without `impute` no
+    columns are imputed from other beats. Raises ValueError for unknown names.
     """
 
     def __init__(
@@ -76,9 +76,9 @@ class Tracer:
         self.views = [PLAIN, *(VIEWS[name] for name in dict.fromkeys(tta))]
 
     def trace(self, rect: np.ndarray, length: int) -> TraceResult:
-        """A rectified page (1700, 4400, 3) uint8 to rows of `length` samples.
+        """A rectified page (1700, 4400, 3) uint8 RGB to rows of `length` samples.
 
-        Raises ValueError when a network's values are not finite.
+        Raises ValueError when the output of a network is not finite.
         """
         readings = [self.read(net, rect, view) for net in self.nets for view in self.views]
         y, confidence, imputed = (np.stack(parts) for parts in zip(*readings, strict=True))
@@ -88,14 +88,14 @@ class Tracer:
         return TraceResult(rows, merged, confidence, np.logical_and.reduce(imputed), residuals)
 
     def read(self, net: nn.Module, rect: np.ndarray, view: View) -> RowTraces:
-        """One network's reading of a view, its heights in px of `rect`."""
+        """The traces of one network in one view, y in px of `rect`."""
         logits = self.maps(net, rect, view)
-        heights = decode_maps(logits, INPUT_HEIGHT // logits.shape[1], stage2_config(net), self.impute)
-        return heights._replace(y=heights.y + view.rows)
+        traces = decode_maps(logits, INPUT_HEIGHT // logits.shape[1], stage2_config(net), self.impute)
+        return traces._replace(y=traces.y + view.rows)
 
     @torch.inference_mode()
     def maps(self, net: nn.Module, rect: np.ndarray, view: View = PLAIN) -> torch.Tensor:
-        """One network's logits (4, H, MASK_WIDTH) of a rectified page, their columns those of `rect`."""
+        """The logits (4, H, MASK_WIDTH) of one network in one view, in the columns of `rect`."""
         top = CROP_TOP + view.rows
         shown = rect[top : top + INPUT_HEIGHT, view.columns : view.columns + MASK_WIDTH]
         page = to_tensor(shown).to(self.device)
@@ -103,5 +103,7 @@ class Tracer:
         if not torch.isfinite(logits).all():
             raise ValueError("stage 2 gives values that are not finite; are its weights damaged?")
         if view.columns:
-            logits = logits.roll(view.columns, dims=-1)  # what comes in at the left lies before the signal
+            logits = logits.roll(
+                view.columns, dims=-1
+            )  # the columns wrapped round to the left lie before the signal
         return logits

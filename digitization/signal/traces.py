@@ -1,7 +1,7 @@
-"""Millivolts to the height of the traces on the rectified page, to masks, and back.
+"""Millivolts to the y-coordinates of the traces on the rectified page, to masks, and back.
 
-A trace is treated as the graph of its signal: one height per column. Every lead is resampled by itself,
-band-limited and extended oddly about its ends, so that nothing leaks over the seams between leads.
+A trace is treated as the graph of its signal: one y per column. Every lead is resampled by itself,
+band-limited and extended by odd reflection at its ends, so that nothing leaks from one lead into the next.
 """
 
 from functools import lru_cache
@@ -12,18 +12,19 @@ from scipy.sparse import csr_array
 from configs.leads import check_shape, quarter_bounds
 from configs.page import DURATION_S, MASK_HEIGHT, MASK_WIDTH, RECTIFIED, ROWS, Canvas
 
-TIMELINE = 10_000  # samples of ten seconds, fine enough to say which column belongs to which lead
+TIMELINE = 10_000  # samples of ten seconds, fine enough to assign every column to its lead
 LOBES = 24  # zero crossings of the windowed sinc on either side
-KAISER_BETA = 6.0
-THICKNESS = 2.0  # px, of a trace in a mask: whole, so that the centroid is exact
+KAISER_BETA = 6.0  # shape parameter of the Kaiser window of the sinc
+THICKNESS = 2.0  # px, height of a trace in a column of a mask; an integer, so that the centroid is exact
 
 
 def resampling_matrix(positions: np.ndarray, length: int, step: float) -> csr_array:
-    """(len(positions), length): values at fractional sample positions of a signal, band-limited.
+    """The matrix (len(positions), length) that takes a signal to its values at fractional sample positions.
 
-    The band ends at half the slower of the two rates; `step` is the distance of two positions in samples.
+    `step` is the distance between two positions in samples. The signal is band-limited to half the lower of
+    the two sampling rates.
     """
-    cutoff = min(1.0, 1.0 / step)  # of the input's own band
+    cutoff = min(1.0, 1.0 / step)  # as a share of the input's own band
     reach = int(np.ceil(LOBES / cutoff))
     taps = np.floor(positions)[:, None].astype(int) + np.arange(-reach, reach + 1)
     distance = (positions[:, None] - taps) * cutoff
@@ -32,7 +33,7 @@ def resampling_matrix(positions: np.ndarray, length: int, step: float) -> csr_ar
     weight /= weight.sum(axis=1, keepdims=True)
     output = np.broadcast_to(np.arange(len(positions))[:, None], taps.shape)
     last = length - 1
-    entries = []  # x[-i] = 2 x[0] - x[i], and so at the other end
+    entries = []  # odd reflection: x[-i] = 2 x[0] - x[i], likewise at the other end
     for outside, edge, mirrored in (
         (taps < 0, 0, -taps),
         (taps > last, last, 2 * last - taps),
@@ -48,33 +49,33 @@ def resampling_matrix(positions: np.ndarray, length: int, step: float) -> csr_ar
 
 
 def segments(length: int, row: int) -> tuple[tuple[int, int], ...]:
-    """(start, stop) samples of the leads printed in a row."""
+    """The (start, stop) samples, of `length` in ten seconds, of the leads printed in a row."""
     return quarter_bounds(length) if row < len(ROWS) else ((0, length),)
 
 
 @lru_cache(maxsize=64)
 def segment_columns(start: int, stop: int, length: int, canvas: Canvas) -> np.ndarray:
-    """The columns x whose time falls on samples start <= s < stop of ten seconds."""
+    """The columns x (n,) whose time falls on samples start <= s < stop, of `length` in ten seconds."""
     columns = np.arange(canvas.width)
     sample = sample_positions(columns, length, canvas)
     return columns[(sample >= start) & (sample < stop)]
 
 
 def sample_positions(columns: np.ndarray, length: int, canvas: Canvas) -> np.ndarray:
-    """Columns as fractional samples of ten seconds: x = signal_start + t * px_per_second."""
+    """Columns as fractional samples, of `length` in ten seconds: x = signal_start + t * px_per_second."""
     return (columns - canvas.signal_start) / canvas.px_per_second * (length / DURATION_S)
 
 
 @lru_cache(maxsize=64)
 def drawing_matrix(start: int, stop: int, length: int, canvas: Canvas) -> csr_array:
-    """(columns, samples) of one lead: its samples to the columns that show it."""
+    """The matrix (columns, samples) that takes the samples of one lead to the columns that show it."""
     positions = sample_positions(segment_columns(start, stop, length, canvas), length, canvas) - start
     return resampling_matrix(positions, stop - start, length / DURATION_S / canvas.px_per_second)
 
 
 @lru_cache(maxsize=64)
 def reading_matrix(start: int, stop: int, length: int, canvas: Canvas) -> csr_array:
-    """(samples, columns) of one lead: the columns that show it to its samples."""
+    """The matrix (samples, columns) that takes the columns that show one lead to its samples."""
     columns = segment_columns(start, stop, length, canvas)
     step = canvas.px_per_second * DURATION_S / length
     positions = canvas.signal_start + np.arange(start, stop) * step - columns[0]
@@ -82,7 +83,7 @@ def reading_matrix(start: int, stop: int, length: int, canvas: Canvas) -> csr_ar
 
 
 def columns_from_rows(rows: np.ndarray, canvas: Canvas = RECTIFIED) -> np.ndarray:
-    """The graph of four rows: (4, L) mV of ten seconds to (4, canvas.width) float32, y in px of each column.
+    """The graph of four rows (4, L) mV of ten seconds: (4, canvas.width) float32, the y in px of each column.
 
     NaN outside the signal. Column x shows the time (x - signal_start) / px_per_second.
     """
@@ -98,7 +99,7 @@ def columns_from_rows(rows: np.ndarray, canvas: Canvas = RECTIFIED) -> np.ndarra
 
 
 def rows_from_columns(y: np.ndarray, length: int, canvas: Canvas = RECTIFIED) -> np.ndarray:
-    """The inverse: (4, W) px, finite within the signal, to (4, length) float32 mV of ten seconds."""
+    """The inverse: y (4, W) px, finite within the signal, to (4, length) float32 mV of ten seconds."""
     check_shape(y, len(canvas.zero_lines))
     rows = np.empty((len(y), length), np.float32)
     for row, zero_line in enumerate(canvas.zero_lines):
@@ -114,8 +115,8 @@ def draw_traces(
 ) -> np.ndarray:
     """Four rows (4, L) mV of ten seconds as a mask (H, W, 4) uint8, for a crop (W, H) of the canvas.
 
-    In each column a row's trace covers THICKNESS px; the pixels at its ends are weighted, 255 being full, so
-    that the centroid is the exact height. Heights beyond the crop are drawn at its edge.
+    In each column a trace covers THICKNESS px. 255 is a pixel covered entirely; the first and the last are
+    covered in part, so that the centroid is exactly y. Traces beyond the crop are drawn at its edge.
     """
     width, height = crop
     y = columns_from_rows(rows, canvas)[:, :width]
@@ -132,7 +133,7 @@ def draw_traces(
 
 
 def columns_from_mask(mask: np.ndarray) -> np.ndarray:
-    """A mask (H, W, R) of any number type to (R, W) float64, the trace's y in px, NaN where none is drawn."""
+    """A mask (H, W, R) of any numeric dtype to the y of its traces: (R, W) float64 px, NaN without one."""
     y = np.full((mask.shape[2], mask.shape[1]), np.nan)
     for row in range(len(y)):
         weight = mask[..., row].astype(np.float32)
@@ -143,9 +144,9 @@ def columns_from_mask(mask: np.ndarray) -> np.ndarray:
 
 
 def read_traces(mask: np.ndarray, fs: int, canvas: Canvas = RECTIFIED) -> np.ndarray:
-    """The inverse: a mask (H, W, 4) of any number type to (4, 10 * fs) float32 mV.
+    """The inverse: a mask (H, W, 4) of any numeric dtype to (4, 10 * fs) float32 mV.
 
-    Columns without a trace are bridged linearly. Raises ValueError for a row without any.
+    Columns without a trace are interpolated linearly. Raises ValueError for a row without any trace.
     """
     y = columns_from_mask(mask)
     x = np.arange(mask.shape[1])
