@@ -129,7 +129,7 @@ def train_step(net: Stage2Net, batch: int, columns: int, device: torch.device) -
     return step
 
 
-def read_page(net: Stage2Net, columns: int, device: torch.device) -> Callable[[], None]:
+def predict_page(net: Stage2Net, columns: int, device: torch.device) -> Callable[[], None]:
     """A function that runs the network on so many columns of a page."""
     image, _ = random_batch(1, columns, device)
 
@@ -200,7 +200,7 @@ def measure(config: Stage2Config, device: torch.device, timed: bool, columns: in
     del step, average
     net.zero_grad(set_to_none=True)
     prepare_for_inference(net.eval()).to(memory_format=torch.channels_last)
-    page = read_page(net, columns, device)
+    page = predict_page(net, columns, device)
     if cuda:
         row["page GiB"] = peak_memory(page, device) / GIB
     row["pages/s"] = columns / INPUT_WIDTH / seconds(page, device)

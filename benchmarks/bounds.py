@@ -19,7 +19,7 @@ from scipy import signal
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.labelled import chosen_pages, open_digitizer, page_arguments
+from benchmarks.labelled import open_digitizer, page_arguments, selected_pages
 from configs.leads import leads_from_rows, rows_from_leads
 from configs.page import DURATION_S, MM_PER_SECOND, PAGE_PX_PER_MM, RECTIFIED
 from datasets.labels import read_labels, read_slip
@@ -122,7 +122,7 @@ def main() -> None:
     limit_threads(args.threads)
     digitizer = open_digitizer(args)
     rows, trace_result = [], {}
-    for image in chosen_pages(args):
+    for image in selected_pages(args):
         labels = image.path.with_name(f"{image.path.stem}.labels.npz")
         facts = measure(digitizer, read_rgb(image.path), image.truth, *read_labels(labels), read_slip(labels))
         page = facts.pop("page")

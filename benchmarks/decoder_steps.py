@@ -17,7 +17,7 @@ from scipy.signal import resample
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.labelled import chosen_pages, open_digitizer, page_arguments
+from benchmarks.labelled import open_digitizer, page_arguments, selected_pages
 from configs.leads import leads_from_rows
 from configs.page import DURATION_S, FLAT_TYPES, RECTIFIED
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT, Stage2Config
@@ -106,8 +106,12 @@ class Maps:
             )
         y = np.pad(self.heights(bins), ((0, 0), (INSIDE.start, 0)), constant_values=np.nan)
         rows = (by_time or decode.rows_from_traces)(y, self.length)
-        sure = np.pad(confidence if weighted else np.ones_like(confidence), ((0, 0), (INSIDE.start, 0)))
-        return reconcile_limbs(rows, decode.confidence_at(sure, self.length))[0] if limbs else rows
+        column_confidence = np.pad(
+            confidence if weighted else np.ones_like(confidence), ((0, 0), (INSIDE.start, 0))
+        )
+        return (
+            reconcile_limbs(rows, decode.confidence_at(column_confidence, self.length))[0] if limbs else rows
+        )
 
 
 def millivolts(y: np.ndarray) -> np.ndarray:
@@ -153,7 +157,7 @@ def main() -> None:
     limit_threads(args.threads)
     digitizer = open_digitizer(args)
     ratios: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in VARIANTS}
-    for image in chosen_pages(args):
+    for image in selected_pages(args):
         try:
             rect = digitizer.straightener.straighten(read_rgb(image.path)).rect
         except PageNotFound:

@@ -30,7 +30,7 @@ from utils.device import use_one_thread
 from utils.images import read_rgb
 from utils.workers import map_unordered
 
-in_worker: dict = {}
+worker_state: dict = {}
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def start_worker(checkpoints: Path, lines: bool) -> None:
     if not lines:
         straighten.refine_columns = lambda gridpoint_xy, *_, **__: gridpoint_xy
     stage0, stage1 = (load_network(checkpoints / f"stage{n}.pt", n) for n in (0, 1))
-    in_worker["straightener"] = Straightener(stage0, stage1)
+    worker_state["straightener"] = Straightener(stage0, stage1)
 
 
 def measure(page: Page) -> dict:
@@ -56,7 +56,7 @@ def measure(page: Page) -> dict:
         row = {"image_id": page.image_id, "type": page.type, "pulse": bool(file["has_pulse"])}
     image = read_rgb(page.path)
     try:
-        found = in_worker["straightener"].straighten(image)
+        found = worker_state["straightener"].straighten(image)
     except PageNotFound as error:
         return row | {"found": False, "score": 0.0, "reason": str(error)}
     median, p95 = np.percentile(

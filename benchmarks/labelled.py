@@ -42,7 +42,7 @@ def open_digitizer(args: argparse.Namespace) -> Digitizer:
     return Digitizer(stage2=args.stage2)
 
 
-def chosen_pages(args: argparse.Namespace) -> Iterator[LabelledPage]:
+def selected_pages(args: argparse.Namespace) -> Iterator[LabelledPage]:
     """The pages chosen, with a progress bar. Raises ValueError when there are none."""
     images = list_images(args.data)
     images = images[images["type"].isin(args.types)] if args.types else images

@@ -66,7 +66,7 @@ def measure(number: int, device: torch.device, repeats: int) -> pd.DataFrame:
     logits = {}
     for name, precision in PRECISIONS.items():
         training = Training(stage, config, Path("no such run"), Options(device=str(device), precision=name))
-        learn[name] = partial(training.learn, training.net, [batch])
+        learn[name] = partial(training.train_step, training.net, [batch])
         net = load_network(checkpoint_path(number), number, device, precision)
         predict[name] = partial(net, tensor)
         with torch.inference_mode():

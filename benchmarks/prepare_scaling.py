@@ -27,7 +27,7 @@ from utils.command import positive_int, run_main
 SAMPLE_S = 0.02
 
 
-def own_mb(pid: int) -> float:
+def private_mib(pid: int) -> float:
     """Memory that is a process' own, in MiB: without the libraries' files, which all share."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
@@ -40,7 +40,7 @@ def watch(stop: threading.Event, peaks: list[float]) -> None:
     """Append the largest own memory of this process or one of its children, time and again."""
     while not stop.wait(SAMPLE_S):
         children = [child.pid for child in active_children() if child.pid]
-        peaks.append(max(map(own_mb, children or [os.getpid()])))
+        peaks.append(max(map(private_mib, children or [os.getpid()])))
 
 
 def measure(tasks: list[tuple[str, Path]], job: Job, workers: int, answer) -> None:

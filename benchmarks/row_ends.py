@@ -20,7 +20,7 @@ from scipy.ndimage import median_filter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.labelled import LabelledPage, chosen_pages, open_digitizer, page_arguments
+from benchmarks.labelled import LabelledPage, open_digitizer, page_arguments, selected_pages
 from configs.leads import rows_from_leads
 from configs.page import DURATION_S
 from datasets.labels import read_labels
@@ -73,7 +73,7 @@ def reach_samples(rows: np.ndarray) -> int:
     return max(round(SPIKE_REACH_S * rows.shape[1] / DURATION_S), 1)
 
 
-def recovered(heights: np.ndarray, others: np.ndarray) -> np.ndarray:
+def recovered_shares(heights: np.ndarray, others: np.ndarray) -> np.ndarray:
     """What share of each spike in `heights` (4, L) is in `others`, of its sign and near its time: (n,)."""
     reach = reach_samples(heights)
     shares = [
@@ -87,10 +87,14 @@ def spike_facts(truth: np.ndarray, found: np.ndarray) -> dict[str, np.ndarray]:
     """The shares of true spikes that are read and that columns can hold, and of read ones that are true."""
     true, read = spike_heights(truth), spike_heights(found)
     held = spike_heights(rows_from_columns(columns_from_rows(truth), truth.shape[1]))
-    return {"read": recovered(true, read), "held": recovered(true, held), "true": recovered(read, true)}
+    return {
+        "read": recovered_shares(true, read),
+        "held": recovered_shares(true, held),
+        "true": recovered_shares(read, true),
+    }
 
 
-def read_page(digitizer: Digitizer, page: LabelledPage, true_grid: bool) -> np.ndarray:
+def digitize_page(digitizer: Digitizer, page: LabelledPage, true_grid: bool) -> np.ndarray:
     """Rows (4, L) mV of a page; raises PageNotFound."""
     image, length = read_rgb(page.path), page.truth.shape[1]
     if not true_grid:
@@ -146,9 +150,9 @@ def main() -> None:
     digitizer = open_digitizer(args)
     errors: list[tuple[str, str, float, int]] = []
     spikes: dict[str, list[dict[str, np.ndarray]]] = {}
-    for page in chosen_pages(args):
+    for page in selected_pages(args):
         try:
-            found = read_page(digitizer, page, args.true_grid)
+            found = digitize_page(digitizer, page, args.true_grid)
         except ValueError as error:
             print(f"{page.image_id}: left out, {error}", file=sys.stderr)
             continue

@@ -5,7 +5,7 @@ from functools import cache
 import cv2
 import numpy as np
 
-from synthesis.scene import through_jpeg
+from synthesis.scene import jpeg_roundtrip
 
 
 def augment_colours(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -26,7 +26,7 @@ def augment_colours(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         image = np.clip(image + (noise * rng.uniform(0.02, 0.12))[..., None], 0, 255).astype(np.uint8)
     if rng.random() < 0.2:
         quality = int(rng.integers(40, 90))
-        image = through_jpeg(image, quality)
+        image = jpeg_roundtrip(image, quality)
     return image
 
 

@@ -17,7 +17,7 @@ from utils.submission import row_ids
 
 # An id names files: no separators of paths or of CSV, no control characters, no leading dot.
 ID_PATTERN = r"[^./\\,\"'\x00-\x1f][^/\\,\"'\x00-\x1f]{0,199}"
-LIMITS = {"fs": (1, MAX_FS), "sig_len": (1, 10**8), "number_of_rows": (1, 10**8), "fold": (0, 1000)}
+ALLOWED_RANGES = {"fs": (1, MAX_FS), "sig_len": (1, 10**8), "number_of_rows": (1, 10**8), "fold": (0, 1000)}
 TRAIN_COLUMNS = ("id", "fs", "sig_len")
 DATA = Path("data")  # where scripts look for the competition's folder unless they are told another
 TEST_COLUMNS = ("id", "lead", "fs", "number_of_rows")
@@ -137,7 +137,7 @@ def read_table(path: Path, columns: tuple[str, ...], key: list[str]) -> pd.DataF
         if column in ("id", "lead"):
             continue
         numbers = pd.to_numeric(table[column], errors="coerce")
-        least, most = LIMITS[column]
+        least, most = ALLOWED_RANGES[column]
         wrong = ~((numbers % 1 == 0) & numbers.between(least, most))
         if wrong.any():
             value = table[column][wrong].iloc[0]
@@ -146,9 +146,9 @@ def read_table(path: Path, columns: tuple[str, ...], key: list[str]) -> pd.DataF
                 f"from {least} to {most}"
             )
         table[column] = numbers.astype(np.int64)
-    unfit = ~table["id"].str.fullmatch(ID_PATTERN)
-    if unfit.any():
-        raise ValueError(f"{path}: id {table['id'][unfit].iloc[0]!r} cannot be the name of a file")
+    invalid = ~table["id"].str.fullmatch(ID_PATTERN)
+    if invalid.any():
+        raise ValueError(f"{path}: id {table['id'][invalid].iloc[0]!r} cannot be the name of a file")
     twice = table.duplicated(key)
     if twice.any():
         raise ValueError(f"{path}: {' '.join(table[twice][key].iloc[0])} twice")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # prediction, which reads labels where there are any, does wi
 
 
 # The grid points about the leads: from four squares (2 mV) above the first zero line, in the ten seconds.
-LEADS_SHOWN = (
+SIGNAL_REGION = (
     slice(int(ZERO_LINE_ROWS[0]) - 4, GRID_ROWS),
     slice(SIGNAL_START_SQUARES, SIGNAL_START_SQUARES + int(DURATION_S * SQUARES_PER_SECOND) + 1),
 )
@@ -110,7 +110,7 @@ def time_error(
     The arguments are those of `grid_errors`.
     """
     offsets, visible = grid_offsets(gridpoint_xy, truth, orientation, shape)
-    late = offsets[LEADS_SHOWN][..., 0][visible[LEADS_SHOWN]]
+    late = offsets[SIGNAL_REGION][..., 0][visible[SIGNAL_REGION]]
     return float(np.sqrt(np.mean(late**2)) * SQUARE_MM / MM_PER_SECOND * 1000)
 
 

@@ -13,15 +13,15 @@ from torch.utils.data import IterableDataset, get_worker_info
 from configs.network import NetworkConfig
 from configs.page import IMAGE_TYPES
 from synthesis import Capture, synthesize
-from synthesis.signals import Record, crowd, find_records, is_heldout, read_record, vary
+from synthesis.signals import Record, find_records, is_heldout, overlap_rows, read_record, vary
 from utils.command import log
 
-TRIES = 20  # records in a row that may be unreadable
+MAX_UNREADABLE = 20  # records in a row that may be unreadable
 PageSource = Callable[[np.random.Generator], dict]  # a random page, as a stage's samples keep it
 
 
 class Samples(Protocol):
-    """How a stage turns a captured page into training samples."""
+    """How a stage worker_count a captured page into training samples."""
 
     @property
     def config(self) -> NetworkConfig: ...
@@ -62,19 +62,19 @@ class SyntheticPages:
         self.unreadable: set[Path] = set()
 
     def read(self, rng: np.random.Generator) -> Record:
-        for _ in range(TRIES):
+        for _ in range(MAX_UNREADABLE):
             path = self.records[rng.integers(len(self.records))]
             if path not in self.unreadable:
                 if record := next(readable_records([path]), None):
                     return record
                 self.unreadable.add(path)
-        raise ValueError(f"{path}: {TRIES} records in a row cannot be read, this is the last")
+        raise ValueError(f"{path}: {MAX_UNREADABLE} records in a row cannot be read, this is the last")
 
     def __call__(self, rng: np.random.Generator) -> dict:
         record = vary(self.read(rng), rng)
         overlap_probability = self.samples.config.overlap_probability
         if overlap_probability and rng.random() < overlap_probability:
-            record = crowd(record, rng)
+            record = overlap_rows(record, rng)
         capture = synthesize(record, str(rng.choice(self.types)), rng, orientation=0)
         return self.samples.prepare(capture, record, rng)
 
@@ -114,14 +114,14 @@ class PagePool(IterableDataset):
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:
         worker = get_worker_info()
-        turn, turns = (
+        worker_index, worker_count = (
             ((worker.id + self.start) % worker.num_workers, worker.num_workers) if worker else (0, 1)
         )
-        given = len(range(turn, self.start, turns)) * self.batch_size
+        given = len(range(worker_index, self.start, worker_count)) * self.batch_size
         first, skipped = divmod(given, self.samples_per_page)
 
         def random(kind: int, number: int) -> np.random.Generator:
-            return np.random.default_rng([*self.seed, turn, kind, number])
+            return np.random.default_rng([*self.seed, worker_index, kind, number])
 
         held = range(max(first - self.pool + 1, 0), first)
         pages = deque((self.source(random(0, number)) for number in held), maxlen=self.pool)

@@ -11,11 +11,11 @@ from synthesis.signals import Record
 from utils.rescaling import Rescaling, rescale
 
 UPRIGHT_SHARE = 0.75  # names are learnt upright only: a turned page has none, and is tried turned back
-TURNS = (1, 2, 3, 1, 2, 3, 4, 5, 6, 7)  # quarter turns twice as often as mirrored ones
+ROTATED_ORIENTATIONS = (1, 2, 3, 1, 2, 3, 4, 5, 6, 7)  # quarter turns twice as often as mirrored ones
 
 
 def draw_keypoints(classes: np.ndarray, points: np.ndarray, radius: float) -> None:
-    """Put 1 + the marker's index on a disc about each of (13, 2) points, in place on an (h, w) uint8 map."""
+    """Put 1 + the marker's index on a disc about each of (13, 2) points, in affine on an (h, w) uint8 map."""
     for index, (x, y) in enumerate(np.round(points * 16).astype(int)):
         cv2.circle(classes, (int(x), int(y)), round(radius * 16), index + 1, -1, shift=4)
 
@@ -32,13 +32,13 @@ class Stage0Samples:
         return {"image": rescaling.image(capture.image), "points": rescaling.points(capture.leadpoint_xy)}
 
     def sample(self, page: dict, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        orientation = 0 if rng.random() < UPRIGHT_SHARE else int(rng.choice(TURNS))
+        orientation = 0 if rng.random() < UPRIGHT_SHARE else int(rng.choice(ROTATED_ORIENTATIONS))
         image = apply_orientation(page["image"], orientation)
         points = orient_points(page["points"], orientation, page["image"].shape[:2])
         width, height = self.config.input_width, self.config.canvas_height
         scale = rng.uniform(0.6, 1.0) if self.config.geometric_augmentation and rng.random() < 0.4 else 1.0
         angle = rng.normal(0, 4) if self.config.geometric_augmentation and rng.random() < 0.4 else 0.0
-        place: np.ndarray = cv2.getRotationMatrix2D((0, 0), angle, scale)
+        affine: np.ndarray = cv2.getRotationMatrix2D((0, 0), angle, scale)
         spread = np.array([image.shape[1], image.shape[0]]) * scale
         slack = np.array([width, height]) - spread
         shift = (
@@ -48,11 +48,11 @@ class Stage0Samples:
         )
         if slack[1] < 0:  # too tall for the canvas: keep the names in sight
             shift[1] = height / 2 - scale * points[:, 1].mean()
-        place[:, 2] += shift
-        warped = cv2.warpAffine(image, place, (width, height), flags=cv2.INTER_LINEAR, borderValue=(0, 0, 0))
+        affine[:, 2] += shift
+        warped = cv2.warpAffine(image, affine, (width, height), flags=cv2.INTER_LINEAR, borderValue=(0, 0, 0))
         classes = np.zeros((height // self.stride, width // self.stride), np.uint8)
         if orientation == 0:
-            points = points @ place[:, :2].T + place[:, 2]
+            points = points @ affine[:, :2].T + affine[:, 2]
             radius = max(self.config.keypoint_radius / self.stride * scale, 1.5)
             draw_keypoints(classes, rescale(points, 1 / self.stride), radius)
         image = augment_colours(warped, rng) if self.config.colour_augmentation else warped

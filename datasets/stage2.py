@@ -19,7 +19,7 @@ GRID_ERROR = 0.001  # squares, of stage 1's points: independent
 GRID_DRIFT = 0.002  # squares, of stage 1's points: smooth over the page
 SLIP_ERROR = 0.04  # squares, 0.2 mm, of a lost slice's place
 LOST_ERROR = 0.08  # of its width, as the standard deviation of the logarithm
-SIDE = 128  # px of a sample that may lie outside the traces; the calibration pulse is 79 wide
+MARGIN_COLUMNS = 128  # px of a sample that may lie outside the traces; the calibration pulse is 79 wide
 END_SHARE = 0.25  # of the samples show an end on purpose: the end columns lie in 15 % of all then, not in 3
 
 
@@ -74,7 +74,7 @@ class Stage2Samples:
 def choose_left(known: np.ndarray, width: int, rng: np.random.Generator) -> int:
     """The first column of a sample of `width` px, given the columns (N,) that show a trace."""
     begin, end = int(known[0]), int(known[-1]) + 1
-    side = min(SIDE, width // 2)
+    side = min(MARGIN_COLUMNS, width // 2)
     first = max(begin - side, 0)
     last = max(min(end + side, MASK_WIDTH) - width, first)
     ends = ((first, min(begin, last)), (max(end - width, first), last))

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from synthesis.fields import NOISE_TILE, mix, multiply, repeat_tile, smooth_noise
+from synthesis.fields import NOISE_TILE, blend, multiply, repeat_tile, smooth_noise
 from synthesis.ink import stroke
 from synthesis.page import PAGE_HEIGHT, PAGE_WIDTH
 
@@ -121,10 +121,10 @@ def scribble(image: np.ndarray, rng: np.random.Generator) -> None:
         stroke(coverage, smooth, width)
         x += rng.uniform(20, 60)
     colour = [(20, 30, 120), (30, 30, 30), (170, 30, 30), (20, 90, 60)][rng.integers(4)]
-    mix(image, colour, coverage * rng.uniform(0.6, 0.95))
+    blend(image, colour, coverage * rng.uniform(0.6, 0.95))
 
 
-def missing_paper(rng: np.random.Generator) -> np.ndarray:
+def paper_mask(rng: np.random.Generator) -> np.ndarray:
     """Holes, torn edges and lost corners: (1700, 2200) uint8, 255 where paper is left."""
     left = np.full((PAGE_HEIGHT // 2, PAGE_WIDTH // 2), 255, np.uint8)
     for _ in range(rng.integers(0, 6)):

@@ -32,7 +32,7 @@ def repeat_tile(tile: np.ndarray, height: int, width: int) -> np.ndarray:
     return cv2.repeat(tile, rows, columns)[:height, :width]
 
 
-def mix(image: np.ndarray, colour: tuple[float, float, float], share: np.ndarray) -> None:
+def blend(image: np.ndarray, colour: tuple[float, float, float], share: np.ndarray) -> None:
     """Blend `colour` into (H, W, 3) uint8 where `share` (H, W) float32 of 0..1 is above 0.01, in place."""
     rows = np.flatnonzero(share.max(axis=1) > 0.01)
     columns = np.flatnonzero(share.max(axis=0) > 0.01)

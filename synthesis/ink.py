@@ -78,12 +78,12 @@ def font_files() -> dict[str, Path]:
 
 @cache
 def font_names() -> tuple[str, ...]:
-    """Every font that `lettering` knows here, the plain one of ECG-image-kit first."""
+    """Every font that `rasterize_text` knows here, the plain one of ECG-image-kit first."""
     return (*(name for name in LATIN_FONTS if name in font_files()), BUILT_IN, *HERSHEY)
 
 
 @lru_cache(maxsize=2048)
-def lettering(text: str, font: str, size: float) -> tuple[np.ndarray, int, int]:
+def rasterize_text(text: str, font: str, size: float) -> tuple[np.ndarray, int, int]:
     """`text` at `size` px per em: (h, w) coverage, 0..1, and its left top seen from the baseline's start."""
     if font in HERSHEY:
         scale = size * CAP_HEIGHT / HERSHEY_CAP_HEIGHT
@@ -109,7 +109,7 @@ def put_text(
     colour: tuple[float, float, float],
 ) -> None:
     """Write `text` with its baseline starting at `xy` px; what lies outside the image is cut off."""
-    coverage, left, top = lettering(text, font, size)
+    coverage, left, top = rasterize_text(text, font, size)
     left, top = left + round(xy[0]), top + round(xy[1])
     x0, y0 = max(left, 0), max(top, 0)
     x1, y1 = min(left + coverage.shape[1], image.shape[1]), min(top + coverage.shape[0], image.shape[0])

@@ -38,8 +38,8 @@ END_DASH_REACH_MM = (8.0, 20.0)  # from a row's end: along the row, and up or do
 END_DASH_MM = (1.0, 10.0)  # their length
 
 TRACE_SHIFT_PX = TRACE_SHIFT_MM * PAGE_PX_PER_MM
-BAR_MV = 0.35  # half the height of the bar between two leads
-NAME_BELOW_MM = (7.0, 7.0, 7.0, 8.0)  # baseline of a lead's name below the zero line, by row
+SEPARATOR_MV = 0.35  # half the height of the bar between two leads
+LABEL_BELOW_MM = (7.0, 7.0, 7.0, 8.0)  # baseline of a lead's name below the zero line, by row
 HEADER_LINES_MM = (5.7, 10.7, 15.7)  # baselines
 HEADER_COLUMNS_MM = (1.25, 76.25, 151.25)
 SCALE_TEXTS_MM = (("25mm/s", 50.0), ("10mm/mV", 100.0))
@@ -74,10 +74,10 @@ def draw_page(record: Record, rng: np.random.Generator, image_type: str) -> Page
     shifts = rng.normal(0, 1, len(ZERO_LINES_MM)).clip(-2, 2) * style.row_shift_px
     zero_lines = np.array(ZERO_LINES_MM) * PAGE_PX_PER_MM + TRACE_SHIFT_PX + shifts
     draw_traces(image, record, start, zero_lines, has_pulse, style)
-    write_names(image, start, zero_lines, style, rng)
+    write_lead_labels(image, start, zero_lines, style, rng)
     if style.header:
         write_header(image, record.id, style, rng)
-    if style.notes:
+    if style.scale_texts:
         for text, x in SCALE_TEXTS_MM:
             write(image, text, x, SCALE_BASELINE_MM, style)
     if style.qr_code:
@@ -210,7 +210,7 @@ def draw_traces(
     has_pulse: bool,
     style: Style,
 ) -> None:
-    """Draw the four rows of leads, the pulses before them and the bars between them, in place."""
+    """Draw the four rows of leads, the pulses before them and the separators between them, in place."""
     px_per_mv = MM_PER_MV * PAGE_PX_PER_MM
     length = record.leads.shape[1]
     x = start + np.arange(length) / record.fs * MM_PER_SECOND * PAGE_PX_PER_MM
@@ -224,9 +224,9 @@ def draw_traces(
         for column, lead in enumerate(leads):
             part = slice(column * length // len(leads), (column + 1) * length // len(leads))
             draw(x[part], record.leads[LEADS.index(lead), part], row, style.trace_width)
-            if column and style.bars:
+            if column and style.separators:
                 at = start + column * (x[-1] + x[1] - 2 * x[0]) / len(leads)
-                draw_bar(coverage, at, zero_lines[row], style.bar_width * POINT_PX)
+                draw_separator(coverage, at, zero_lines[row], style.separator_width * POINT_PX)
         if has_pulse:
             step = 1 / record.fs if style.pulse_step_s is None else style.pulse_step_s
             seconds, pulse = calibration_pulse(step)
@@ -235,10 +235,10 @@ def draw_traces(
     put_ink(image, coverage, (style.ink,) * 3)
 
 
-def draw_bar(coverage: np.ndarray, x: float, y: float, width: float) -> None:
+def draw_separator(coverage: np.ndarray, x: float, y: float, width: float) -> None:
     """An upright bar with square ends around (x, y) px, in place."""
     across = line_coverage(np.array([x]), width, coverage.shape[1])
-    along = line_coverage(np.array([y]), 2 * BAR_MV * MM_PER_MV * PAGE_PX_PER_MM, coverage.shape[0])
+    along = line_coverage(np.array([y]), 2 * SEPARATOR_MV * MM_PER_MV * PAGE_PX_PER_MM, coverage.shape[0])
     inked = np.ix_(np.flatnonzero(along), np.flatnonzero(across))
     coverage[inked] = np.maximum(coverage[inked], np.outer(along[along > 0], across[across > 0]))
 
@@ -259,16 +259,16 @@ def write(image: np.ndarray, text: str, x_mm: float, y_mm: float, style: Style) 
     put_text(image, text, xy, style.font, style.text_size, (style.text_ink,) * 3)
 
 
-def write_names(
+def write_lead_labels(
     image: np.ndarray, start: float, zero_lines: np.ndarray, style: Style, rng: np.random.Generator
 ) -> None:
     """Name every lead below the start of its trace, in place."""
-    shift_x, shift_y = style.name_shift_mm
+    shift_x, shift_y = style.label_shift_mm
     for row, leads in enumerate((*ROWS, (RHYTHM_LEAD,))):
         for column, lead in enumerate(leads):
-            dx, dy = rng.normal(0, 1, 2) * style.name_jitter_px / PAGE_PX_PER_MM
+            dx, dy = rng.normal(0, 1, 2) * style.label_jitter_px / PAGE_PX_PER_MM
             x = start / PAGE_PX_PER_MM + column * 2.5 * MM_PER_SECOND + shift_x
-            y = zero_lines[row] / PAGE_PX_PER_MM + NAME_BELOW_MM[row] + shift_y
+            y = zero_lines[row] / PAGE_PX_PER_MM + LABEL_BELOW_MM[row] + shift_y
             write(image, lead, x + dx, y + dy, style)
 
 

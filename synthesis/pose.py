@@ -10,7 +10,7 @@ from synthesis.warp import Warp, project
 
 CORNERS = np.array([[0, 0], [PAGE_WIDTH, 0], [PAGE_WIDTH, PAGE_HEIGHT], [0, PAGE_HEIGHT]]) - 0.5
 PAGE_SHARE = (0.5, 1.08)  # squared share of the photo's side that the page takes; above 1 it is cut off
-STEADY_PAGE_SHARE = (0.76, 0.93)  # in the competition's photos of paper, without the margins of the paper
+FRONTAL_PAGE_SHARE = (0.76, 0.93)  # in the competition's photos of paper, without the margins of the paper
 SCREEN_PAGE_SHARE = (0.9, 1.02)
 PHOTO_LONG_SIDES = (1344, 2048, 2592, 3264, 4032)  # px, 4:3
 PHOTO_LONG_SIDE_SHARES = (0.12, 0.2, 0.28, 0.2, 0.2)
@@ -67,11 +67,11 @@ def draw_pose(size: tuple[int, int], rng: np.random.Generator) -> Pose:
     return Pose(size, yaw, pitch, roll, distance, share, tuple(rng.normal(0.5, 0.17, 2).clip(0.1, 0.9)))
 
 
-def draw_steady_pose(size: tuple[int, int], on_screen: bool, rng: np.random.Generator) -> Pose:
+def draw_frontal_pose(size: tuple[int, int], on_screen: bool, rng: np.random.Generator) -> Pose:
     """The competition's view: nearly square on, the page almost filling the photo's width."""
     yaw, pitch = np.deg2rad(rng.normal(0, 4, 2).clip(-10, 10))
     roll = np.deg2rad(rng.normal(0, 1.5))
-    share = rng.uniform(*(SCREEN_PAGE_SHARE if on_screen else STEADY_PAGE_SHARE))
+    share = rng.uniform(*(SCREEN_PAGE_SHARE if on_screen else FRONTAL_PAGE_SHARE))
     return Pose(
         size, yaw, pitch, roll, rng.uniform(1.2, 2.2), share, tuple(rng.normal(0.5, 0.12, 2).clip(0, 1))
     )

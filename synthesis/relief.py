@@ -91,7 +91,7 @@ def ripples(size: float, cells: int, rng: np.random.Generator) -> tuple[np.ndarr
     return (size * height[..., None] * away).astype(np.float32), light.astype(np.float32)
 
 
-def on_page(relief: np.ndarray, cells: tuple[int, ...] = (0, 0, 0, 0)) -> np.ndarray:
+def crop_to_page(relief: np.ndarray, cells: tuple[int, ...] = (0, 0, 0, 0)) -> np.ndarray:
     """The part of a relief's field that lies on the page and its margins, given as `add_margins` has them."""
     left, top, right, bottom = (RELIEF_MARGIN - count for count in cells)
     return relief[top : len(relief) - bottom, left : relief.shape[1] - right]

@@ -9,7 +9,7 @@ from configs.page import PAGE_WIDTH_MM
 from synthesis import damage, relief
 from synthesis.fields import NOISE_TILE, repeat_tile
 from synthesis.page import PAGE_HEIGHT, PAGE_WIDTH, Page
-from synthesis.scene import expose
+from synthesis.scene import degrade
 from synthesis.slip import Feed, feed_on_scan
 from synthesis.warp import Warp
 
@@ -55,7 +55,7 @@ def scan(
         scanned = cv2.cvtColor(cv2.cvtColor(scanned, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     scanned = cv2.LUT(scanned, tone_curve(rng, grey=image_type in GREY_TYPES))
     blur = rng.uniform(0, 0.9)
-    return expose(scanned, blur, rng.uniform(0, 5), int(rng.integers(60, 97)), rng), warp
+    return degrade(scanned, blur, rng.uniform(0, 5), int(rng.integers(60, 97)), rng), warp
 
 
 def scan_for_competition(
@@ -76,10 +76,10 @@ def scan_for_competition(
     scanned = warp.resample(sheet, smooth, (255, 255, 255), origin=origin)
     if image_type in GREY_TYPES:
         scanned = cv2.cvtColor(dither(scanned, rng), cv2.COLOR_GRAY2RGB)
-        scanned = expose(scanned, rng.uniform(0, 0.5), rng.uniform(0, 3), int(rng.integers(75, 97)), rng)
+        scanned = degrade(scanned, rng.uniform(0, 0.5), rng.uniform(0, 3), int(rng.integers(75, 97)), rng)
         return cv2.cvtColor(cv2.cvtColor(scanned, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB), warp
     scanned = cv2.LUT(scanned, white_curve(rng))
-    return expose(scanned, rng.uniform(0, 0.7), rng.uniform(0, 2.5), int(rng.integers(75, 97)), rng), warp
+    return degrade(scanned, rng.uniform(0, 0.7), rng.uniform(0, 2.5), int(rng.integers(75, 97)), rng), warp
 
 
 def buckle(warp: Warp, size: float, rng: np.random.Generator) -> Warp:

@@ -28,7 +28,7 @@ def light(height: int, width: int, strength: float, rng: np.random.Generator) ->
 def soft_light(height: int, width: int, dim: bool, rng: np.random.Generator) -> np.ndarray:
     """Even indoor light that falls off smoothly, no shadows: a coarse gain (h, w, 3) float32 for `multiply`.
 
-    dim: as phones expose a sheet of white paper, to a grey of 150 to 215.
+    dim: as phones degrade a sheet of white paper, to a grey of 150 to 215.
     """
     rows, columns = max(height // 16, 2), max(width // 16, 2)
     x, y = np.meshgrid(np.linspace(-1, 1, columns), np.linspace(-1, 1, rows))
@@ -42,9 +42,9 @@ def soft_light(height: int, width: int, dim: bool, rng: np.random.Generator) -> 
     return (gain[..., None] * colour * exposure).astype(np.float32)
 
 
-def sharpen(image: np.ndarray, amount: float, pitch: float) -> np.ndarray:
+def sharpen(image: np.ndarray, amount: float, scale: float) -> np.ndarray:
     """What phones do to edges: `amount` of the difference to a mean over about two page px is added."""
-    side = 2 * round(max(pitch, 0.5)) + 1
+    side = 2 * round(max(scale, 0.5)) + 1
     return cv2.addWeighted(image, 1 + amount, cv2.blur(image, (side, side)), -amount, 0)
 
 
@@ -63,7 +63,7 @@ def add_glare(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return cv2.add(image, cv2.resize(added, image.shape[1::-1], interpolation=cv2.INTER_LINEAR))
 
 
-def through_colour_filter(image: np.ndarray) -> np.ndarray:
+def through_bayer_filter(image: np.ndarray) -> np.ndarray:
     """What a sensor with a Bayer filter makes of (H, W, 3) uint8: each pixel sees one colour only."""
     mosaic = image[..., 1].copy()
     mosaic[::2, ::2] = image[::2, ::2, 0]
@@ -71,7 +71,7 @@ def through_colour_filter(image: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(mosaic, cv2.COLOR_BayerRGGB2RGB)
 
 
-def expose(
+def degrade(
     image: np.ndarray, blur: float, noise: float, quality: int, rng: np.random.Generator
 ) -> np.ndarray:
     """Blur (px), noise (grey values) and JPEG of a camera or scanner: (H, W, 3) uint8 RGB to the same."""
@@ -79,10 +79,10 @@ def expose(
         image = cv2.GaussianBlur(image, (0, 0), blur)
     if noise > 0.3:
         image = add_noise(image, noise, rng)
-    return through_jpeg(image, quality)
+    return jpeg_roundtrip(image, quality)
 
 
-def through_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
+def jpeg_roundtrip(image: np.ndarray, quality: int) -> np.ndarray:
     """(H, W, 3) uint8 RGB as a JPEG file of a quality in 0..100 gives it back."""
     decoded = cv2.imdecode(np.frombuffer(encode_jpeg(image, quality), np.uint8), cv2.IMREAD_COLOR)
     assert decoded is not None
@@ -111,8 +111,8 @@ def motion_blur(image: np.ndarray, length: float, rng: np.random.Generator) -> n
     return cv2.filter2D(image, -1, kernel / kernel.sum())
 
 
-def over(picture: np.ndarray, ground: np.ndarray) -> np.ndarray:
+def composite(picture: np.ndarray, background: np.ndarray) -> np.ndarray:
     """(H, W, 4) uint8 laid on (H, W, 3) where its fourth channel is above a half."""
     colours = cv2.cvtColor(picture, cv2.COLOR_RGBA2RGB)
     _, there = cv2.threshold(picture[..., 3], 127, 255, cv2.THRESH_BINARY)
-    return cv2.copyTo(colours, there, ground)
+    return cv2.copyTo(colours, there, background)

@@ -3,9 +3,9 @@
 import cv2
 import numpy as np
 
-from synthesis.ground import table
+from synthesis.background import table
 from synthesis.page import PAGE_WIDTH
-from synthesis.scene import over, through_colour_filter
+from synthesis.scene import composite, through_bayer_filter
 from synthesis.warp import Warp
 
 COLOUR_FILTER_SHARE = 0.7  # of the photos of screens: those whose camera adds coloured moire
@@ -46,8 +46,10 @@ def photograph_screen(image: np.ndarray, warp: Warp, rng: np.random.Generator) -
     shown, scale = show_on_screen(screen, rng.uniform(0.42, 0.7), rng)
     shown = cv2.cvtColor(shown, cv2.COLOR_RGB2RGBA)
     origin = (-left - bezel, -top - bezel)
-    photo = over(warp.resample(shown, cv2.INTER_LINEAR, (0, 0, 0, 0), scale, origin), table(*warp.size, rng))
-    return through_colour_filter(photo) if rng.random() < COLOUR_FILTER_SHARE else photo
+    photo = composite(
+        warp.resample(shown, cv2.INTER_LINEAR, (0, 0, 0, 0), scale, origin), table(*warp.size, rng)
+    )
+    return through_bayer_filter(photo) if rng.random() < COLOUR_FILTER_SHARE else photo
 
 
 def draw_menu(bar: np.ndarray, rng: np.random.Generator) -> None:

@@ -14,12 +14,12 @@ from scipy import signal
 from configs.page import DURATION_S, LEADS, ROWS
 
 INDEPENDENT_LEADS = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
-HELDOUT_TENTH = 10  # one record in ten is never trained on
+HELDOUT_MODULUS = 10  # one record in ten is never trained on
 DEEPFAKE_LENGTH = 5000  # samples, what the network makes
 DEEPFAKE_MV = 6.0  # its full scale
-CROWDED_MV = (2.5, 6.0)  # heights that meet neighbouring rows, which are 3 to 4 mV away
-MOST_GAIN = 4.0  # more would be noise
-ROLLED_SHARE = 0.6  # of the records: PTB-XL's last 0.1 s is flat, as the end of a page need not be
+OVERLAP_MV = (2.5, 6.0)  # heights that meet neighbouring rows, which are 3 to 4 mV away
+MAX_GAIN = 4.0  # more would be noise
+TIME_SHIFT_SHARE = 0.6  # of the records: PTB-XL's last 0.1 s is flat, as the end of a page need not be
 CUT_QRS_SHARE = 0.6  # of these: those in which a lead begins or ends inside a QRS
 CUT_QRS_S = 0.04  # from the middle of that QRS to the boundary at most
 LEAD_BOUNDARIES_S = tuple(k * DURATION_S / len(ROWS[0]) for k in range(len(ROWS[0])))
@@ -30,11 +30,11 @@ PACED_SHARE = 0.06  # of the records: paced patients are 1 to 3 % of a hospital'
 PACING_PER_MINUTE = (50.0, 110.0)
 SPIKE_S = (0.0005, 0.002)  # width of a pacing pulse
 SPIKE_MV = (0.3, 5.0)  # bipolar to unipolar leads, where the spike is tallest
-ATRIUM_BEFORE_S = (0.12, 0.22)  # AV delay
+AV_DELAY_S = (0.12, 0.22)  # AV delay
 SPIKE_BEFORE_QRS_S = (0.03, 0.06)  # to the middle of the QRS that it releases
 
 
-def _expansion() -> np.ndarray:
+def _lead_transform() -> np.ndarray:
     """(12, 8): the independent leads to LEADS, by Einthoven's and Goldberger's relations."""
     limbs = {"III": (-1, 1), "aVR": (-0.5, -0.5), "aVL": (1, -0.5), "aVF": (-0.5, 1)}  # of I and II
     matrix = np.zeros((len(LEADS), len(INDEPENDENT_LEADS)), np.float32)
@@ -46,7 +46,7 @@ def _expansion() -> np.ndarray:
     return matrix
 
 
-EXPANSION = _expansion()
+LEAD_TRANSFORM = _lead_transform()
 MILLIVOLTS = {"mv": 1.0, "uv": 1e-3, "\u00b5v": 1e-3, "v": 1e3, "nv": 1e-6}  # of one unit
 
 
@@ -75,7 +75,7 @@ def is_heldout(record_id: str) -> bool:
 
     PTB-XL's two copies of a record, <id>_hr and <id>_lr at 500 and 100 Hz, stay together.
     """
-    return zlib.crc32(re.sub("_lr$", "_hr", record_id).encode()) % HELDOUT_TENTH == 0
+    return zlib.crc32(re.sub("_lr$", "_hr", record_id).encode()) % HELDOUT_MODULUS == 0
 
 
 def read_record(path: Path) -> Record:
@@ -137,7 +137,7 @@ def deepfake_record(rng: np.random.Generator) -> Record:
     noise = rng.uniform(-1, 1, (1, len(INDEPENDENT_LEADS), DEEPFAKE_LENGTH)).astype(np.float32)
     independent = generator(torch.from_numpy(noise))[0].numpy() * DEEPFAKE_MV
     fs = round(DEEPFAKE_LENGTH / DURATION_S)
-    leads = EXPANSION @ signal.sosfiltfilt(_low_pass(100, fs), independent, axis=1)
+    leads = LEAD_TRANSFORM @ signal.sosfiltfilt(_low_pass(100, fs), independent, axis=1)
     return Record(f"deepfake_{rng.integers(10**9):09}", leads.astype(np.float32), fs)
 
 
@@ -159,10 +159,10 @@ def vary(record: Record, rng: np.random.Generator, paced: float = PACED_SHARE) -
     I + III = II and aVR + aVL + aVF = 0 hold as well as before.
     """
     leads, fs = record.leads.astype(np.float64), record.fs
-    if rng.random() < ROLLED_SHARE:
-        leads = begin_elsewhere(leads, fs, rng)
+    if rng.random() < TIME_SHIFT_SHARE:
+        leads = shift_in_time(leads, fs, rng)
     if rng.random() < 0.65:
-        leads = _disturb(leads, fs, rng)
+        leads = _add_disturbances(leads, fs, rng)
     varied = replace(record, leads=leads.astype(np.float32))
     return pace(varied, rng) if rng.random() < paced else varied  # after the filters, as machines print it
 
@@ -170,19 +170,19 @@ def vary(record: Record, rng: np.random.Generator, paced: float = PACED_SHARE) -
 def pace(record: Record, rng: np.random.Generator) -> Record:
     """The record with a pacemaker's spikes, at its own rate."""
     spikes = pacing_spikes(record.leads, record.fs, rng)
-    return replace(record, leads=(record.leads + EXPANSION @ spikes).astype(np.float32))
+    return replace(record, leads=(record.leads + LEAD_TRANSFORM @ spikes).astype(np.float32))
 
 
-def _disturb(leads: np.ndarray, fs: int, rng: np.random.Generator) -> np.ndarray:
+def _add_disturbances(leads: np.ndarray, fs: int, rng: np.random.Generator) -> np.ndarray:
     """Gain, wander, hum, muscle noise and filters, each sometimes: (12, T) mV to the same."""
     if rng.random() < 0.6:
         leads = leads * rng.uniform(0.6, 1.8)
     disturbance = np.zeros((len(INDEPENDENT_LEADS), leads.shape[1]))
     seconds = np.arange(leads.shape[1]) / fs
     if rng.random() < 0.3:
-        disturbance += _wander(seconds, rng)
+        disturbance += _baseline_wander(seconds, rng)
     if rng.random() < 0.08:
-        disturbance += _lurch(seconds, rng)
+        disturbance += _motion_artefact(seconds, rng)
     if rng.random() < 0.15:
         phase = rng.uniform(0, 2 * np.pi, len(disturbance))[:, None]
         size = rng.uniform(0.003, 0.04) * rng.uniform(0.2, 1, len(disturbance))[:, None]
@@ -191,7 +191,7 @@ def _disturb(leads: np.ndarray, fs: int, rng: np.random.Generator) -> np.ndarray
         muscle = rng.normal(0, rng.uniform(0.003, 0.05), disturbance.shape)
         burst = np.clip(np.sin(2 * np.pi * rng.uniform(0.02, 0.4) * seconds + rng.uniform(0, 6)), 0.1, 1)
         disturbance += muscle * burst
-    leads = leads + EXPANSION @ disturbance
+    leads = leads + LEAD_TRANSFORM @ disturbance
     if rng.random() < 0.4:
         leads = signal.sosfiltfilt(_low_pass(int(rng.choice([40, 100, 150])), fs), leads, axis=1)
     if rng.random() < 0.25:
@@ -200,7 +200,7 @@ def _disturb(leads: np.ndarray, fs: int, rng: np.random.Generator) -> np.ndarray
     return leads
 
 
-def crowd(record: Record, rng: np.random.Generator) -> Record:
+def overlap_rows(record: Record, rng: np.random.Generator) -> Record:
     """The record with some leads so tall that they run into the rows above and below.
 
     Rare in records and hard to tell apart, so that training shows it more often. The limb leads' relations
@@ -211,12 +211,12 @@ def crowd(record: Record, rng: np.random.Generator) -> Record:
     if not chosen.any():
         return record
     heights = chosen[:, None] * (independent - np.median(independent, axis=1, keepdims=True))
-    gain = np.clip(rng.uniform(*CROWDED_MV) / max(np.abs(heights).max(), 1e-3), 1, MOST_GAIN)
-    taller = EXPANSION @ ((gain - 1) * heights)
+    gain = np.clip(rng.uniform(*OVERLAP_MV) / max(np.abs(heights).max(), 1e-3), 1, MAX_GAIN)
+    taller = LEAD_TRANSFORM @ ((gain - 1) * heights)
     return replace(record, leads=(record.leads + taller).astype(np.float32))
 
 
-def begin_elsewhere(leads: np.ndarray, fs: int, rng: np.random.Generator) -> np.ndarray:
+def shift_in_time(leads: np.ndarray, fs: int, rng: np.random.Generator) -> np.ndarray:
     """(12, T) mV turned in a circle, so that other moments meet the ends of the leads; both ends meet.
 
     In CUT_QRS_SHARE of all cases one of the leads' boundaries falls inside a QRS.
@@ -252,7 +252,7 @@ def pacing_spikes(leads: np.ndarray, fs: int, rng: np.random.Generator) -> np.nd
     else:
         period = 60 / rng.uniform(*PACING_PER_MINUTE)
         times = np.arange(rng.uniform(0, period), DURATION_S, period)
-    chambers = [(0.0,), (rng.uniform(*ATRIUM_BEFORE_S),), (0.0, rng.uniform(*ATRIUM_BEFORE_S))]
+    chambers = [(0.0,), (rng.uniform(*AV_DELAY_S),), (0.0, rng.uniform(*AV_DELAY_S))]
     spikes = np.zeros((len(INDEPENDENT_LEADS), length + fs))  # a second more, so that none is cut off here
     for before in chambers[rng.integers(len(chambers))]:
         shape = _spike_shape(fs, rng)
@@ -279,7 +279,7 @@ def _low_pass(cutoff: float, fs: int) -> np.ndarray:
     return signal.butter(2, min(cutoff, 0.45 * fs), "low", fs=fs, output="sos")
 
 
-def _wander(seconds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _baseline_wander(seconds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Breath and drift of each independent lead: (8, T) mV."""
     count = (len(INDEPENDENT_LEADS), 1)
     breath = np.sin(2 * np.pi * rng.uniform(0.15, 0.4) * seconds + rng.uniform(0, 2 * np.pi))
@@ -288,7 +288,7 @@ def _wander(seconds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return size * (rng.normal(0, 0.5, count) * breath + rng.normal(0, 0.7, count) * drift)
 
 
-def _lurch(seconds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _motion_artefact(seconds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A patient who moves: for some seconds all leads leave their zero line, by up to 2.5 mV: (8, T) mV."""
     start, rise = rng.uniform(-1, DURATION_S), rng.uniform(0.2, 3)
     course = np.clip((seconds - start) / rise, 0, 1) ** rng.uniform(1, 3)

@@ -27,7 +27,7 @@ WIGGLE_SHARE, WIGGLE_COLUMNS = 0.5, (27.0, 35.0)
 WIGGLE_MM = (0.1, 0.4)
 WIGGLE_SQUARES = (0.4, 1.2)  # standard deviation of the bell in which the paper runs ahead and falls back
 KNOT_SQUARES = 0.05
-BEYOND_SQUARES = 20.0  # to either side of the page for which the movement is given
+EXTENT_SQUARES = 20.0  # to either side of the page for which the movement is given
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def draw_feed(rng: np.random.Generator, slips: bool | None = None) -> Feed | Non
     if not (rng.random() < SLIP_SHARE if slips is None else slips):
         return None
     starts, lost = draw_slices(rng)
-    beyond = np.arange(-BEYOND_SQUARES, GRID_COLUMNS + BEYOND_SQUARES, KNOT_SQUARES)
+    beyond = np.arange(-EXTENT_SQUARES, GRID_COLUMNS + EXTENT_SQUARES, KNOT_SQUARES)
     paper = np.unique(np.concatenate([beyond, starts, starts + lost]))
     scanned = Slip(starts, lost).scanned_columns(paper)
     if rng.random() < SHRINK_SHARE:

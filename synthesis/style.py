@@ -43,16 +43,16 @@ class Style:
     pulse_width: float = 1.125
     pulse_step_s: float | None = None  # between the pulse's samples; None: the record's, 0: upright edges
     end_dashes: bool = False  # dark dashes of the major lines by the rows' ends
-    bar_width: float = 2.25
-    bars: bool = True
+    separator_width: float = 2.25
+    separators: bool = True
     frame: bool = True
     font: str = field(default_factory=lambda: font_names()[0])
     text_size: float = 11 * POINT_PX
-    name_shift_mm: tuple[float, float] = (0.0, 0.0)
-    name_jitter_px: float = 0.0
+    label_shift_mm: tuple[float, float] = (0.0, 0.0)
+    label_jitter_px: float = 0.0
     row_shift_px: float = 0.0  # standard deviation of the zero lines
     header: bool = True
-    notes: bool = True
+    scale_texts: bool = True
     qr_code: bool = False
     misregistration: float = 0.0  # px by which the magenta and the yellow ink of upright lines lie apart
     gaps: float = 0.0  # share of the ink that a printer's raster takes from upright major lines
@@ -116,7 +116,7 @@ def varied_style(rng: np.random.Generator, image_type: str) -> Style:
         row_shift_px=rng.uniform(0, 1.2),
         frame=bool(rng.random() < 0.6),
         header=bool(rng.random() < 0.9),
-        notes=bool(rng.random() < 0.9),
+        scale_texts=bool(rng.random() < 0.9),
         trace_width=trace_width,
         pulse_width=trace_width if rng.random() < 0.3 else Style.pulse_width,
     )
@@ -134,10 +134,10 @@ def varied_style(rng: np.random.Generator, image_type: str) -> Style:
         dashed_share=rng.uniform(0, 0.5) if rng.random() < 0.25 else 0.0,
         trace_width=rng.uniform(0.5, 1.5),
         pulse_width=rng.uniform(0.6, 1.5),
-        bar_width=rng.uniform(0.7, 2.6),
-        bars=bool(rng.random() < 0.75),
+        separator_width=rng.uniform(0.7, 2.6),
+        separators=bool(rng.random() < 0.75),
         font=str(rng.choice(font_names())),
         text_size=rng.uniform(8, 14) * POINT_PX,
-        name_shift_mm=(rng.uniform(-0.5, 2.5), rng.uniform(-16, 3)),
-        name_jitter_px=rng.uniform(0, 4),
+        label_shift_mm=(rng.uniform(-0.5, 2.5), rng.uniform(-16, 3)),
+        label_jitter_px=rng.uniform(0, 4),
     )

@@ -34,7 +34,7 @@ class Warp:
 
     def to_page(self, points: np.ndarray) -> np.ndarray:
         """(..., 2) px of the capture to page px."""
-        return self.steady_to_page(self.through_feed(points, 1, 0))
+        return self.steady_to_page(self.map_feed(points, 1, 0))
 
     def steady_to_page(self, points: np.ndarray) -> np.ndarray:
         """(..., 2) px of a capture with a steady feed to page px."""
@@ -51,14 +51,14 @@ class Warp:
         bent = straight
         for _ in range(FIXED_POINT_STEPS if self.lens else 0):
             bent = bent + straight - self.undistort(bent)
-        return self.through_feed(bent, 0, 1)
+        return self.map_feed(bent, 0, 1)
 
-    def through_feed(self, points: np.ndarray, given: int, wanted: int) -> np.ndarray:
+    def map_feed(self, points: np.ndarray, source: int, target: int) -> np.ndarray:
         """(..., 2) px from one of the two x of `feed` to the other, by their places 0 and 1."""
         if self.feed is None:
             return points
         moved = np.array(points, np.float64)
-        moved[..., 0] = np.interp(moved[..., 0], self.feed[given], self.feed[wanted])
+        moved[..., 0] = np.interp(moved[..., 0], self.feed[source], self.feed[target])
         return moved
 
     def undistort(self, points: np.ndarray) -> np.ndarray:

@@ -530,14 +530,14 @@ def test_a_run_that_is_stopped_says_so_and_its_loss_is_a_mean_of_what_followed(
     small_run, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(STAGES[2], "loss", lambda output, *_: 0 * output.sum() + 2)
-    learn = loop.Training.learn
+    learn = loop.Training.train_step
 
     def learn_and_stop(training, *arguments):
         loss = learn(training, *arguments)
         training.stopped = training.step == 3
         return loss
 
-    monkeypatch.setattr(loop.Training, "learn", learn_and_stop)
+    monkeypatch.setattr(loop.Training, "train_step", learn_and_stop)
     run = small_run(tmp_path, steps=6, log_every=2)
     assert torch.load(run / "last.pt")["step"] == 3
     small_run(tmp_path, steps=6, log_every=2, resume=True)
@@ -548,7 +548,7 @@ def test_a_loader_that_is_killed_is_told_in_a_line(small_run, tmp_path, monkeypa
     def learn(*_):  # torch's handler of SIGCHLD raises wherever the trainer is
         raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
 
-    monkeypatch.setattr(loop.Training, "learn", learn)
+    monkeypatch.setattr(loop.Training, "train_step", learn)
     with pytest.raises(ValueError, match=r"killed by signal.*--resume goes on from .*last.pt"):
         small_run(tmp_path)
     assert (tmp_path / "small" / "last.pt").exists()

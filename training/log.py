@@ -37,7 +37,7 @@ class RunLog:
                 id=named.read_text(),
             )  # fmt: skip
 
-    def numbers(self, step: int, values: dict[str, float]) -> None:
+    def scalars(self, step: int, values: dict[str, float]) -> None:
         new = not self.path.exists()
         with self.path.open("a", newline="") as file:
             writer = csv.writer(file)
@@ -50,7 +50,7 @@ class RunLog:
         if self.wandb:
             self.wandb.log(values, step=step)
 
-    def picture(self, step: int, name: str, image: np.ndarray) -> None:
+    def image(self, step: int, name: str, image: np.ndarray) -> None:
         """An image (H, W, 3) uint8 RGB."""
         if self.board:
             self.board.add_image(name, image, step, dataformats="HWC")

@@ -21,7 +21,7 @@ from models.unet import UNet
 from training.log import RunLog
 from training.meter import Interval, Meter
 from training.options import Options
-from training.processes import join_processes, leave_group
+from training.processes import join_processes, start_session
 from training.stages import Stage, ValidationPage, find_pages
 from training.weights import average_weights, copy_weights, learning_rate_at
 from utils.device import choose_device, choose_precision
@@ -29,7 +29,7 @@ from utils.files import folder_lock, remove_partial_files
 
 SAVE_SECONDS = 120.0  # s between saves of last.pt, which a run that is killed loses at most
 # What last.pt holds beside the weights.
-RESUMED = {"average", "optimizer", "step", "spent", "best_score", "rng", "recipe"}
+STATE_KEYS = {"average", "optimizer", "step", "spent", "best_score", "rng", "recipe"}
 
 
 class Training:
@@ -64,7 +64,7 @@ class Training:
 
     def load(self) -> None:
         state = read_checkpoint(self.last)
-        if missing := RESUMED.difference(state):
+        if missing := STATE_KEYS.difference(state):
             raise CheckpointError(
                 f"{self.last}: not the state of a training run, without {', '.join(sorted(missing))}"
             )
@@ -109,10 +109,10 @@ class Training:
         score, facts = self.stage.validate(net, pages, self.device)
         listed = "  ".join(f"{key} {value:.3f}" for key, value in facts.items())
         print(f"{self.last.parent.name} step {self.step} validation: {listed}", flush=True)
-        self.log.numbers(self.step, {f"validation/{key}": value for key, value in facts.items()})
-        picture = self.stage.picture(net, pages[0], self.device)
+        self.log.scalars(self.step, {f"validation/{key}": value for key, value in facts.items()})
+        picture = self.stage.preview(net, pages[0], self.device)
         if picture is not None:
-            self.log.picture(self.step, "validation/page", picture)
+            self.log.image(self.step, "validation/page", picture)
         if score > self.best_score:
             self.best_score = score
             training = {"steps": self.step, "minutes": self.spent / 60, "images": self.step * self.batch}
@@ -142,11 +142,11 @@ class Training:
         )  # fmt: skip
         return DataLoader(
             pages, self.config.batch_size, num_workers=options.workers, drop_last=True,
-            worker_init_fn=leave_group, prefetch_factor=4 if options.workers else None,
+            worker_init_fn=start_session, prefetch_factor=4 if options.workers else None,
             persistent_workers=options.workers > 0, pin_memory=self.device.type == "cuda",
         )  # fmt: skip
 
-    def learn(self, model: nn.Module, batches: list[list[torch.Tensor]]) -> torch.Tensor:
+    def train_step(self, model: nn.Module, batches: list[list[torch.Tensor]]) -> torch.Tensor:
         """One step: `accumulate` batches, their gradients, the weights moved. Returns the mean loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate_at(self.progress(), self.config)
@@ -193,9 +193,9 @@ class Training:
         validating = Interval(60 * options.validate_minutes)
         while not self.is_over(begun):
             mark = time.monotonic()
-            step_batches = self.draw(batches)
+            step_batches = self.next_batches(batches)
             waited = time.monotonic() - mark
-            meter.add(self.learn(model, step_batches), waited)
+            meter.add(self.train_step(model, step_batches), waited)
             is_logged = self.step % options.log_every == 0
             is_validated = validating.is_over
             is_saved = is_validated or saving.is_over
@@ -237,7 +237,7 @@ class Training:
             return f"{ended} of {self.options.steps}; --resume with more --max-minutes goes on"
         return ended
 
-    def draw(self, batches: Iterator[list[torch.Tensor]]) -> list[list[torch.Tensor]]:
+    def next_batches(self, batches: Iterator[list[torch.Tensor]]) -> list[list[torch.Tensor]]:
         """The next step's batches; what went wrong in a loader's process is told in a line."""
         try:
             return [next(batches) for _ in range(self.options.accumulate)]
@@ -265,7 +265,7 @@ class Training:
             flush=True,
         )
         numbers = {"loss": loss, "lr": learning_rate, "images_per_s": images_per_s, "waited": waited}
-        self.log.numbers(self.step, numbers)
+        self.log.scalars(self.step, numbers)
 
     def stop(self, *_) -> None:
         """For a signal: end after the step in hand, with everything saved."""

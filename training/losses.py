@@ -8,8 +8,10 @@ from configs.stage1 import Stage1Config
 from configs.stage2 import STEEP_REACH, Stage2Config
 from utils.rescaling import rescale
 
-FEW_MARKED = 50  # marked pixels an image counts for at least, so that one without names stays bounded
-STEEP_CAP = 10.0  # bins of rise from which on a column weighs no more
+MIN_KEYPOINT_PIXELS = (
+    50  # keypoint_pixels pixels an image counts for at least, so that one without names stays bounded
+)
+MAX_RISE = 10.0  # bins of rise from which on a column weighs no more
 NOISE_FLOOR = 0.02  # bins^2, so that a perfect sample does not outweigh the others
 
 
@@ -20,9 +22,9 @@ def stage0_loss(
     weight = torch.full((KEYPOINT_CLASSES,), config.keypoint_weight, device=classes.device)
     weight[0] = 1.0
     marker = F.cross_entropy(output["marker"].float(), classes.long(), weight=weight, reduction="none")
-    marked = (classes > 0).sum().clamp(min=classes.shape[0] * FEW_MARKED)
+    keypoint_pixels = (classes > 0).sum().clamp(min=classes.shape[0] * MIN_KEYPOINT_PIXELS)
     orientation_loss = F.cross_entropy(output["orientation"].float(), orientation[:, 0])
-    return marker.sum() / (config.keypoint_weight * marked) + orientation_loss
+    return marker.sum() / (config.keypoint_weight * keypoint_pixels) + orientation_loss
 
 
 def stage1_loss(output: dict, target: torch.Tensor, config: Stage1Config) -> torch.Tensor:
@@ -65,7 +67,7 @@ def stage2_loss(logits: torch.Tensor, y: torch.Tensor, row_stride: int, config: 
     entropy = -(target * log_probability).sum(dim=2)
     mean = (log_probability.exp() * bins).sum(dim=2)
     distance = F.smooth_l1_loss(mean, centre, reduction="none", beta=0.5).clamp(max=20.0)
-    weight = known * (1 + config.steep_weight * rise.clamp(max=STEEP_CAP))
+    weight = known * (1 + config.steep_weight * rise.clamp(max=MAX_RISE))
     columns = (weight * (entropy + config.argmax_weight * distance)).sum() / weight.sum().clamp(min=1)
     noise = ((mean - centre) ** 2 * known).sum(dim=(1, 2)) / known.sum(dim=(1, 2)).clamp(min=1)
     return columns + config.noise_weight * torch.log(noise + NOISE_FLOOR).mean()

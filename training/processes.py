@@ -59,7 +59,7 @@ def leave_processes() -> None:
         dist.destroy_process_group()
 
 
-def leave_group(worker: int) -> None:
+def start_session(worker: int) -> None:
     """Ctrl-C and `timeout` signal a whole group of processes; the trainer alone says when its loaders end.
 
     They heed SIGTERM all the same: it is how one that hangs is ended.

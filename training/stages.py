@@ -82,7 +82,7 @@ class Stage(ABC, Generic[Net, Output]):
     ) -> tuple[float, dict[str, float]]:
         """A score, the higher the better, and numbers for the log."""
 
-    def picture(self, net: Net, page: ValidationPage, device: torch.device) -> np.ndarray | None:
+    def preview(self, net: Net, page: ValidationPage, device: torch.device) -> np.ndarray | None:
         """For the log, what the network makes of a page: (H, W, 3) uint8, if there is anything to see."""
         return None
 
@@ -152,9 +152,9 @@ class TrainStage0(Stage[Stage0Net, dict[str, torch.Tensor]]):
             classes, orientation = (torch.from_numpy(part)[None].to(device) for part in target)
             losses.append(float(self.loss(output, [classes, orientation], net)))
             right += int(output["orientation"].argmax() == orientation)
-            marked = classes > 0
-            hits += int((output["marker"].argmax(1) == classes)[marked].sum())
-            total += int(marked.sum())
+            keypoint_pixels = classes > 0
+            hits += int((output["marker"].argmax(1) == classes)[keypoint_pixels].sum())
+            total += int(keypoint_pixels.sum())
         facts = {
             "loss": float(np.mean(losses)),
             "orientation": right / len(pages),
@@ -224,7 +224,7 @@ class TrainStage2(Stage[Stage2Net, torch.Tensor]):
         return facts["score"], facts
 
     @torch.no_grad()
-    def picture(self, net: Stage2Net, page: ValidationPage, device: torch.device) -> np.ndarray:
+    def preview(self, net: Stage2Net, page: ValidationPage, device: torch.device) -> np.ndarray:
         image = page.page["image"]
         y = decode_maps(net(to_tensor(image).to(device))[0], net.row_stride, net.config).y
         return draw_rows(image, y - CROP_TOP)[::2, ::4]

@@ -11,8 +11,8 @@ from configs.network import NetworkConfig
 from models.checkpoint import CheckpointError, read_checkpoint
 
 LAYERS_LISTED = 6  # layers that --init leaves as they are, named at most
-LEAST_RATE = 0.01  # learning rate of the last step, as a share of the highest
-FIRST_RATE = 0.02  # learning rate of the first step, likewise
+FINAL_RATE = 0.01  # learning rate of the last step, as a share of the highest
+INITIAL_RATE = 0.02  # learning rate of the first step, likewise
 
 
 def average_weights(net: nn.Module, decay: float) -> AveragedModel:
@@ -56,8 +56,8 @@ def copy_weights(net: nn.Module, path: Path) -> None:
 def learning_rate_at(progress: float, config: NetworkConfig) -> float:
     """The learning rate of one cycle: a linear warm-up, then a cosine. `progress` is in 0..1."""
     if progress < config.warmup:
-        return config.learning_rate * max(progress / config.warmup, FIRST_RATE)
+        return config.learning_rate * max(progress / config.warmup, INITIAL_RATE)
     phase = (progress - config.warmup) / (1 - config.warmup)
     return config.learning_rate * (
-        LEAST_RATE + (1 - LEAST_RATE) * 0.5 * (1 + math.cos(math.pi * min(phase, 1.0)))
+        FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * min(phase, 1.0)))
     )

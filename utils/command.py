@@ -25,17 +25,17 @@ def progress(items: Iterable[Item], total: int, unit: str, done: int = 0) -> Ite
     if sys.stderr.isatty():
         yield from tqdm(items, total=total, initial=done, unit=unit, smoothing=0.05)
         return
-    started = said = time.monotonic()
+    started = last_message = time.monotonic()
     for number, item in enumerate(items, 1):
         yield item
         now = time.monotonic()
-        if now - said >= LINE_EVERY and done + number < total:
-            said, rate = now, number / (now - started)
+        if now - last_message >= LINE_EVERY and done + number < total:
+            last_message, rate = now, number / (now - started)
             left = (total - done - number) / rate / 60
             log.info(f"{done + number} of {total} {unit}s, {rate:.2f} {unit}s/s, {left:.0f} min left")
 
 
-class AboveProgress(logging.Handler):
+class ProgressLogHandler(logging.Handler):
     """Writes messages to stderr, above a bar of progress."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -46,7 +46,7 @@ class AboveProgress(logging.Handler):
 def show_log() -> None:
     """Have a script show the program's messages on stderr; who imports the program decides for themselves."""
     if not log.handlers:
-        log.addHandler(AboveProgress())
+        log.addHandler(ProgressLogHandler())
         log.setLevel(logging.INFO)
 
 

@@ -11,7 +11,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
-KEPT = 2**30  # bytes; a page of up to 12 megapixels needs under that at once, besides the networks
+RETAINED_BYTES = 2**30  # bytes; a page of up to 12 megapixels needs under that at once, besides the networks
 CPU_FLAGS = Path("/proc/cpuinfo")  # of Linux
 AMPERE = (8, 0)  # compute capability of the first CUDA devices with bfloat16
 AUTO = "auto"
@@ -68,13 +68,13 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     AUTO is bfloat16 where the hardware multiplies it, float32 elsewhere.
     """
     if name == AUTO:
-        return torch.bfloat16 if multiplies_bfloat16(device) else torch.float32
+        return torch.bfloat16 if supports_bfloat16(device) else torch.float32
     if name not in PRECISIONS:
         raise ValueError(f"--precision {name}: not among {', '.join((AUTO, *PRECISIONS))}")
     return PRECISIONS[name]
 
 
-def multiplies_bfloat16(device: torch.device) -> bool:
+def supports_bfloat16(device: torch.device) -> bool:
     """Whether a device has circuits for bfloat16: CUDA from Ampere on, and CPUs with AMX.
 
     A CPU with AVX512_BF16 but without AMX counts as one that has not, as no such was measured.
@@ -115,7 +115,7 @@ def use_one_thread() -> None:
 
 
 def keep_memory() -> None:
-    """Have the C library, if it is glibc, keep large blocks for itself once they are free, up to KEPT bytes.
+    """Have the C library, if it is glibc, keep large blocks for itself once they are free, up to RETAINED_BYTES bytes.
 
     It gives them back to the system else, and to get their pages again costs as much time as the convolutions
     that fill them. A process' peak stays what it is.
@@ -123,4 +123,4 @@ def keep_memory() -> None:
     with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(M_MMAP_MAX, 0)
-        mallopt(M_TRIM_THRESHOLD, KEPT)
+        mallopt(M_TRIM_THRESHOLD, RETAINED_BYTES)

@@ -18,7 +18,7 @@ Ratios = TypeVar("Ratios", np.ndarray, pd.Series, pd.DataFrame)
 
 CAP = 384.0  # of an image's ratio, 25.84 dB
 MAX_SHIFT_S = 0.2
-TIE = 1e-12  # of the signals' norms: correlations nearer than this are equal but for rounding
+TIE_TOLERANCE = 1e-12  # of the signals' norms: correlations nearer than this are equal but for rounding
 
 
 def best_lag(label: np.ndarray, prediction: np.ndarray, max_shift: int) -> int:
@@ -31,7 +31,7 @@ def best_lag(label: np.ndarray, prediction: np.ndarray, max_shift: int) -> int:
     spectrum = rfft(label - label.mean(), size) * np.conj(rfft(prediction - prediction.mean(), size))
     lags = np.arange(-reach, reach + 1)
     correlation = irfft(spectrum, size)[lags]
-    tolerance = TIE * np.linalg.norm(label) * np.linalg.norm(prediction)
+    tolerance = TIE_TOLERANCE * np.linalg.norm(label) * np.linalg.norm(prediction)
     best = lags[correlation >= correlation.max() - tolerance]
     return int(best[np.abs(best).argmin()])
 
@@ -114,7 +114,7 @@ def score(solution: pd.DataFrame, submission: pd.DataFrame) -> float:
         check_table(name, frame, columns)
     label = solution["value"].to_numpy(np.float64)
     ids = id_array(solution)
-    prediction = submission["value"].to_numpy(np.float64)[places_of(ids, id_array(submission))]
+    prediction = submission["value"].to_numpy(np.float64)[match_ids(ids, id_array(submission))]
     fs = solution["fs"].to_numpy()
     ratios = []
     for image, leads in find_signals(ids).items():
@@ -139,7 +139,7 @@ def id_array(table: pd.DataFrame) -> pa.Array:
     return pa.array(table["id"].astype(str).to_numpy(object), pa.large_string())
 
 
-def places_of(wanted: pa.Array, given: pa.Array) -> np.ndarray:
+def match_ids(wanted: pa.Array, given: pa.Array) -> np.ndarray:
     """Where each of the wanted ids is among the given ones, which have to be the same."""
     if wanted.equals(given):
         return np.arange(len(wanted))

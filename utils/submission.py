@@ -34,7 +34,7 @@ def write_submission(path: Path, test_table: pd.DataFrame, signals: dict[str, di
     with atomic_write(Path(path)) as partial, partial.open("w", newline="") as file:
         file.write("id,value\n")
         for request in test_table.itertuples():
-            values = samples_asked_for(signals.get(request.id), request)
+            values = requested_samples(signals.get(request.id), request)
             write_lead(file, templates, request, values)
 
 
@@ -48,7 +48,7 @@ def write_lead(file: IO[str], templates: dict[tuple[str, int], str], request, va
     file.write(lines.replace("\0", request.id))
 
 
-def samples_asked_for(leads: dict[str, np.ndarray] | None, request) -> np.ndarray:
+def requested_samples(leads: dict[str, np.ndarray] | None, request) -> np.ndarray:
     """(number_of_rows,) of the lead that a row of the test table asks for."""
     count = request.number_of_rows
     if leads is None:

@@ -40,11 +40,11 @@ def table(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
     image = np.clip(gain[..., None] * colour, 0, 255).astype(np.uint8)
     if rng.random() < 0.3:
         for _ in range(rng.integers(1, 4)):
-            lay_paper(image, rng)
+            add_paper(image, rng)
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def lay_paper(image: np.ndarray, rng: np.random.Generator) -> None:
+def add_paper(image: np.ndarray, rng: np.random.Generator) -> None:
     """Another sheet with lines of print or a grid of its own, in place."""
     height, width = image.shape[:2]
     w, h = width * rng.uniform(*PAPER_SIZES), width * rng.uniform(*PAPER_SIZES)
@@ -53,12 +53,12 @@ def lay_paper(image: np.ndarray, rng: np.random.Generator) -> None:
     pitch = rng.uniform(6, 14)
     for y in np.arange(pitch, int(h) - 1, pitch):
         sheet[int(y), int(w * 0.08) : int(w * rng.uniform(0.4, 0.95))] = ink
-    turn = cv2.getRotationMatrix2D((w / 2, h / 2), rng.uniform(0, 360), 1.0)
-    turn[:, 2] += rng.uniform(0, 1, 2) * (width, height) - (w / 2, h / 2)
-    cv2.warpAffine(sheet, turn, (width, height), dst=image, borderMode=cv2.BORDER_TRANSPARENT)
+    rotation = cv2.getRotationMatrix2D((w / 2, h / 2), rng.uniform(0, 360), 1.0)
+    rotation[:, 2] += rng.uniform(0, 1, 2) * (width, height) - (w / 2, h / 2)
+    cv2.warpAffine(sheet, rotation, (width, height), dst=image, borderMode=cv2.BORDER_TRANSPARENT)
 
 
-def tabletop(image_type: str, width: int, height: int, rng: np.random.Generator) -> np.ndarray:
+def competition_table(image_type: str, width: int, height: int, rng: np.random.Generator) -> np.ndarray:
     """The table of the competition's photos of a type: (height, width, 3) uint8 RGB."""
     types = ("0005", "0009", "0010")
     if rng.random() < OTHER_TABLE_SHARE:
@@ -66,10 +66,10 @@ def tabletop(image_type: str, width: int, height: int, rng: np.random.Generator)
     shrink = max(width, height) / TEXTURE_PX
     rows, columns = max(round(height / shrink), 1), max(round(width / shrink), 1)
     if image_type == "0010":
-        field, (dark, pale) = brushed(rows, columns, rng), BRUSHED_STEEL
+        field, (dark, pale) = brushed_steel(rows, columns, rng), BRUSHED_STEEL
     else:
         upright = rng.random() < (0.9 if image_type == "0009" else 0.1)
-        field = grain(columns, rows, rng).T if upright else grain(rows, columns, rng)
+        field = wood_grain(columns, rows, rng).T if upright else wood_grain(rows, columns, rng)
         dark, pale = DARK_WOOD if image_type == "0009" else PALE_WOOD
     fine = cv2.resize(np.clip(field * 255, 0, 255).astype(np.uint8), (width, height))
     brightness = np.exp(rng.normal(0, SIMILAR_WOOD)) * (1 + rng.normal(0, 0.02, 3))
@@ -88,7 +88,7 @@ def streaks(rows: int, columns: int, length: float, rng: np.random.Generator) ->
     return cv2.resize(coarse, (columns, rows), interpolation=cv2.INTER_LINEAR)
 
 
-def grain(rows: int, columns: int, rng: np.random.Generator) -> np.ndarray:
+def wood_grain(rows: int, columns: int, rng: np.random.Generator) -> np.ndarray:
     """Wood with its fibres along the rows: (rows, columns) float32, mostly in 0..1."""
     y = np.linspace(0, 1, rows, dtype=np.float32)[:, None]
     bend = smooth_noise(rows, columns, (6, 3), rng)
@@ -99,7 +99,7 @@ def grain(rows: int, columns: int, rng: np.random.Generator) -> np.ndarray:
     return 0.58 + rng.uniform(0.03, 0.14) * rings + 0.12 * fibres + 0.15 * pores + 0.07 * slow
 
 
-def brushed(rows: int, columns: int, rng: np.random.Generator) -> np.ndarray:
+def brushed_steel(rows: int, columns: int, rng: np.random.Generator) -> np.ndarray:
     """Steel brushed along the rows, with bright reflections: (rows, columns) float32, mostly in 0..1."""
     field = (
         0.38
@@ -115,8 +115,8 @@ def brushed(rows: int, columns: int, rng: np.random.Generator) -> np.ndarray:
     return field
 
 
-def lay_stack(
-    ground: np.ndarray,
+def add_paper_stack(
+    background: np.ndarray,
     homography: np.ndarray,
     origin: tuple[float, float],
     shape: tuple[int, ...],
@@ -132,12 +132,14 @@ def lay_stack(
     centre = np.array([width, height]) / 2
     drift = rng.normal(0, STACK_STEP_PX, 2)
     count = int(rng.integers(*STACK_SHEETS))
-    thick = max(1, round(ground.shape[1] / 2000))
+    thick = max(1, round(background.shape[1] / 2000))
     for below in range(count, 0, -1):
         angle = rng.normal(0, 0.006)
-        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         wavy = smooth_noise(len(outline), 1, (30, 1), rng, channels=2).reshape(-1, 2) * 3
-        place = (outline - centre) @ turn + centre + origin + drift * below + rng.normal(0, STACK_STEP_PX, 2)
+        place = (
+            (outline - centre) @ rotation + centre + origin + drift * below + rng.normal(0, STACK_STEP_PX, 2)
+        )
         points = np.round(project(homography, place + wavy) * 16).astype(np.int32)
-        cv2.fillPoly(ground, [points], (float(rng.uniform(215, 250)),) * 3, cv2.LINE_AA, 4)
-        cv2.polylines(ground, [points], True, (float(rng.uniform(110, 190)),) * 3, thick, cv2.LINE_AA, 4)
+        cv2.fillPoly(background, [points], (float(rng.uniform(215, 250)),) * 3, cv2.LINE_AA, 4)
+        cv2.polylines(background, [points], True, (float(rng.uniform(110, 190)),) * 3, thick, cv2.LINE_AA, 4)
