@@ -1,4 +1,4 @@
-"""What lies under and around a page: wood, metal, cloth and other papers."""
+"""Backgrounds of photos: tables of wood, metal or cloth, and other sheets of paper."""
 
 import cv2
 import numpy as np
@@ -6,19 +6,19 @@ import numpy as np
 from synthesis.fields import smooth_noise
 from synthesis.warp import project
 
-BACKGROUND_SHRINK = 4
-PAPER_SIZES = (0.3, 0.9)  # of other papers on the table, in widths of the photo
-OTHER_TABLE_SHARE = 0.15  # of the competition's photos: those on a table of another type's
+BACKGROUND_SHRINK = 4  # factor by which a table is drawn smaller than the photo
+PAPER_SIZES = (0.3, 0.9)  # range of the sides of other sheets on the table, in widths of the photo
+OTHER_TABLE_SHARE = 0.15  # share of competition-style photos with the table of a random image type
 PALE_WOOD, DARK_WOOD = ((122, 86, 50), (226, 190, 140)), ((32, 20, 12), (150, 104, 66))  # darkest, lightest
-TEXTURE_PX = 1344  # of the long side of a table before it is enlarged to the photo
-SIMILAR_WOOD = 0.12  # standard deviation of the brightness between one table and another
-BRUSHED_STEEL = ((92, 94, 91), (232, 233, 228))
-STACK_SHEETS = (2, 7)
-STACK_STEP_PX = 9.0  # page px by which a sheet of a stack sticks out beyond the one above it
+TEXTURE_PX = 1344  # long side of a table's texture before it is enlarged to the photo, px
+SIMILAR_WOOD = 0.12  # standard deviation of the logarithm of the brightness between tables
+BRUSHED_STEEL = ((92, 94, 91), (232, 233, 228))  # darkest and lightest RGB
+STACK_SHEETS = (2, 7)  # range of the number of sheets under the page; the upper end is excluded
+STACK_STEP_PX = 9.0  # standard deviation of the offset between a sheet of the stack and the next, page px
 
 
 def table(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
-    """Wood, cloth or plain stuff, sometimes with other papers on it: (height, width, 3) uint8 RGB."""
+    """A wooden, cloth, rough or plain table, sometimes with other sheets: (height, width, 3) uint8 RGB."""
     rows, columns = -(-height // BACKGROUND_SHRINK), -(-width // BACKGROUND_SHRINK)
     kind = rng.choice(["wood", "cloth", "plain", "rough"])
     colour = rng.uniform(20, 235) * rng.uniform(0.75, 1.15, 3)
@@ -45,7 +45,7 @@ def table(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def add_paper(image: np.ndarray, rng: np.random.Generator) -> None:
-    """Another sheet with lines of print or a grid of its own, in place."""
+    """Put a sheet with printed lines at a random place of the image (H, W, 3) uint8, in place."""
     height, width = image.shape[:2]
     w, h = width * rng.uniform(*PAPER_SIZES), width * rng.uniform(*PAPER_SIZES)
     sheet = np.full((int(h), int(w), 3), rng.uniform(200, 250), np.uint8)
@@ -59,7 +59,7 @@ def add_paper(image: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def competition_table(image_type: str, width: int, height: int, rng: np.random.Generator) -> np.ndarray:
-    """The table of the competition's photos of a type: (height, width, 3) uint8 RGB."""
+    """A table as in the competition's photos of an image type: (height, width, 3) uint8 RGB."""
     types = ("0005", "0009", "0010")
     if rng.random() < OTHER_TABLE_SHARE:
         image_type = str(rng.choice(types))
@@ -78,9 +78,9 @@ def competition_table(image_type: str, width: int, height: int, rng: np.random.G
 
 
 def streaks(rows: int, columns: int, length: float, rng: np.random.Generator) -> np.ndarray:
-    """Normal noise in streaks along the rows, `length` px long: (rows, columns) float32."""
+    """Normal noise in horizontal streaks `length` px long: (rows, columns) float32."""
     coarse = rng.normal(0, 1, (rows, int(columns / length) + 3)).astype(np.float32)
-    coarse = np.take_along_axis(  # no two rows change at the same places
+    coarse = np.take_along_axis(  # a random offset for each row, so that streaks do not line up
         np.repeat(coarse, 4, axis=1),
         rng.integers(0, 4, (rows, 1)) + np.arange(coarse.shape[1] * 4 - 4),
         axis=1,
@@ -89,7 +89,7 @@ def streaks(rows: int, columns: int, length: float, rng: np.random.Generator) ->
 
 
 def wood_grain(rows: int, columns: int, rng: np.random.Generator) -> np.ndarray:
-    """Wood with its fibres along the rows: (rows, columns) float32, mostly in 0..1."""
+    """Wood with horizontal fibres: brightness (rows, columns) float32, mostly in 0..1."""
     y = np.linspace(0, 1, rows, dtype=np.float32)[:, None]
     bend = smooth_noise(rows, columns, (6, 3), rng)
     rings = np.sin(2 * np.pi * rng.uniform(8, 30) * y + rng.uniform(1, 4) * bend)
@@ -100,7 +100,7 @@ def wood_grain(rows: int, columns: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def brushed_steel(rows: int, columns: int, rng: np.random.Generator) -> np.ndarray:
-    """Steel brushed along the rows, with bright reflections: (rows, columns) float32, mostly in 0..1."""
+    """Horizontally brushed steel with reflections: brightness (rows, columns) float32, mostly in 0..1."""
     field = (
         0.38
         + 0.12 * streaks(rows, columns, rng.uniform(15, 60), rng)
@@ -122,7 +122,11 @@ def add_paper_stack(
     shape: tuple[int, ...],
     rng: np.random.Generator,
 ) -> None:
-    """Sheets of the page's `shape`, (h, w, ...) page px with a corner at `origin`, under it, in place."""
+    """Draw a stack of sheets under the page into the background (H, W, 3) uint8, in place.
+
+    The sheets have the page's `shape` (h, w, ...) in page px, its top left corner at `origin`; `homography`
+    maps page px to photo px.
+    """
     height, width = shape[:2]
     along = np.linspace(0, 1, 24, endpoint=False)[:, None]
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float64)

@@ -1,4 +1,4 @@
-"""The page on a desktop monitor: bezel, stand and room, as in the competition's photos of screens."""
+"""Photos of a desktop monitor that shows the page, with bezel, stand and room, as in the competition."""
 
 import cv2
 import numpy as np
@@ -10,13 +10,13 @@ from synthesis.page import PAGE_HEIGHT, PAGE_WIDTH
 from synthesis.scene import composite
 from synthesis.warp import Warp, project
 
-BRANDS = ("lumeno", "VIEWTEC", "Solaris", "hanno", "dexel", "AQUOR")  # made up
-ROOM_SHRINK = 8
-STAND_WIDTHS = 0.7  # of the page, that the picture of the monitor reaches below its bezel
+BRANDS = ("lumeno", "VIEWTEC", "Solaris", "hanno", "dexel", "AQUOR")  # fictitious
+ROOM_SHRINK = 8  # factor by which the room is drawn smaller than the photo
+STAND_WIDTHS = 0.7  # height of the monitor's image below its bezel, which shows the stand, in page widths
 
 
 def photograph_monitor(image: np.ndarray, warp: Warp, rng: np.random.Generator) -> np.ndarray:
-    """The page in a window about as wide as the screen, its colours pale: (H, W, 3) uint8 RGB."""
+    """A photo (H, W, 3) uint8 RGB of a monitor that shows the page, (1700, 2200, 3), in a wide window."""
     screen, origin = render_screen(image, rng)
     monitor, shift = build_monitor(screen, rng)
     origin = (origin[0] + shift[0], origin[1] + shift[1])
@@ -26,7 +26,10 @@ def photograph_monitor(image: np.ndarray, warp: Warp, rng: np.random.Generator) 
 
 
 def render_screen(image: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, tuple[int, int]]:
-    """The page between a window's margins and its dark title bar, and the screen's place in page px."""
+    """The screen, (h, w, 3) uint8: the page in a window with a dark title bar, its contrast reduced.
+
+    Also returns the (x, y) of the screen's top left corner in page px.
+    """
     left, right, bottom = (rng.uniform(0.0, (0.05, 0.05, 0.06)) * PAGE_WIDTH).astype(int).tolist()
     bar, above = (rng.uniform((0.02, 0.0), (0.06, 0.04)) * PAGE_WIDTH).astype(int).tolist()
     window = [int(rng.uniform(215, 252))] * 3
@@ -38,13 +41,13 @@ def render_screen(image: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarr
     )
     write_title(screen[:bar], rng)
     screen = cv2.copyMakeBorder(screen, above, 0, 0, 0, cv2.BORDER_CONSTANT, value=window)
-    black = rng.uniform(25, 70)  # the room's light on the screen
+    black = rng.uniform(25, 70)  # grey value of black, raised by the room's light
     screen = cv2.convertScaleAbs(screen, alpha=(rng.uniform(205, 245) - black) / 255, beta=black)
     return multiply(screen, moire_gain(rng)), (-left - edge, -bar - above)
 
 
 def write_title(bar: np.ndarray, rng: np.random.Generator) -> None:
-    """A file's name and a few buttons on a title bar, in place."""
+    """Write a file name and a few buttons on a title bar, in place."""
     y = bar.shape[0] * rng.uniform(0.4, 0.8)
     name = f"{rng.integers(10**7, 10**9)}-0006.png"
     put_text(bar, name, (rng.uniform(20, 600), y), font_names()[0], rng.uniform(16, 30), (190, 190, 190))
@@ -55,7 +58,7 @@ def write_title(bar: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def moire_gain(rng: np.random.Generator) -> np.ndarray:
-    """Broad, soft colours where the screen's pixels beat with the camera's: a coarse gain (h, w, 3)."""
+    """Low-frequency colour moire between the pixels of screen and camera: a gain map (90, 120, 3) float32."""
     x, y = np.meshgrid(np.linspace(-1, 1, 120), np.linspace(-1, 1, 90))
     gain = 1 + rng.uniform(0.004, 0.016) * smooth_noise(90, 120, (5, 7), rng, channels=3)
     for _ in range(rng.integers(1, 4)):
@@ -68,7 +71,7 @@ def moire_gain(rng: np.random.Generator) -> np.ndarray:
 
 
 def build_monitor(screen: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, tuple[int, int]]:
-    """The screen in its bezel on its stand: (h, w, 4) uint8, and its place seen from the screen's, in px."""
+    """The screen with bezel and stand: (h, w, 4) uint8 RGBA, and its top left corner (x, y) in screen px."""
     side, top, bottom = (rng.uniform((0.02, 0.04, 0.05), (0.05, 0.09, 0.1)) * PAGE_WIDTH).astype(int).tolist()
     foot = int(STAND_WIDTHS * PAGE_WIDTH)
     black = int(rng.integers(8, 50))
@@ -95,7 +98,7 @@ def build_monitor(screen: np.ndarray, rng: np.random.Generator) -> tuple[np.ndar
 
 
 def room(width: int, height: int, horizon: float, rng: np.random.Generator) -> np.ndarray:
-    """Wall and ceiling in pale planes, and a wooden desk below the `horizon`: (height, width, 3) uint8."""
+    """Pale walls and a wooden desk below the row `horizon` (px): (height, width, 3) uint8 RGB."""
     rows, columns = -(-height // ROOM_SHRINK), -(-width // ROOM_SHRINK)
     wall = rng.uniform(90, 200) * (1 + rng.normal(0, 0.03, 3))
     image = np.full((rows, columns, 3), wall, np.float32)

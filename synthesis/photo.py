@@ -1,4 +1,4 @@
-"""A page photographed: as people may take it, or as the competition's photos are."""
+"""Photos of a page, handheld in varied conditions or in the style of the competition's photos."""
 
 import cv2
 import numpy as np
@@ -13,12 +13,12 @@ from synthesis.scene import add_glare, composite, degrade, light, motion_blur, s
 from synthesis.screen import photograph_screen
 from synthesis.warp import Warp
 
-SECOND_SHEET_SHARE = 0.06  # of the photos of paper: those with another ECG in the frame
-SECOND_SHEET_OFFSET = (0.4, 1.1)  # between the two, in widths and heights of the page
-PORTRAIT_SHARES = {"0006": 0.8}  # of the competition's photos, which are wide but for those of screens
-MARGIN_CELLS = (2, 4)  # cells of the relief, 4 to 8 mm, of white paper around a print
-SOFT_SHADOW = 0.35  # of the light, at most, that even light leaves away beside a sheet
-LAPTOP_SHARE = 0.2  # of the competition's prints on a screen: those not on a desktop monitor
+SECOND_SHEET_SHARE = 0.06  # share of photos of paper with another ECG in the frame
+SECOND_SHEET_OFFSET = (0.4, 1.1)  # range of the distance between the two, in page widths and heights
+PORTRAIT_SHARES = {"0006": 0.8}  # share in portrait format of the competition's photos, 0 for other types
+MARGIN_CELLS = (2, 4)  # range of the white margin around a print, 4 to 8 mm, in cells of the relief
+SOFT_SHADOW = 0.35  # greatest share of the light that a sheet's shadow takes under even light
+LAPTOP_SHARE = 0.2  # share of competition-style photos of screens with a laptop, not a desktop monitor
 
 
 def photograph(
@@ -28,7 +28,7 @@ def photograph(
     pose: Pose | None = None,
     second_sheet: bool | None = None,
 ) -> tuple[np.ndarray, Warp]:
-    """A print on a table, or the page on a screen, before a phone."""
+    """Photograph a print on a table, or the page on a screen: (H, W, 3) uint8 RGB, and the page's warp."""
     if page.competition:
         return photograph_for_competition(page.image, image_type, rng, pose, second_sheet)
     image, on_screen = page.image, image_type == "0006"
@@ -59,7 +59,7 @@ def photograph(
 def photograph_for_competition(
     image: np.ndarray, image_type: str, rng: np.random.Generator, pose: Pose | None, second_sheet: bool | None
 ) -> tuple[np.ndarray, Warp]:
-    """A whole page under even light, on the tables and monitors that the competition's photographers had."""
+    """A photo in the competition's style: the whole page under even light, on its tables and monitors."""
     on_screen = image_type == "0006"
     size = photo_size(on_screen, rng, PORTRAIT_SHARES.get(image_type, 0.0))
     drawn = draw_frontal_pose(size, on_screen, rng)
@@ -93,8 +93,10 @@ def photograph_for_competition(
 def wear_paper(
     image: np.ndarray, cells: tuple[int, ...], image_type: str, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The competition's sheet with its margins, and its relief's displacement: an edge curls; type 0009 dried
-    in ripples, with pale stains; 0010 is dirty and wavy."""
+    """Age a sheet with margins as in the competition: the image (h, w, 3) and the displacement of its relief.
+
+    An edge curls; type 0009 also has ripples and pale stains, 0010 ripples and dirt.
+    """
     displacement, shade = relief.curl_edge(rng.uniform(5, 45), rng)
     displacement += relief.waves(rng.uniform(0, 2), 5, rng)
     if image_type != "0005":
@@ -112,7 +114,7 @@ def wear_paper(
 def handle_paper(
     image: np.ndarray, image_type: str, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Use a print as its type has it: the page's image, and its relief's displacement."""
+    """Damage a print as its image type requires: the image (h, w, 3) and the displacement of its relief."""
     image = image.copy()
     displacement = relief.curl(45 * rng.uniform(0, 1) ** 1.5, rng) + relief.waves(rng.uniform(0, 2), 6, rng)
     if rng.random() < (0.15 if image_type == "0005" else 0.3):
@@ -143,18 +145,21 @@ def photograph_paper(
     rng: np.random.Generator,
     second_sheet: bool | None = None,
 ) -> np.ndarray:
-    """The sheet on a table, sometimes with another one (`second_sheet`: always or never)."""
+    """The photo of a sheet on a table; `scale` is photo px per page px.
+
+    second_sheet: whether another sheet lies there; None draws it at random.
+    """
     sheet = cv2.cvtColor(antialias(scale, image), cv2.COLOR_RGB2RGBA)
     if image_type == "0010":
-        left = damage.paper_mask(rng)
-        fibres = cv2.erode(left, np.ones((5, 5), np.uint8)) < 128
+        paper = damage.paper_mask(rng)
+        fibres = cv2.erode(paper, np.ones((5, 5), np.uint8)) < 128
         sheet[fibres] = int(rng.integers(190, 250))
-        cv2.insertChannel(left, sheet, 3)
+        cv2.insertChannel(paper, sheet, 3)
     return composite_sheet(sheet, table(*warp.size, rng), warp, rng, second_sheet)
 
 
 def antialias(scale: float, image: np.ndarray) -> np.ndarray:
-    """A page without what a photo of `scale` px per page px would alias."""
+    """Blur a page image against aliasing in a photo of `scale` px per page px."""
     return cv2.GaussianBlur(image, (0, 0), 0.4 / scale) if scale < 0.8 else image
 
 
@@ -167,8 +172,10 @@ def composite_sheet(
     origin: tuple[float, float] = (0.0, 0.0),
     darkest: float = 0.7,
 ) -> np.ndarray:
-    """The (h, w, 4) sheet, its left top corner at `origin` page px, on the (H, W, 3) background; its shadow takes
-    up to `darkest` of the light."""
+    """Warp the sheet (h, w, 4) uint8 RGBA onto the background (H, W, 3) uint8, with its shadow.
+
+    origin: the sheet's top left corner, page px. darkest: greatest share of the light that the shadow takes.
+    """
     if rng.random() < SECOND_SHEET_SHARE if second_sheet is None else second_sheet:
         background = add_second_sheet(background, sheet, warp.homography, rng)
     sheet = warp.resample(sheet, cv2.INTER_LINEAR, (0, 0, 0, 0), origin=origin)
@@ -178,7 +185,7 @@ def composite_sheet(
 def add_second_sheet(
     background: np.ndarray, sheet: np.ndarray, homography: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """(H, W, 3) background with another ECG on it, the (h, w, 4) sheet, partly under the page or beside it."""
+    """The background (H, W, 3) with a copy of the sheet (h, w, 4) on it, beside or partly under the page."""
     angle = rng.uniform(0, 2 * np.pi)
     offset = rng.uniform(*SECOND_SHEET_OFFSET) * np.array([np.cos(angle), np.sin(angle)])
     centre = np.array([PAGE_WIDTH, PAGE_HEIGHT]) / 2
@@ -192,7 +199,7 @@ def add_second_sheet(
 def cast_shadow(
     sheet: np.ndarray, background: np.ndarray, darkest: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Darken (H, W, 3) uint8 background beside a sheet, given where it is as (H, W) uint8."""
+    """Darken the background (H, W, 3) uint8 around a sheet, given the sheet's alpha channel (H, W) uint8."""
     shrink = 8
     coarse = cv2.resize(sheet, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA)
     offset = np.eye(2, 3, dtype=np.float32)
