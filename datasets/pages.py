@@ -1,4 +1,4 @@
-"""Synthetic pages drawn on the fly, and the pool from which samples of any pages are taken for training."""
+"""Sources of training pages, synthetic ones among them, and the pool from which samples are taken."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -16,25 +16,25 @@ from synthesis import Capture, synthesize
 from synthesis.signals import Record, find_records, is_heldout, overlap_rows, read_record, vary
 from utils.command import log
 
-MAX_UNREADABLE = 20  # records in a row that may be unreadable
-PageSource = Callable[[np.random.Generator], dict]  # a random page, as a stage's samples keep it
+MAX_UNREADABLE = 20  # number of unreadable records in a row that stops training
+PageSource = Callable[[np.random.Generator], dict]  # returns a random page as Samples.prepare does
 
 
 class Samples(Protocol):
-    """How a stage worker_count a captured page into training samples."""
+    """How a stage makes training samples from a captured page."""
 
     @property
     def config(self) -> NetworkConfig: ...
 
     def prepare(self, capture: Capture, record: Record, rng: np.random.Generator) -> dict:
-        """What is kept of a page in the pool."""
+        """Prepare a page for the pool."""
 
     def sample(self, page: dict, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """One training sample of a kept page."""
+        """Draw a training sample from a prepared page."""
 
 
 def readable_records(paths: Iterable[Path]) -> Iterator[Record]:
-    """Of WFDB headers the records that can be read; the others are named."""
+    """The readable records of the given WFDB headers; the others are logged."""
     for path in paths:
         try:
             yield read_record(path)
@@ -43,7 +43,7 @@ def readable_records(paths: Iterable[Path]) -> Iterator[Record]:
 
 
 def training_records(folder: Path) -> list[Path]:
-    """The headers of all records below `folder` that no test ever sees; ValueError when none can be read."""
+    """The headers of all records below `folder` that are not held out; ValueError when none can be read."""
     records = [path for path in find_records(folder) if not is_heldout(path.stem)]
     if next(readable_records(records), None) is None:
         raise ValueError(f"{folder}: no records (*.hea) to train on that can be read")
@@ -51,10 +51,10 @@ def training_records(folder: Path) -> list[Path]:
 
 
 class SyntheticPages:
-    """A source of pages drawn from varied records, of some image types, prepared for one stage.
+    """A source of synthetic pages from augmented records, of the given image types, prepared for one stage.
 
-    A record that cannot be read is named once and another one taken; ValueError when there seem to be no
-    others.
+    A record that cannot be read is logged once and replaced by another. Raises ValueError after
+    MAX_UNREADABLE such records in a row.
     """
 
     def __init__(self, records: list[Path], samples: Samples, types: tuple[str, ...] = IMAGE_TYPES):
@@ -80,7 +80,7 @@ class SyntheticPages:
 
 
 class MixedPages:
-    """A source that takes a share of its pages from one source and the others from another."""
+    """A source that takes the share `share` (0..1) of its pages from `first` and the others from `second`."""
 
     def __init__(self, first: PageSource, second: PageSource, share: float):
         self.first, self.second, self.share = first, second, share
@@ -90,12 +90,12 @@ class MixedPages:
 
 
 class PagePool(IterableDataset):
-    """An endless stream of a stage's samples; each worker holds the last `pool` pages of its own.
+    """An endless stream of a stage's samples; each worker keeps its last `pool` pages.
 
-    `samples_per_page` samples are taken from the pool for each new page of the source, so that a page serves
-    several times at different moments (data echoing, Choi et al. 2019, arXiv:1907.05550). Every page and
-    sample has random numbers of its own, from the seed and its place in the stream: with `start` batches of
-    `batch_size` taken, as many workers go on as if never interrupted.
+    For each new page of the source `samples_per_page` samples are drawn from the pool, so that a page is used
+    several times at different moments (data echoing, Choi et al. 2019, arXiv:1907.05550). The random numbers
+    of every page and sample depend only on the seed and its position in the stream: after `start` batches of
+    `batch_size` samples, the same number of workers resumes as if never interrupted.
     """
 
     def __init__(

@@ -49,9 +49,8 @@ def stain(image: np.ndarray, rng: np.random.Generator, opacity: float = 1.0) -> 
     depth = blotch(rng, rng.uniform(60, 420), rng.uniform(0.08, 0.4))
     body = np.clip(depth * 12, 0, 1)
     rim = np.exp(-((depth / rng.uniform(0.03, 0.1)) ** 2))
-    colour = np.array(
-        [rng.uniform(0.1, 0.4), rng.uniform(0.3, 0.7), rng.uniform(0.6, 1.0)]
-    )  # absorbed shares of RGB
+    # Absorbed shares of RGB.
+    colour = np.array([rng.uniform(0.1, 0.4), rng.uniform(0.3, 0.7), rng.uniform(0.6, 1.0)])
     if rng.random() < 0.15:
         colour = rng.uniform(0.2, 0.9, 3)
     strength = rng.uniform(0.1, 0.6) * opacity

@@ -10,10 +10,8 @@ from synthesis.warp import Warp, project
 
 CORNERS = np.array([[0, 0], [PAGE_WIDTH, 0], [PAGE_WIDTH, PAGE_HEIGHT], [0, PAGE_HEIGHT]]) - 0.5
 PAGE_SHARE = (0.5, 1.08)  # range of the square of Pose.share
-FRONTAL_PAGE_SHARE = (
-    0.76,
-    0.93,
-)  # range of Pose.share in competition-style photos of paper, its margins excluded
+# Range of Pose.share in competition-style photos of paper, its margins excluded.
+FRONTAL_PAGE_SHARE = (0.76, 0.93)
 SCREEN_PAGE_SHARE = (0.9, 1.02)  # the same in photos of screens
 PHOTO_LONG_SIDES = (1344, 2048, 2592, 3264, 4032)  # long sides of photos, px; the aspect ratio is 4:3
 PHOTO_LONG_SIDE_SHARES = (0.12, 0.2, 0.28, 0.2, 0.2)  # their probabilities

@@ -13,16 +13,8 @@ from scipy import signal
 
 from configs.page import DURATION_S, LEADS, ROWS
 
-INDEPENDENT_LEADS = (
-    "I",
-    "II",
-    "V1",
-    "V2",
-    "V3",
-    "V4",
-    "V5",
-    "V6",
-)  # the other four follow from I and II
+# The leads from which the other four (III, aVR, aVL, aVF) follow.
+INDEPENDENT_LEADS = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
 HELDOUT_MODULUS = 10  # one record in ten is never trained on
 DEEPFAKE_LENGTH = 5000  # samples that the network generates
 DEEPFAKE_MV = 6.0  # mV of the network's output 1.0
@@ -32,17 +24,11 @@ TIME_SHIFT_SHARE = 0.6  # share of records shifted in time, because PTB-XL's las
 CUT_QRS_SHARE = 0.6  # share of these in which a lead begins or ends inside a QRS
 CUT_QRS_S = 0.04  # greatest distance from the middle of that QRS to the boundary
 LEAD_BOUNDARIES_S = tuple(k * DURATION_S / len(ROWS[0]) for k in range(len(ROWS[0])))
-BOUNDARY_SHARES = (
-    0.4,
-    0.2,
-    0.2,
-    0.2,
-)  # probabilities; 0 s is also the end at 10 s, and these two are hardest
+# Their probabilities; 0 s is also the end at 10 s, and these two are the hardest to digitize.
+BOUNDARY_SHARES = (0.4, 0.2, 0.2, 0.2)
 QRS_SMOOTHING_S = 0.04  # width of the smoothing that makes each QRS a single peak of steepness
 REFRACTORY_S = 0.28  # least distance between two QRS complexes
-PACED_SHARE = (
-    0.06  # share of records with pacing spikes; in a hospital 1 to 3 % of ECGs are of paced patients
-)
+PACED_SHARE = 0.06  # share of records with pacing spikes; of a hospital's ECGs 1 to 3 % are paced
 PACING_PER_MINUTE = (50.0, 110.0)  # range of the pacing rate
 SPIKE_S = (0.0005, 0.002)  # range of a pacing pulse's width
 SPIKE_MV = (0.3, 5.0)  # range of a spike's height in the lead where it is tallest: bipolar to unipolar pacing
@@ -180,9 +166,8 @@ def vary(record: Record, rng: np.random.Generator, paced: float = PACED_SHARE) -
     if rng.random() < 0.65:
         leads = _add_disturbances(leads, fs, rng)
     varied = replace(record, leads=leads.astype(np.float32))
-    return (
-        pace(varied, rng) if rng.random() < paced else varied
-    )  # after the filters, as ECG devices print them
+    # Spikes are added after the filters, as ECG devices print them.
+    return pace(varied, rng) if rng.random() < paced else varied
 
 
 def pace(record: Record, rng: np.random.Generator) -> Record:
@@ -272,9 +257,8 @@ def pacing_spikes(leads: np.ndarray, fs: int, rng: np.random.Generator) -> np.nd
         period = 60 / rng.uniform(*PACING_PER_MINUTE)
         times = np.arange(rng.uniform(0, period), DURATION_S, period)
     chambers = [(0.0,), (rng.uniform(*AV_DELAY_S),), (0.0, rng.uniform(*AV_DELAY_S))]
-    spikes = np.zeros(
-        (len(INDEPENDENT_LEADS), length + fs)
-    )  # one second more than needed, so that no spike is cut
+    # One second more than needed, so that no spike is cut.
+    spikes = np.zeros((len(INDEPENDENT_LEADS), length + fs))
     for before in chambers[rng.integers(len(chambers))]:
         shape = _spike_shape(fs, rng)
         sizes = rng.uniform(0.1, 1, len(INDEPENDENT_LEADS)) * rng.choice([-1, 1], len(INDEPENDENT_LEADS))
@@ -310,7 +294,7 @@ def _baseline_wander(seconds: np.ndarray, rng: np.random.Generator) -> np.ndarra
 
 
 def _motion_artefact(seconds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A patient's movement: for some seconds all leads leave the zero line, mostly by up to 2.5 mV: (8, T)."""
+    """A patient's movement, by which all leads leave the zero line for some seconds: (8, T) mV."""
     start, rise = rng.uniform(-1, DURATION_S), rng.uniform(0.2, 3)
     course = np.clip((seconds - start) / rise, 0, 1) ** rng.uniform(1, 3)
     back = start + rise + rng.uniform(0, 3)

@@ -23,10 +23,8 @@ LOST_MM = (0.25, 0.7)  # range of the total width of the lost slices
 ONE_SLICE_SHARE = 0.6  # share of slips that lose one slice; the others lose two or three
 SPREAD_MM = (0.5, 6.0)  # range of the distance over which two or three slices are spread
 EVENNESS = 3.0  # concentration of the Dirichlet distribution of the slices' widths
-SHRINK_SHARE, SHRINK = (
-    0.8,
-    (0.01, 0.03),
-)  # share with narrower squares to the right of the slip, and by how much
+# Share with narrower squares to the right of the slip, and by how much.
+SHRINK_SHARE, SHRINK = 0.8, (0.01, 0.03)
 WIGGLE_SHARE, WIGGLE_COLUMNS = 0.5, (27.0, 35.0)  # share with a wiggle, and range of its grid column
 WIGGLE_MM = (0.1, 0.4)  # range of its amplitude
 WIGGLE_SQUARES = (0.4, 1.2)  # range of the standard deviation of its Gaussian shape

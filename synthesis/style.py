@@ -44,9 +44,7 @@ class Style:
     text_ink: float = 0.0  # grey value of the text
     trace_width: float = 0.75
     pulse_width: float = 1.125
-    pulse_step_s: float | None = (
-        None  # time between the pulse's samples; None: the record's, 0: vertical edges
-    )
+    pulse_step_s: float | None = None  # sampling interval of the pulse; None: the record's, 0: vertical edges
     end_dashes: bool = False  # whether major lines have dark dashes near the ends of the rows
     separator_width: float = 2.25
     separators: bool = True

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-NODE_PX = (
-    8  # spacing of the nodes at which the map is evaluated, px of the capture; it is linear between them
-)
+NODE_PX = 8  # spacing of the nodes between which the map is interpolated linearly, px of the capture
 FIXED_POINT_STEPS = 30  # iterations
 
 
