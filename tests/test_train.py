@@ -248,7 +248,7 @@ def test_weights_of_another_checkpoint_are_taken_where_they_fit(tmp_path, capsys
     net = torch.nn.Linear(2, 2)
     copy_weights(net, tmp_path / "some.pt")
     assert (net.weight == 1).all()
-    assert "1 of 2 tensors taken, fresh: bias" in capsys.readouterr().out
+    assert "1 of 2 tensors copied, newly initialized: bias" in capsys.readouterr().out
     with pytest.raises(CheckpointError, match=r"some\.pt: none"):
         copy_weights(torch.nn.Linear(5, 7), tmp_path / "some.pt")
 
