@@ -41,7 +41,7 @@ class NetworkConfig:
     ema_decay: float = 0.995
     image_types: tuple[str, ...] = IMAGE_TYPES  # of the pages that are drawn to learn from
     overlap_probability: float = (
-        0.0  # of the drawn pages have rows that run into one another, synthesis.signals.crowd
+        0.0  # of the drawn pages have rows that run into one another, synthesis.signals.overlap_rows
     )
     colour_augmentation: bool = True  # whether samples are coloured anew, datasets/augmentation.py
     samples_per_page: int = 8  # samples drawn from each synthetic page

@@ -13,8 +13,7 @@ from scipy import signal
 
 from configs.page import DURATION_S, LEADS, ROWS
 
-# The leads from which the other four (III, aVR, aVL, aVF) follow.
-INDEPENDENT_LEADS = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
+INDEPENDENT_LEADS = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")  # III, aVR, aVL and aVF follow from them
 HELDOUT_MODULUS = 10  # one record in ten is never trained on
 DEEPFAKE_LENGTH = 5000  # samples that the network generates
 DEEPFAKE_MV = 6.0  # mV of the network's output 1.0
@@ -24,8 +23,7 @@ TIME_SHIFT_SHARE = 0.6  # share of records shifted in time, because PTB-XL's las
 CUT_QRS_SHARE = 0.6  # share of these in which a lead begins or ends inside a QRS
 CUT_QRS_S = 0.04  # greatest distance from the middle of that QRS to the boundary
 LEAD_BOUNDARIES_S = tuple(k * DURATION_S / len(ROWS[0]) for k in range(len(ROWS[0])))
-# Their probabilities; 0 s is also the end at 10 s, and these two are the hardest to digitize.
-BOUNDARY_SHARES = (0.4, 0.2, 0.2, 0.2)
+BOUNDARY_SHARES = (0.4, 0.2, 0.2, 0.2)  # probabilities; 0 s is also the end at 10 s, the hardest places
 QRS_SMOOTHING_S = 0.04  # width of the smoothing that makes each QRS a single peak of steepness
 REFRACTORY_S = 0.28  # least distance between two QRS complexes
 PACED_SHARE = 0.06  # share of records with pacing spikes; of a hospital's ECGs 1 to 3 % are paced
@@ -206,8 +204,7 @@ def _add_disturbances(leads: np.ndarray, fs: int, rng: np.random.Generator) -> n
 def overlap_rows(record: Record, rng: np.random.Generator) -> Record:
     """Amplify some leads of a record so much that they reach the rows above and below.
 
-    Such overlap is rare in records and hard to resolve, so training shows it more often. The relations of the
-    limb leads still hold.
+    Such overlap is rare and hard to resolve, so training shows it more often. I + III = II still holds.
     """
     independent = record.leads[[LEADS.index(lead) for lead in INDEPENDENT_LEADS]]
     chosen = rng.random(len(independent)) < rng.uniform(0.1, 0.9)
@@ -246,8 +243,7 @@ def pacing_spikes(leads: np.ndarray, fs: int, rng: np.random.Generator) -> np.nd
     """The pacing spikes (8, T) mV to be added to the independent leads of (12, T) mV.
 
     They pace the atrium, the ventricle or both, before the record's QRS complexes or at a rate of their own,
-    with a height and polarity for each lead. A pulse shorter than a sample becomes one proportionally lower
-    sample.
+    with a height and polarity for each lead. A pulse shorter than a sample is a proportionally lower sample.
     """
     length = leads.shape[1]
     found = find_qrs(leads, fs)

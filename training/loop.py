@@ -127,8 +127,7 @@ class Training:
     def progress(self) -> float:
         """Progress from 0 to 1: the share of the steps, or of the minutes where that is greater.
 
-        If options.steps is given it alone sets the schedule, so that a run ends the same with and without an
-        interruption.
+        If options.steps is given it alone sets the schedule, so that interruptions do not change the result.
         """
         if self.options.steps is not None:
             return self.step / self.options.steps
@@ -224,10 +223,7 @@ class Training:
         return None if self.stopped else self.best
 
     def is_over(self, started: float) -> bool:
-        """Whether the run ends before another step, the same in all processes.
-
-        `started` is the run's start on time.monotonic's clock, s.
-        """
+        """Whether the run, begun at `started` s by time.monotonic, ends now; the same in all processes."""
         self.spent = time.monotonic() - started
         over = self.stopped or self.progress() >= 1 or self.spent >= 60 * self.options.max_minutes
         over = bool(self.processes.broadcast_from_main(float(over)))

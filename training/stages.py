@@ -213,7 +213,7 @@ class TrainStage2(Stage[Stage2Net, torch.Tensor]):
     def validate(
         self, net: Stage2Net, pages: list[ValidationPage], device: torch.device
     ) -> tuple[float, dict[str, float]]:
-        """The competition's score in dB with the true grid: of all pages, flat types, photos and each type."""
+        """The competition's score in dB with the true grid: all pages, flat types, photos and each type."""
         ratios: dict[str, list[float]] = {"score": [], "flat": [], "photo": []}
         for page in pages:
             logits = net(to_tensor(page.page["image"]).to(device))[0]
