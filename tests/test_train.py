@@ -396,7 +396,7 @@ def small_run(records, monkeypatch):
     monkeypatch.setattr("training.stages.SyntheticPages", lambda *_: cheap_page)
     monkeypatch.setattr(STAGES[2], "validation", lambda *_: [None])
     monkeypatch.setattr(STAGES[2], "validate", lambda *_: (0.0, {"score": 0.0}))
-    monkeypatch.setattr(STAGES[2], "picture", lambda *_: None)
+    monkeypatch.setattr(STAGES[2], "preview", lambda *_: None)
 
     def run(runs: Path, **options) -> Path:
         given = {"records": records, "runs": runs, "workers": 0, "log_every": 1, "device": "cpu"}
