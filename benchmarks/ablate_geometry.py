@@ -1,8 +1,11 @@
-"""Print what each part of the training of stages 0 and 1 is worth: one table.
+"""Ablation of the training of stages 0 and 1, measured by how well pages and their grids are found.
 
-Each variant goes on from the shipped weights for the same number of steps with the same seed, but without
-one part; then it finds the pages of a folder of synthesize.py, the other stage being the shipped one.
-`shipped` is without any steps.
+    python benchmarks/ablate_geometry.py RECORDS DATA
+
+Each variant fine-tunes the shipped weights of one stage for the same number of steps with the same seed, but
+without one part of the training. It is then measured on the pages of DATA, made by synthesize.py, together
+with the shipped weights of the other stage. `shipped` has no additional steps. The table has a row for each
+variant; its columns are those of benchmarks/grid_accuracy.py.
 """
 
 import argparse
@@ -42,7 +45,10 @@ VARIANTS: dict[str, tuple[int, dict | None]] = {
 
 
 def train_variant(number: int, change: dict, checkpoints: Path, args: Namespace) -> None:
-    """Put the variant's weights into a folder of checkpoints."""
+    """Train a variant of stage `number` and copy its weights into the folder `checkpoints`.
+
+    `change` holds the fields of the configuration that differ from the shipped one's.
+    """
     config = replace((stage0, stage1)[number], **change, learning_rate=args.learning_rate)
     options = Options(
         records=args.records,
@@ -66,14 +72,18 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("records", type=Path, help="folder with WFDB records (*.hea)")
-    parser.add_argument("data", type=Path, help="folder with train/, of synthesize.py --part heldout")
-    parser.add_argument("--types", nargs="+", default=["0003", "0005", "0010"])
-    parser.add_argument("--steps", type=positive_int, default=150)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--only", default="", help="variants whose name holds this")
-    parser.add_argument("--workers", type=positive_int, default=1)
-    parser.add_argument("--threads", type=positive_int)
-    parser.add_argument("--device")
+    parser.add_argument("data", type=Path, help="folder with train/, made by synthesize.py --part heldout")
+    parser.add_argument(
+        "--types", nargs="+", default=["0003", "0005", "0010"], help="image types (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--steps", type=positive_int, default=150, help="training steps (default: %(default)s)"
+    )
+    parser.add_argument("--learning-rate", type=float, default=1e-3, help="default: %(default)s")
+    parser.add_argument("--only", default="", help="only variants whose name contains this text")
+    parser.add_argument("--workers", type=positive_int, default=1, help="worker processes (default: 1)")
+    parser.add_argument("--threads", type=positive_int, help="torch threads on the CPU")
+    parser.add_argument("--device", help="device for training (default: CUDA if available, else cpu)")
     args = parser.parse_args()
     limit_threads(args.threads)
     pages = list_pages([args.data], args.types)

@@ -1,7 +1,13 @@
-"""Print what each part of stage 2's training is worth: every variant from scratch, same steps, same seed.
+"""Ablation of stage 2's training: every variant is trained from scratch with the same steps and seed.
 
-Scored on pages of held-out records with their true grid: in dB by this decoder, and by that of the public
-solutions (benchmarks/decoder_steps.py, `public`). Networks found in --runs are scored again, not trained.
+    python benchmarks/ablate_stage2.py RECORDS --runs FOLDER
+
+The networks are scored on synthetic pages of held-out records with their true grid. Networks found in --runs
+are scored again, not trained. The table has a row for each variant and the columns
+  M parameters  number of parameters in millions
+  s a page      seconds per page for the network
+  GROUP, DECODER  score in dB of all pages, flat types or photos, by this repository's decoder ("all steps")
+                or that of the public solutions ("public", see benchmarks/decoder_steps.py)
 """
 
 import argparse
@@ -35,7 +41,7 @@ from utils.command import log, positive_int, run_main
 from utils.device import limit_threads
 from utils.kaggle_metric import image_snr, to_db
 
-CROP = 320  # columns of a sample, fewer than shipped: more steps in the time
+CROP = 320  # columns of a sample, fewer than in the shipped training to allow more steps in the same time
 LITE0 = asdict(lite0) | {"crop_columns": CROP, "image_types": compact.image_types}
 VARIANTS: dict[str, dict] = {
     "as shipped": {},
@@ -55,7 +61,7 @@ VARIANTS: dict[str, dict] = {
 
 @torch.inference_mode()
 def score(net: torch.nn.Module, pages: list) -> dict[str, float]:
-    """dB of the pages by both decoders, by flat and photo types."""
+    """The score in dB by both decoders for all pages, flat types and photos."""
     ratios: dict[str, list[float]] = {}
     for page in pages:
         logits = net(to_tensor(page.page["image"]))[0]
@@ -71,12 +77,12 @@ def score(net: torch.nn.Module, pages: list) -> dict[str, float]:
 
 @torch.inference_mode()
 def seconds(net: torch.nn.Module, page: ValidationPage) -> float:
-    """What the network takes for a page, the quickest of three."""
+    """Seconds of the network for a page, the least of three runs."""
     image, taken = to_tensor(page.page["image"]), []
     for _ in range(3):
-        begun = time.perf_counter()
+        started = time.perf_counter()
         net(image)
-        taken.append(time.perf_counter() - begun)
+        taken.append(time.perf_counter() - started)
     return min(taken)
 
 
@@ -85,13 +91,17 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("records", type=Path, help="folder with WFDB records (*.hea)")
-    parser.add_argument("--steps", type=positive_int, default=300)
-    parser.add_argument("--pages", type=positive_int, default=18, help="to score on (default: %(default)s)")
-    parser.add_argument("--only", nargs="+", default=[""], help="variants whose name holds one of these")
-    parser.add_argument("--runs", type=Path, required=True, help="folder for the networks")
-    parser.add_argument("--output", type=Path, help="CSV, written after each variant")
-    parser.add_argument("--threads", type=positive_int)
-    parser.add_argument("--device")
+    parser.add_argument(
+        "--steps", type=positive_int, default=300, help="training steps (default: %(default)s)"
+    )
+    parser.add_argument("--pages", type=positive_int, default=18, help="pages scored (default: %(default)s)")
+    parser.add_argument(
+        "--only", nargs="+", default=[""], help="only variants whose name contains one of these texts"
+    )
+    parser.add_argument("--runs", type=Path, required=True, help="folder for the trained networks")
+    parser.add_argument("--output", type=Path, help="CSV file of the table, written after each variant")
+    parser.add_argument("--threads", type=positive_int, help="torch threads on the CPU")
+    parser.add_argument("--device", help="device for training (default: CUDA if available, else cpu)")
     args = parser.parse_args()
     limit_threads(args.threads)
     stage, rows, pages = STAGES[2], {}, None

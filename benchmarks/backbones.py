@@ -1,9 +1,18 @@
-"""Print what each of stage 2's networks needs: memory, operations and seconds, to train and to read a page.
+"""Memory, operations and speed of each of stage 2's networks, in training and in prediction.
 
-Trained is the configuration's batch of crops, with AdamW and the average of the weights, in mixed precision;
-read is one whole page, as predict.py does. On CUDA the memory is measured. Elsewhere it is computed, with
-tensors that have shapes and types of CUDA's mixed precision but no contents: what torch holds at most up to
-the loss, the weights' copies added. Add about 1 GiB for CUDA itself and the workspaces of its convolutions.
+    python benchmarks/backbones.py
+
+The table has a row for each configuration and the columns
+  M parameters      number of parameters in millions
+  batch x crop      samples of a training batch, and columns of each
+  TFLOP a page      operations per page, 10^12
+  train GiB         memory in training: the batch, AdamW and the averaged weights, in mixed precision
+  page GiB          memory in prediction of a whole page
+  crops/s, training and pages/s   speed
+
+On CUDA the memory is measured. Elsewhere it is computed for CUDA's mixed precision, with tensors that have
+shapes and types but no contents, as the peak up to the loss plus the copies of the weights; CUDA itself and
+the workspaces of its convolutions need about 1 GiB more.
 """
 
 import argparse
@@ -42,12 +51,12 @@ CONFIGS = (
     "resnet34",
     "efficientnet_lite0",
 )
-COPIES = 5  # of the weights in training: themselves, gradients, AdamW's two moments, the average
+COPIES = 5  # tensors of the weights' size in training: weights, gradients, AdamW's two moments, the average
 GIB = 2**30
 
 
 class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of the tensors made within it that are still in use: `now`, and `peak` at most."""
+    """Counts the bytes of live tensors created within its context: `now`, and their maximum `peak`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,16 +83,16 @@ class LiveBytes(TorchDispatchMode):
 
 
 def random_batch(batch: int, columns: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images (B, 3, H, columns) in 0..1 and heights (B, 4, columns) px of traces."""
+    """Random images (B, 3, H, columns) in 0..1 and trace y-coordinates (B, 4, columns) px."""
     image = torch.rand(batch, 3, INPUT_HEIGHT, columns, device=device)
     return image, INPUT_HEIGHT * torch.rand(batch, ROW_CHANNELS, columns, device=device)
 
 
 def computed_bytes(net: Stage2Net, batch: int, columns: int, training: bool) -> int:
-    """Bytes that the tensors of one forward pass hold at most on CUDA, in training up to the loss.
+    """Peak bytes of the tensors of one forward pass on CUDA, in training including the loss.
 
-    Without the weights, but with their copies in half precision. The gradients of the features take the
-    place of features on the way back, and change this by little.
+    The weights are not counted, but their copies in half precision are. The backward pass is neglected: its
+    gradients replace features, and change the peak little.
     """
     dtype = torch.bfloat16 if training else torch.float16
     cuda = torch.device("cuda")
@@ -94,7 +103,7 @@ def computed_bytes(net: Stage2Net, batch: int, columns: int, training: bool) -> 
             )
             for name, value in net.state_dict(keep_vars=True).items()
         }
-        try:  # torch.autocast itself wants a CUDA device
+        try:  # torch.autocast itself requires a CUDA device
             torch.set_autocast_enabled("cuda", True)
             torch.set_autocast_dtype("cuda", dtype)
             with LiveBytes() as live:
@@ -129,8 +138,8 @@ def train_step(net: Stage2Net, batch: int, columns: int, device: torch.device) -
     return step
 
 
-def read_page(net: Stage2Net, columns: int, device: torch.device) -> Callable[[], None]:
-    """A function that runs the network on so many columns of a page."""
+def predict_page(net: Stage2Net, columns: int, device: torch.device) -> Callable[[], None]:
+    """A function that runs the network on a page of the given number of columns."""
     image, _ = random_batch(1, columns, device)
 
     @torch.inference_mode()
@@ -142,31 +151,30 @@ def read_page(net: Stage2Net, columns: int, device: torch.device) -> Callable[[]
 
 
 def seconds(step: Callable[[], None], device: torch.device) -> float:
-    """What a step takes: on CUDA the quickest of three, on a CPU, where it takes long, one.
+    """Seconds of a step: on CUDA the least of three runs, on a CPU, where it takes long, of one.
 
-    On a CPU these are the seconds that the process computes, all threads together: other work on the machine
-    changes them less than the clock's.
+    On a CPU this is processor time, summed over threads, which other work on the machine affects less.
     """
     cuda, taken = device.type == "cuda", []
     clock = time.perf_counter if cuda else time.process_time
     for _ in range(3 if cuda else 1):
-        begun = clock()
+        started = clock()
         step()
         if cuda:
             torch.cuda.synchronize(device)
-        taken.append(clock() - begun)
+        taken.append(clock() - started)
     return min(taken)
 
 
 def peak_memory(step: Callable[[], None], device: torch.device) -> int:
-    """Bytes that torch holds on a CUDA device at most during a step, weights included."""
+    """Peak bytes that torch holds on a CUDA device during a step, weights included."""
     torch.cuda.reset_peak_memory_stats(device)
     step()
     return torch.cuda.max_memory_allocated(device)
 
 
 def operations(net: Stage2Net, columns: int) -> int:
-    """Multiplications and additions of one forward pass over an image of so many columns."""
+    """The number of multiplications and additions of one forward pass over an image of `columns` columns."""
     meta = {name: value.to("meta") for name, value in net.state_dict().items()}
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         torch.func.functional_call(net, meta, (torch.empty(1, 3, INPUT_HEIGHT, columns, device="meta"),))
@@ -174,7 +182,7 @@ def operations(net: Stage2Net, columns: int) -> int:
 
 
 def measure(config: Stage2Config, device: torch.device, timed: bool, columns: int) -> dict[str, object]:
-    """A line of the table; without `timed` only what a CPU can compute."""
+    """A row of the table; on a CPU without speeds unless `timed`."""
     net = Stage2Net(config)
     batch, crop = config.batch_size, config.crop_columns
     row: dict[str, object] = {
@@ -187,20 +195,20 @@ def measure(config: Stage2Config, device: torch.device, timed: bool, columns: in
         held = computed_bytes(net.train(), batch, crop, training=True)
         row["train GiB"] = (COPIES * weight_bytes(net) + held) / GIB
         row["page GiB"] = (weight_bytes(net) + computed_bytes(net.eval(), 1, INPUT_WIDTH, False)) / GIB
-        batch = 1  # a CPU gains nothing by more
+        batch = 1  # larger batches are no faster on a CPU
     if not (cuda or timed):
         return row
     net = net.to(device).train()
-    average = copy.deepcopy(net)  # held as in training, for the memory
+    average = copy.deepcopy(net)  # held for its memory, as in training
     step = train_step(net, batch, crop, device)
     if cuda:
-        step()  # which makes the optimizer's moments
+        step()  # allocates the optimizer's moments
         row["train GiB"] = peak_memory(step, device) / GIB
     row["crops/s, training"] = batch / seconds(step, device)
     del step, average
     net.zero_grad(set_to_none=True)
     prepare_for_inference(net.eval()).to(memory_format=torch.channels_last)
-    page = read_page(net, columns, device)
+    page = predict_page(net, columns, device)
     if cuda:
         row["page GiB"] = peak_memory(page, device) / GIB
     row["pages/s"] = columns / INPUT_WIDTH / seconds(page, device)
@@ -218,15 +226,15 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--configs", nargs="+", default=CONFIGS, help="modules of configs/ (default: all)")
-    parser.add_argument("--no-times", action="store_true", help="on a CPU: only what is computed, quickly")
+    parser.add_argument("--no-times", action="store_true", help="on a CPU, skip the slow timing")
     parser.add_argument(
         "--page-columns",
         type=positive_int,
         default=INPUT_WIDTH,
-        help="of a page that are read when timed; the rest in proportion",
+        help="columns of the page that is timed; results are scaled to a whole page (default: whole page)",
     )
     parser.add_argument("--threads", type=positive_int, help="torch threads on the CPU")
-    parser.add_argument("--device")
+    parser.add_argument("--device", help="default: CUDA if available, else cpu")
     args = parser.parse_args()
     limit_threads(args.threads)
     device = choose_device(args.device)
@@ -234,7 +242,7 @@ def main() -> None:
     for name in args.configs:
         config = importlib.import_module(f"configs.{name}").config
         if not isinstance(config, Stage2Config):
-            raise ValueError(f"--configs {name}: not a configuration of stage 2")
+            raise ValueError(f"--configs {name}: this is not a configuration of stage 2")
         rows[name] = measure(config, device, not args.no_times, min(args.page_columns, INPUT_WIDTH))
         log.info(f"{name}: {rows[name]}")
     print(device_name(device))

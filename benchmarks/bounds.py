@@ -1,12 +1,15 @@
-"""Print what bounds the score of pages that synthesize.py labelled, in dB by image type.
+"""Bounds of the score on labelled pages of synthesize.py, in dB by image type.
 
-  whole      all stages, as predict.py does it
-  true grid  stage 2 and the decoder on the page straightened by its labels
-  geometry   the true traces, displaced as the found grid displaces them: stage 2 could read no better
-  mask       the true traces drawn as masks and read again: what the rectified page can hold
-  200 dpi    the true leads without what is faster than two columns of a 200 dpi page, as flat pages are
+    python benchmarks/bounds.py DATA
 
-Then the worst pages; --overlays draws them with what was read.
+The columns are
+  whole      all stages, as in predict.py
+  true grid  stage 2 and the decoder on the page rectified by its labels
+  geometry   the true traces, displaced by the errors of the found grid: the limit for stage 2
+  mask       the true traces drawn as masks and decoded: the limit of the rectified page's resolution
+  200 dpi    the true leads, low-pass filtered to the resolution of a 200 dpi page, as flat pages have
+
+A second table lists the worst pages; --overlays draws them with the traces found.
 """
 
 import sys
@@ -19,7 +22,7 @@ from scipy import signal
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.labelled import chosen_pages, open_digitizer, page_arguments
+from benchmarks.labelled import open_digitizer, page_arguments, selected_pages
 from configs.leads import leads_from_rows, rows_from_leads
 from configs.page import DURATION_S, MM_PER_SECOND, PAGE_PX_PER_MM, RECTIFIED
 from datasets.labels import read_labels, read_slip
@@ -42,11 +45,11 @@ from utils.images import read_rgb, write_png
 from utils.kaggle_metric import image_snr, to_db
 
 KINDS = ("whole", "true grid", "geometry", "mask", "200 dpi")
-PAGE_LIMIT_HZ = PAGE_PX_PER_MM * MM_PER_SECOND / 2  # 98 Hz
+PAGE_LIMIT_HZ = PAGE_PX_PER_MM * MM_PER_SECOND / 2  # Nyquist frequency of a 200 dpi page's columns, 98 Hz
 
 
 def limit_band(leads: np.ndarray, fs: int) -> np.ndarray:
-    """Leads (12, L) mV, NaN where not shown, without what is above PAGE_LIMIT_HZ (zero-phase Butterworth)."""
+    """Leads (12, L) mV, NaN where not shown, low-pass filtered at PAGE_LIMIT_HZ (zero-phase Butterworth)."""
     low_pass = signal.butter(8, PAGE_LIMIT_HZ, fs=fs, output="sos")
     limited = leads.copy()
     for lead in limited:
@@ -56,29 +59,31 @@ def limit_band(leads: np.ndarray, fs: int) -> np.ndarray:
 
 
 def displace_rows(rows: np.ndarray, grid: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """Rows (4, L) mV as they lie on the page when `found` is taken for the true `grid`, both (44, 57, 2) px.
+    """Rows (4, L) mV as they appear if the page is rectified by `found` instead of the true `grid`.
 
-    To first order in the error of the grid, which is a fraction of a square.
+    Both grids are (44, 57, 2) px. The result is exact to first order in the grid's error.
     """
     found = found.astype(np.float64)
     squares = np.stack([np.gradient(found, axis=1), np.gradient(found, axis=0)], axis=-1)
     error = np.linalg.solve(squares, (grid - found)[..., None])[..., 0].astype(np.float32)  # squares, (x, y)
     y = columns_from_rows(rows)
-    seen = np.full_like(y, np.nan)
+    displaced = np.full_like(y, np.nan)
     x = np.arange(RECTIFIED.width)
-    for row, heights in enumerate(y):
-        places = (
+    for row, trace_y in enumerate(y):
+        grid_xy = (
             (x / RECTIFIED.square_width).astype(np.float32),
-            (np.nan_to_num(heights) / RECTIFIED.square_height).astype(np.float32),
+            (np.nan_to_num(trace_y) / RECTIFIED.square_height).astype(np.float32),
         )
-        moved = cv2.remap(
-            error, places[0][None], places[1][None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        trace_error = cv2.remap(
+            error, grid_xy[0][None], grid_xy[1][None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )[0]
         for start, stop in segments(rows.shape[1], row):
             columns = segment_columns(start, stop, rows.shape[1], RECTIFIED)
-            shift = moved[columns] * (RECTIFIED.square_width, RECTIFIED.square_height)
-            seen[row, columns] = np.interp(columns, columns + shift[:, 0], heights[columns] + shift[:, 1])
-    return rows_from_columns(seen, rows.shape[1])
+            shift = trace_error[columns] * (RECTIFIED.square_width, RECTIFIED.square_height)
+            displaced[row, columns] = np.interp(
+                columns, columns + shift[:, 0], trace_y[columns] + shift[:, 1]
+            )
+    return rows_from_columns(displaced, rows.shape[1])
 
 
 def measure(
@@ -89,7 +94,7 @@ def measure(
     orientation: int,
     slip: Slip | None = None,
 ) -> dict:
-    """The linear ratios of KINDS for a page with its labels; also what the whole pipeline saw and read."""
+    """The linear ratios of KINDS for a labelled page; "page" is the whole result, None if it failed."""
     fs = truth.shape[1] // int(DURATION_S)
     upright = undo_orientation(image, orientation)
     grid = points_to_upright(grid.reshape(-1, 2), orientation, image.shape[:2]).reshape(grid.shape)
@@ -109,20 +114,22 @@ def measure(
     except ValueError:
         return facts | {"whole": 0.0, "geometry": 0.0, "page": None}
     found = page.rectified
-    gross = found.orientation != orientation
-    through = 0.0 if gross else ratio(displace_rows(rows, grid, found.gridpoint_xy))
-    return facts | {"whole": image_snr(truth, page.leads, fs), "geometry": through, "page": page}
+    misoriented = found.orientation != orientation
+    geometry = 0.0 if misoriented else ratio(displace_rows(rows, grid, found.gridpoint_xy))
+    return facts | {"whole": image_snr(truth, page.leads, fs), "geometry": geometry, "page": page}
 
 
 def main() -> None:
     parser = page_arguments(__doc__)
-    parser.add_argument("--worst", type=positive_int, default=10, help="pages listed (default: %(default)s)")
-    parser.add_argument("--overlays", type=Path, help="folder for pictures of these")
+    parser.add_argument(
+        "--worst", type=positive_int, default=10, help="number of worst pages (default: %(default)s)"
+    )
+    parser.add_argument("--overlays", type=Path, help="folder for images of the worst pages")
     args = parser.parse_args()
     limit_threads(args.threads)
     digitizer = open_digitizer(args)
     rows, trace_result = [], {}
-    for image in chosen_pages(args):
+    for image in selected_pages(args):
         labels = image.path.with_name(f"{image.path.stem}.labels.npz")
         facts = measure(digitizer, read_rgb(image.path), image.truth, *read_labels(labels), read_slip(labels))
         page = facts.pop("page")

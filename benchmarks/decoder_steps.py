@@ -1,8 +1,11 @@
-"""Print what each step of the decoder is worth: the score in dB by image type, with all and without one.
+"""Ablation of the decoder's steps on labelled pages: the score in dB with all steps and without one of them.
 
-`public` is what the public solutions do: the highest value of each column with a parabola through it and
-its neighbours, and resampling by one Fourier transform of the whole row. Other beats are weighed bin by bin
-and need the centroid: the parabola's line is to be compared with that without other beats.
+    python benchmarks/decoder_steps.py DATA
+
+The table has a row for each variant and a column for each image type, flat types, photos and all pages.
+`public` imitates the public solutions: the highest value of each column, refined by a parabola through it and
+its neighbours, and resampling by one Fourier transform of the whole row. Completing a trace from other beats
+needs the centroid, so the parabola's row is to be compared with `without other beats`.
 """
 
 import sys
@@ -17,7 +20,7 @@ from scipy.signal import resample
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.labelled import chosen_pages, open_digitizer, page_arguments
+from benchmarks.labelled import open_digitizer, page_arguments, selected_pages
 from configs.leads import leads_from_rows
 from configs.page import DURATION_S, FLAT_TYPES, RECTIFIED
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT, Stage2Config
@@ -36,7 +39,10 @@ INSIDE = decode.signal_columns()
 
 
 class Maps:
-    """One page's log probabilities (4, H, W) over the signal's columns, with the steps to decode them."""
+    """One page's log-probabilities (4, H, W) over the signal's columns, and the decoder's steps on them.
+
+    logits: (4, H, W) of stage 2; row_stride: px per bin; length: samples of ten seconds.
+    """
 
     def __init__(
         self, logits: torch.Tensor, row_stride: int, length: int, config: Stage2Config = decode.DEFAULT_CONFIG
@@ -53,7 +59,7 @@ class Maps:
         return decode.follow_spikes(path, self.log_probability) if spikes else path
 
     def refined(self, path: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Bins, which of them are no gaps, and their confidence, all (4, W)."""
+        """The centroids in bins, which of them are no gaps, and their confidence, all (4, W)."""
         bins, mass, variance = decode.refine(self.log_probability, path)
         return (
             bins,
@@ -62,7 +68,7 @@ class Maps:
         )
 
     def parabola(self, path: np.ndarray) -> np.ndarray:
-        """The vertex of the parabola through a column's highest bin and its neighbours."""
+        """The vertex (4, W), in bins, of the parabola through the path's bin and its two neighbours."""
         inner = path.clip(1, self.log_probability.shape[1] - 2)
         a, b, c = (
             np.take_along_axis(np.exp(self.log_probability), inner[:, None] + step, axis=1)[:, 0]
@@ -72,7 +78,7 @@ class Maps:
         vertex = np.divide(0.5 * (a - c), curvature, out=np.zeros_like(b), where=curvature < -1e-9)
         return inner + vertex.clip(-0.5, 0.5)
 
-    def heights(self, bins: np.ndarray) -> np.ndarray:
+    def trace_y(self, bins: np.ndarray) -> np.ndarray:
         return rescale(bins, self.row_stride) + CROP_TOP
 
     def rows(
@@ -87,11 +93,11 @@ class Maps:
         weighted: bool = True,
         by_time: Callable | None = None,
     ) -> np.ndarray:
-        """Rows (4, length) mV by all steps or some; `by_time` resamples heights in another way."""
+        """Rows (4, length) mV by all or some steps; `by_time` replaces the resampling of y to time."""
         path = self.path(tracked, spikes)
-        bins, seen, confidence = self.refined(path)
+        bins, visible, confidence = self.refined(path)
         bins = bins if centroid else self.parabola(path)
-        bins = decode.bridge(bins, seen, self.starts) if bridge else bins
+        bins = decode.bridge(bins, visible, self.starts) if bridge else bins
         log_probability = self.log_probability
         if ends:
             hidden = hidden_ends(bins, confidence, self.row_stride)
@@ -104,10 +110,14 @@ class Maps:
             bins, _ = decode.impute_from_beats(
                 log_probability, path, bins, confidence, self.starts, self.row_stride, self.config
             )
-        y = np.pad(self.heights(bins), ((0, 0), (INSIDE.start, 0)), constant_values=np.nan)
+        y = np.pad(self.trace_y(bins), ((0, 0), (INSIDE.start, 0)), constant_values=np.nan)
         rows = (by_time or decode.rows_from_traces)(y, self.length)
-        sure = np.pad(confidence if weighted else np.ones_like(confidence), ((0, 0), (INSIDE.start, 0)))
-        return reconcile_limbs(rows, decode.confidence_at(sure, self.length))[0] if limbs else rows
+        column_confidence = np.pad(
+            confidence if weighted else np.ones_like(confidence), ((0, 0), (INSIDE.start, 0))
+        )
+        return (
+            reconcile_limbs(rows, decode.confidence_at(column_confidence, self.length))[0] if limbs else rows
+        )
 
 
 def millivolts(y: np.ndarray) -> np.ndarray:
@@ -115,13 +125,13 @@ def millivolts(y: np.ndarray) -> np.ndarray:
 
 
 def resample_linearly(y: np.ndarray, length: int) -> np.ndarray:
-    places = RECTIFIED.signal_start + np.arange(length) * (RECTIFIED.px_per_second * DURATION_S / length)
+    x = RECTIFIED.signal_start + np.arange(length) * (RECTIFIED.px_per_second * DURATION_S / length)
     columns = np.flatnonzero(np.isfinite(y[0]))
-    return np.stack([np.interp(places, columns, row[columns]) for row in millivolts(y)])
+    return np.stack([np.interp(x, columns, row[columns]) for row in millivolts(y)])
 
 
 def resample_rows_at_once(y: np.ndarray, length: int) -> np.ndarray:
-    """One Fourier transform over a whole row, seams and edges unpadded."""
+    """Resample each row by one Fourier transform, without padding at lead boundaries and edges."""
     return resample(millivolts(y[:, INSIDE]), length, axis=1)
 
 
@@ -153,7 +163,7 @@ def main() -> None:
     limit_threads(args.threads)
     digitizer = open_digitizer(args)
     ratios: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in VARIANTS}
-    for image in chosen_pages(args):
+    for image in selected_pages(args):
         try:
             rect = digitizer.straightener.straighten(read_rgb(image.path)).rect
         except PageNotFound:

@@ -1,10 +1,18 @@
-"""Print how well pages and their grids are found in a folder of synthesize.py, and what the page score knows.
+"""Accuracy of pages and grids found in folders of synthesize.py, and how well the page score predicts it.
 
-By image type: the share of pages found, the median over pages of the median and of the 95th percentile of a
-page's grid errors (px of a 200 dpi page), pages whose median is gross, the lowest page score, and how many
-pages are said not to have square squares. The same for pages with and without a calibration pulse, whose
-signals start at different squares of the paper. Then how many of the pages with a gross error, or not found,
-lie among the worst 5 % by page score.
+    python benchmarks/grid_accuracy.py DATA...
+
+The table has a row for each image type, pages with and without a calibration pulse (their signals start at
+different squares of the paper) and all pages. Its columns are
+  pages, found %       number of pages, share of pages found
+  grid px, grid p95    medians over pages of the median and the 95th percentile of a page's grid errors
+                       (px of a 200 dpi page)
+  time error ms        median of the root-mean-square errors of grid points along the time axis
+  worst px, gross      greatest median error of a page, pages whose median is above 3 px
+  lowest score, doubtful  lowest page score, number of pages below predict.py's limit
+  not square           pages whose squares were found not to be square
+
+The last lines say how many pages above 3 px or not found are among the worst 5 % by score.
 """
 
 import argparse
@@ -30,7 +38,7 @@ from utils.device import use_one_thread
 from utils.images import read_rgb
 from utils.workers import map_unordered
 
-in_worker: dict = {}
+worker_state: dict = {}
 
 
 @dataclass(frozen=True)
@@ -45,25 +53,25 @@ def start_worker(checkpoints: Path, lines: bool) -> None:
     if not lines:
         straighten.refine_columns = lambda gridpoint_xy, *_, **__: gridpoint_xy
     stage0, stage1 = (load_network(checkpoints / f"stage{n}.pt", n) for n in (0, 1))
-    in_worker["straightener"] = Straightener(stage0, stage1)
+    worker_state["straightener"] = Straightener(stage0, stage1)
 
 
 def measure(page: Page) -> dict:
-    """Grid errors of one page and its page score; a page not found has the score 0 and no errors."""
+    """Grid errors and page score of one page; a page that is not found has the score 0 and no errors."""
     labels = page.path.with_name(f"{page.path.stem}.labels.npz")
     truth, orientation = read_labels(labels)
     with np.load(labels) as file:
         row = {"image_id": page.image_id, "type": page.type, "pulse": bool(file["has_pulse"])}
     image = read_rgb(page.path)
     try:
-        found = in_worker["straightener"].straighten(image)
+        found = worker_state["straightener"].straighten(image)
     except PageNotFound as error:
         return row | {"found": False, "score": 0.0, "reason": str(error)}
     median, p95 = np.percentile(
         grid_errors(found.gridpoint_xy, truth, orientation, image.shape[:2]), [50, 95]
     )
-    late = time_error(found.gridpoint_xy, truth, orientation, image.shape[:2])
-    facts = {"found": True, "score": found.page_score, "median": median, "p95": p95, "ms": late}
+    delay = time_error(found.gridpoint_xy, truth, orientation, image.shape[:2])
+    facts = {"found": True, "score": found.page_score, "median": median, "p95": p95, "ms": delay}
     return row | facts | {"square": found.calibration.fits_paper} | found.score_parts
 
 
@@ -103,16 +111,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("data", type=Path, nargs="+", help="folders with train/, of synthesize.py")
+    parser.add_argument("data", type=Path, nargs="+", help="folders with train/, made by synthesize.py")
     parser.add_argument("--types", nargs="+", help="image types (default: all)")
-    parser.add_argument("--workers", type=positive_int, default=1)
-    parser.add_argument("--checkpoints", type=Path, default=CHECKPOINTS, help="folder of stageN.pt")
+    parser.add_argument("--workers", type=positive_int, default=1, help="worker processes (default: 1)")
+    parser.add_argument("--checkpoints", type=Path, default=CHECKPOINTS, help="folder with stageN.pt")
     parser.add_argument(
         "--without-lines",
         action="store_true",
-        help="the lattice as stage 1 sees it, not refined by its lines",
+        help="do not refine the grid columns of stage 1 by the printed grid lines",
     )
-    parser.add_argument("--output", type=Path, help="CSV with a row for each page")
+    parser.add_argument("--output", type=Path, help="CSV file to write, with a row for each page")
     args = parser.parse_args()
     rows = measure_all(
         list_pages(args.data, args.types), args.workers, args.checkpoints, not args.without_lines

@@ -1,4 +1,4 @@
-"""The pages that benchmarks of the whole pipeline look at, and their arguments."""
+"""Labelled pages for benchmarks of the whole pipeline, and the common command-line arguments."""
 
 import argparse
 from collections.abc import Iterator
@@ -20,21 +20,23 @@ class LabelledPage(NamedTuple):
     type: str
     path: Path
     truth: np.ndarray  # (12, 10 * fs) mV
-    fs: int
+    fs: int  # Hz
 
 
 def page_arguments(description: str) -> argparse.ArgumentParser:
-    """A parser of the arguments that choose pages and the networks that read them."""
+    """A parser with the arguments that select pages and stage 2's networks."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("data", type=Path, help="folder with train/, of synthesize.py")
+    parser.add_argument("data", type=Path, help="folder with train/, made by synthesize.py")
     parser.add_argument("--types", nargs="+", help="image types (default: all)")
     parser.add_argument(
         "--count", type=positive_int, default=10, help="pages of each type (default: %(default)s)"
     )
-    parser.add_argument("--stage2", type=Path, nargs="+", default=[CHECKPOINTS / "stage2.pt"])
-    parser.add_argument("--threads", type=positive_int, help="torch threads")
+    parser.add_argument(
+        "--stage2", type=Path, nargs="+", default=[CHECKPOINTS / "stage2.pt"], help="checkpoints of stage 2"
+    )
+    parser.add_argument("--threads", type=positive_int, help="torch threads on the CPU")
     return parser
 
 
@@ -42,8 +44,8 @@ def open_digitizer(args: argparse.Namespace) -> Digitizer:
     return Digitizer(stage2=args.stage2)
 
 
-def chosen_pages(args: argparse.Namespace) -> Iterator[LabelledPage]:
-    """The pages chosen, with a progress bar. Raises ValueError when there are none."""
+def selected_pages(args: argparse.Namespace) -> Iterator[LabelledPage]:
+    """The selected pages, with a progress bar. Raises ValueError when there are none."""
     images = list_images(args.data)
     images = images[images["type"].isin(args.types)] if args.types else images
     images = images[images.groupby("type").cumcount() < args.count]

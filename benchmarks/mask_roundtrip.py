@@ -1,4 +1,9 @@
-"""How well records read back from their drawn masks, at each sampling rate: RECORDS is a folder of WFDB."""
+"""Signal-to-noise ratio of records drawn as masks and decoded again, without a network, by sampling rate.
+
+    python benchmarks/mask_roundtrip.py RECORDS
+
+The columns are the rate in Hz, and the mean, median and worst of the records' uncapped ratios in dB.
+"""
 
 import argparse
 import sys
@@ -18,20 +23,24 @@ from utils.kaggle_metric import image_snr, to_db
 
 
 def roundtrip_ratios(paths: list[Path], fs: int) -> np.ndarray:
-    """(len(paths),) linear ratios, uncapped, of the leads read from the masks."""
+    """The linear, uncapped ratios (len(paths),) of the leads decoded from the masks."""
     ratios = []
     for path in tqdm(paths, desc=f"{fs} Hz", disable=None):
         record = read_record(path)
         leads = resample(record.leads, record.fs, fs)
-        read = read_traces(draw_traces(rows_from_leads(leads)), fs)
-        ratios.append(image_snr(leads, leads_from_rows(read), fs, cap=None))
+        decoded = read_traces(draw_traces(rows_from_leads(leads)), fs)
+        ratios.append(image_snr(leads, leads_from_rows(decoded), fs, cap=None))
     return np.array(ratios)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("records", type=Path)
-    parser.add_argument("--count", type=positive_int, default=50)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("records", type=Path, help="folder with WFDB records (*.hea)")
+    parser.add_argument(
+        "--count", type=positive_int, default=50, help="number of records (default: %(default)s)"
+    )
     args = parser.parse_args()
     paths = find_records(args.records)
     if not paths:

@@ -1,7 +1,10 @@
-"""Print how long a page takes from its file to millivolts, step by step: one table.
+"""Time of each step from an image file to millivolts, in seconds per page.
 
-The page is a drawn one, as a 2200 x 1700 render and as a 4032 x 3024 photo. Each figure is the median over
-repeats of seconds a page; on CUDA the networks' are those of a batch, divided by its size.
+    python benchmarks/page_speed.py
+
+The table has a row for each step, and a column each for a synthetic page as a 2200 x 1700 render and as a
+4032 x 3024 photo. Values are medians over repeats; on CUDA those of the networks are for a batch, divided by
+its size, and the last row is the peak GPU memory.
 """
 
 import argparse
@@ -42,7 +45,7 @@ Result = TypeVar("Result")
 
 
 def timed(device: torch.device, repeats: int, step: Callable[[], Result]) -> tuple[float, Result]:
-    """Median seconds of a step over repeats, after one that is not counted, and what it returns."""
+    """The median seconds of a step over repeats after a warm-up run, and its result."""
     seconds, result = [], step()
     for _ in range(repeats):
         started = time.perf_counter()
@@ -57,7 +60,7 @@ def timed(device: torch.device, repeats: int, step: Callable[[], Result]) -> tup
 def measure(
     straightener: Straightener, tracer: Tracer, path: Path, repeats: int, batch: int
 ) -> dict[str, float]:
-    """Seconds of each step for one image file, and of all in a row."""
+    """Seconds of each step and of whole stages for one image file, by name."""
     device = straightener.device
     nets = straightener.stage0_net, straightener.stage1_net
     row = {}
@@ -93,13 +96,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--records", type=Path, help="folder with WFDB records (default: a made-up heart)")
-    parser.add_argument("--repeats", type=positive_int, default=5)
+    parser.add_argument("--records", type=Path, help="folder with WFDB records (default: a simulated ECG)")
+    parser.add_argument("--repeats", type=positive_int, default=5, help="default: %(default)s")
     parser.add_argument("--threads", type=positive_int, help="torch threads on the CPU")
-    parser.add_argument("--device")
+    parser.add_argument("--device", help="default: CUDA if available, else cpu")
     add_precision_argument(parser)
-    parser.add_argument("--batch", type=positive_int, default=8, help="images at once on CUDA")
-    parser.add_argument("--checkpoints", type=Path, default=CHECKPOINTS, help="folder of the networks")
+    parser.add_argument("--batch", type=positive_int, default=8, help="batch size on CUDA (default: 8)")
+    parser.add_argument("--checkpoints", type=Path, default=CHECKPOINTS, help="folder with stageN.pt")
     args = parser.parse_args()
     limit_threads(args.threads)
     keep_memory()
@@ -127,7 +130,7 @@ def main() -> None:
             write_png(path, page.image)
             columns[name] = measure(straightener, tracer, path, args.repeats, batch)
     threads = f"{torch.get_num_threads()} threads" if device.type == "cpu" else f"batches of {batch}"
-    print(f"seconds a page, {device}, {threads}, {str(precision).removeprefix('torch.')}")
+    print(f"seconds per page, {device}, {threads}, {str(precision).removeprefix('torch.')}")
     print(pd.DataFrame(columns).to_string(float_format="{:.3f}".format))
 
 

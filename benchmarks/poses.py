@@ -1,8 +1,14 @@
-"""Print how well the page and its grid are found at every pose: photos of held-out records.
+"""Accuracy of pages and grids found in synthetic photos of held-out records, by camera pose.
 
-One table, a row for each pose: the share of pages found with at most 3 px of grid error, the median over
-pages of the median and of the 95th percentile of a page's grid errors (px of a 200 dpi page), what was not
-found or further off, and how many of those a page score below `predict.py`'s limit tells of.
+    python benchmarks/poses.py RECORDS
+
+The table has a row for each pose and the columns
+  pages, right %     number of pages, share found with a median grid error of at most 3 px
+  grid px, grid p95  medians over pages of the median and the 95th percentile of a page's grid errors
+                     (px of a 200 dpi page)
+  wrong              number of pages not found, or found with a greater error
+  told               number of these whose page score is below predict.py's limit, which reports them
+  lowest score       lowest page score
 """
 
 import argparse
@@ -27,18 +33,18 @@ from synthesis.signals import find_records, is_heldout, read_record
 from utils.command import positive_int, run_main
 from utils.device import choose_device, limit_threads
 
-PHOTO = (2592, 1944)
+PHOTO = (2592, 1944)  # width and height of most photos, px
 
 
 def tilted(degrees: float, rng: np.random.Generator) -> Pose:
-    """A page seen from so far off its normal, from any side."""
+    """A pose whose view deviates from the page's normal by `degrees` in a random direction."""
     angle = rng.uniform(0, 2 * np.pi)
     yaw, pitch = np.deg2rad(degrees) * np.array([np.cos(angle), np.sin(angle)])
     return Pose(PHOTO, yaw, pitch, np.deg2rad(rng.normal(0, 2)), rng.uniform(1.2, 2.2))
 
 
 def poses(rng: np.random.Generator) -> Iterator[tuple[str, dict]]:
-    """Names of the poses and what `synthesize` is told for them."""
+    """Names of the poses and their arguments of `synthesize`."""
     plain = tilted(6, rng)
     for orientation in range(ORIENTATIONS):
         yield f"orientation {orientation}", {"pose": plain, "orientation": orientation}
@@ -53,7 +59,7 @@ def poses(rng: np.random.Generator) -> Iterator[tuple[str, dict]]:
 
 
 def measure(straightener: Straightener, record: Record, options: dict, rng: np.random.Generator) -> dict:
-    """Median and 95th percentile of one page's grid errors and its page score; NaN when it is not found."""
+    """Median and 95th percentile of one page's grid errors (NaN if it is not found), and its page score."""
     taken = synthesize(record, "0005", rng, **{"orientation": 0, "second_sheet": False} | options)
     try:
         page = straightener.straighten(taken.image)
@@ -72,14 +78,14 @@ def main() -> None:
     parser.add_argument(
         "--count", type=positive_int, default=10, help="pages of each pose (default: %(default)s)"
     )
-    parser.add_argument("--only", default="", help="poses whose name holds this")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="only poses whose name contains this text")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the photos (default: %(default)s)")
     parser.add_argument(
-        "--checkpoints", type=Path, default=CHECKPOINTS, help="folder of stage0.pt, stage1.pt"
+        "--checkpoints", type=Path, default=CHECKPOINTS, help="folder with stage0.pt and stage1.pt"
     )
-    parser.add_argument("--device")
-    parser.add_argument("--threads", type=positive_int)
-    parser.add_argument("--pages", action="store_true", help="a line for each page too")
+    parser.add_argument("--device", help="default: CUDA if available, else cpu")
+    parser.add_argument("--threads", type=positive_int, help="torch threads on the CPU")
+    parser.add_argument("--pages", action="store_true", help="also print a line for each page")
     args = parser.parse_args()
     limit_threads(args.threads)
     records = [path for path in find_records(args.records) if is_heldout(path.stem)]

@@ -1,9 +1,15 @@
-"""Print what each precision costs: seconds of a training image and of a page, and how far the maps differ.
+"""Speed and numerical error of each precision, in training and in prediction, on a synthetic photo (0005).
 
-A row for each stage and precision, on a drawn photo (0005). Training: the shipped configuration from random
-weights, forward, backward and step on a batch of its own size, by image. Prediction: the shipped network on
-the page, and the difference of its logits from those of float32, rms and at most. Seconds are the
-processor's, wall-clock on CUDA: the least of several repeats, which take the precisions in turn.
+    python benchmarks/precision.py
+
+The table has a row for each stage and precision and the columns
+  training s       seconds per image of a training step: the default configuration with random weights, on a
+                   batch of its own size
+  prediction s     seconds per page of the shipped network
+  logits off, rms; at most   root-mean-square and greatest difference of its logits from those of float32
+
+Seconds are processor time, on CUDA wall-clock time: the least of several repeats, in which the precisions
+alternate.
 """
 
 import argparse
@@ -36,7 +42,7 @@ Step = Callable[[], object]
 
 
 def time_steps(steps: dict[str, Step], device: torch.device, repeats: int) -> dict[str, float]:
-    """Least seconds of each step over the repeats, after one that is not counted."""
+    """The least seconds of each step over the repeats, after a warm-up run."""
     clock = time.perf_counter if device.type == "cuda" else time.process_time
     seconds = {name: np.inf for name in steps}
     for repeat in range(repeats + 1):
@@ -50,7 +56,7 @@ def time_steps(steps: dict[str, Step], device: torch.device, repeats: int) -> di
 
 
 def measure(number: int, device: torch.device, repeats: int) -> pd.DataFrame:
-    """A row for each precision of one stage."""
+    """The rows of the table for stage `number`, one for each precision."""
     rng = np.random.default_rng(0)
     stage, config = STAGES[number], importlib.import_module(f"configs.{DEFAULT_CONFIGS[number]}").config
     samples = stage.samples(stage.build(config, pretrained=False))
@@ -66,7 +72,7 @@ def measure(number: int, device: torch.device, repeats: int) -> pd.DataFrame:
     logits = {}
     for name, precision in PRECISIONS.items():
         training = Training(stage, config, Path("no such run"), Options(device=str(device), precision=name))
-        learn[name] = partial(training.learn, training.net, [batch])
+        learn[name] = partial(training.train_step, training.net, [batch])
         net = load_network(checkpoint_path(number), number, device, precision)
         predict[name] = partial(net, tensor)
         with torch.inference_mode():
@@ -93,10 +99,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--stages", type=int, nargs="+", choices=(0, 1, 2), default=[0, 1, 2])
-    parser.add_argument("--repeats", type=positive_int, default=3)
+    parser.add_argument(
+        "--stages", type=int, nargs="+", choices=(0, 1, 2), default=[0, 1, 2], help="default: all"
+    )
+    parser.add_argument("--repeats", type=positive_int, default=3, help="default: %(default)s")
     parser.add_argument("--threads", type=positive_int, help="torch threads on the CPU")
-    parser.add_argument("--device")
+    parser.add_argument("--device", help="default: CUDA if available, else cpu")
     args = parser.parse_args()
     limit_threads(args.threads)
     device = choose_device(args.device)

@@ -1,7 +1,12 @@
-"""Print how fast prepare_inputs.py straightens a folder's images with 1, 2, ... workers, and their memory.
+"""Speed and memory of prepare_inputs.py by the number of worker processes.
 
-Images per second are those after the workers have started. Memory is the peak of the largest worker: its
-own, every SAMPLE_S, and all that is resident, torch's libraries included, which the workers share.
+    python benchmarks/prepare_scaling.py DATA
+
+The table has a row for each number of workers and the columns
+  images, straightened        number of images, number of pages found
+  images/s, times the first   speed after the workers have started, and relative to the first row
+  own MiB, resident MiB       peak memory of the largest worker: private memory, sampled every SAMPLE_S, and
+                              resident memory, which includes torch's shared libraries
 """
 
 import argparse
@@ -24,27 +29,27 @@ from datasets.competition import list_images
 from models.checkpoint import CHECKPOINTS
 from utils.command import positive_int, run_main
 
-SAMPLE_S = 0.02
+SAMPLE_S = 0.02  # interval between samples of the memory
 
 
-def own_mb(pid: int) -> float:
-    """Memory that is a process' own, in MiB: without the libraries' files, which all share."""
+def private_mib(pid: int) -> float:
+    """The private memory of a process in MiB, without shared libraries; 0 if it has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:  # gone
+    except OSError:  # the process has ended
         return 0.0
     return int(status.split("RssAnon:")[1].split()[0]) / 1024 if "RssAnon:" in status else 0.0
 
 
 def watch(stop: threading.Event, peaks: list[float]) -> None:
-    """Append the largest own memory of this process or one of its children, time and again."""
+    """Sample the largest private memory of the children, or of this process if it has none, into `peaks`."""
     while not stop.wait(SAMPLE_S):
         children = [child.pid for child in active_children() if child.pid]
-        peaks.append(max(map(own_mb, children or [os.getpid()])))
+        peaks.append(max(map(private_mib, children or [os.getpid()])))
 
 
 def measure(tasks: list[tuple[str, Path]], job: Job, workers: int, answer) -> None:
-    """Send images per second, how many were straightened, and a worker's peak MiB, own and resident."""
+    """Send images per second, the number of pages found, and a worker's peak private and resident MiB."""
     stamps: list[float] = []
     good, peaks, stop = 0, [0.0], threading.Event()
     threading.Thread(target=watch, args=(stop, peaks), daemon=True).start()
@@ -64,17 +69,19 @@ def main() -> None:
     )
     parser.add_argument("data", type=Path, help="folder with train/")
     parser.add_argument(
-        "--images", type=positive_int, default=24, help="the first so many (default: %(default)s)"
+        "--images", type=positive_int, default=24, help="number of images (default: %(default)s)"
     )
     parser.add_argument("--types", nargs="+", help="image types (default: all)")
-    parser.add_argument("--workers", type=positive_int, nargs="+", default=[1, 2])
+    parser.add_argument(
+        "--workers", type=positive_int, nargs="+", default=[1, 2], help="numbers of workers (default: 1 2)"
+    )
     args = parser.parse_args()
     table = list_images(args.data)
     if args.types:
         table = table[table["type"].isin(args.types)]
     tasks = list(zip(table["image_id"], table["path"], strict=True))[: args.images]
     if len(tasks) <= max(args.workers):
-        parser.error(f"{args.data}: {len(tasks)} images are too few")
+        parser.error(f"{args.data}: {len(tasks)} images are too few for {max(args.workers)} workers")
     job = Job(CHECKPOINTS / "stage0.pt", CHECKPOINTS / "stage1.pt", "cpu", Path(), False)
     rows: list[tuple[int, int, int, float, float, float]] = []
     for workers in args.workers:

@@ -1,13 +1,19 @@
-"""Print how well the ends of the rows are read, on pages that synthesize.py labelled.
+"""Error at the ends of rows and leads on labelled pages of synthesize.py, and recovery of pacing spikes.
 
-The error in mV rms of the first and the last 30 ms of the rows, of the leads within the rows, and of all that
-lies between, each lead against its own zero line; by image type, pooled over all pages and, less moved by a
-few bad ones, as the median over leads. Then how much of all squared error lies in the ends.
+    python benchmarks/row_ends.py DATA
 
---true-grid reads the page rectified by its labels: stage 2 and the decoder alone.
---spikes adds what is left of pacing spikes (draw with synthesize.py --paced 1): of the true height the median
-share that is read, the same of what the columns of the page could hold, how many are read at half their
-height or more, and how many spikes a page is given that it has not.
+Three tables by image type, with the columns row start and row end (the first and last 30 ms of a row), lead
+start and lead end (the same of leads within a row) and middle (the rest): the root-mean-square error in mV
+over all pages, its median over leads, and the share of all squared error in %. The offset of each lead is
+removed first.
+
+--true-grid rectifies the pages by their labels, to measure stage 2 and the decoder alone.
+--spikes adds a table of pacing spikes (make them with synthesize.py --paced 1):
+  spikes          number of true spikes
+  read            median share of their height that is recovered
+  page holds      the same for the true traces at the resolution of the page's columns
+  half read       share of spikes of which at least half the height is recovered
+  false per page  number of spikes found per page that are not true
 """
 
 import sys
@@ -20,7 +26,7 @@ from scipy.ndimage import median_filter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.labelled import LabelledPage, chosen_pages, open_digitizer, page_arguments
+from benchmarks.labelled import LabelledPage, open_digitizer, page_arguments, selected_pages
 from configs.leads import rows_from_leads
 from configs.page import DURATION_S
 from datasets.labels import read_labels
@@ -32,15 +38,15 @@ from utils.command import run_main
 from utils.device import limit_threads
 from utils.images import read_rgb
 
-END_S = 0.03
+END_S = 0.03  # length of the ends
 PARTS = ("row start", "lead start", "middle", "lead end", "row end")
-SPIKE_MV = 0.3  # the least height
-SPIKE_BASE_S = 0.012  # of the median from which a spike stands out: twice as long as the widest
-SPIKE_REACH_S = 0.006  # by which a spike may be off in time
+SPIKE_MV = 0.3  # least height of a spike
+SPIKE_BASE_S = 0.012  # window of the median that is a spike's baseline, twice as long as the widest spike
+SPIKE_REACH_S = 0.006  # greatest error in time of a recovered spike
 
 
 def part_errors(truth: np.ndarray, found: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """The errors (n,) mV of each part of each lead, from rows (4, L) mV of ten seconds."""
+    """For each part of each lead its name in PARTS and errors (n,) mV; rows are (4, L) mV of ten seconds."""
     length = truth.shape[1]
     end = max(round(END_S * length / DURATION_S), 1)
     for row in range(len(truth)):
@@ -53,13 +59,13 @@ def part_errors(truth: np.ndarray, found: np.ndarray) -> Iterator[tuple[str, np.
 
 
 def spike_heights(rows: np.ndarray) -> np.ndarray:
-    """How far rows (4, L) mV of ten seconds stand out from their own median over SPIKE_BASE_S: (4, L) mV."""
+    """Rows (4, L) mV of ten seconds minus their running median over SPIKE_BASE_S."""
     width = round(SPIKE_BASE_S * rows.shape[1] / DURATION_S) // 2 * 2 + 1
     return rows - median_filter(rows, size=(1, width), mode="nearest")
 
 
 def find_spikes(heights: np.ndarray) -> list[tuple[int, int]]:
-    """(row, sample) of the spikes in what `spike_heights` gives, one within SPIKE_REACH_S each."""
+    """The spikes (row, sample) in `heights` (4, L) mV of `spike_heights`, one within SPIKE_REACH_S."""
     reach = reach_samples(heights)
     tall = np.argwhere(np.abs(heights) >= SPIKE_MV)
     return [
@@ -73,8 +79,8 @@ def reach_samples(rows: np.ndarray) -> int:
     return max(round(SPIKE_REACH_S * rows.shape[1] / DURATION_S), 1)
 
 
-def recovered(heights: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """What share of each spike in `heights` (4, L) is in `others`, of its sign and near its time: (n,)."""
+def recovered_shares(heights: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The share (n,) of each spike's height in `heights` (4, L) that `others` (4, L) has near its time."""
     reach = reach_samples(heights)
     shares = [
         (others[row, max(at - reach, 0) : at + reach + 1] / heights[row, at]).max()
@@ -84,14 +90,19 @@ def recovered(heights: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def spike_facts(truth: np.ndarray, found: np.ndarray) -> dict[str, np.ndarray]:
-    """The shares of true spikes that are read and that columns can hold, and of read ones that are true."""
+    """Recovered shares of true spikes ("read"), of true spikes limited by the page's columns ("held"), and
+    the shares of spikes found that are true ("true")."""
     true, read = spike_heights(truth), spike_heights(found)
     held = spike_heights(rows_from_columns(columns_from_rows(truth), truth.shape[1]))
-    return {"read": recovered(true, read), "held": recovered(true, held), "true": recovered(read, true)}
+    return {
+        "read": recovered_shares(true, read),
+        "held": recovered_shares(true, held),
+        "true": recovered_shares(read, true),
+    }
 
 
-def read_page(digitizer: Digitizer, page: LabelledPage, true_grid: bool) -> np.ndarray:
-    """Rows (4, L) mV of a page; raises PageNotFound."""
+def digitize_page(digitizer: Digitizer, page: LabelledPage, true_grid: bool) -> np.ndarray:
+    """The digitized rows (4, L) mV of a page. Raises PageNotFound."""
     image, length = read_rgb(page.path), page.truth.shape[1]
     if not true_grid:
         return digitizer(image, page.fs).trace_result.rows
@@ -101,7 +112,7 @@ def read_page(digitizer: Digitizer, page: LabelledPage, true_grid: bool) -> np.n
 
 
 def print_ends(errors: pd.DataFrame) -> None:
-    """The tables of errors, from one line for each part of each lead: type, part, square, samples."""
+    """Print the tables of errors, given a row for each part of each lead: type, part, square, samples."""
     everything = pd.concat([errors, errors.assign(type="all")])
     groups = everything.groupby(["type", "part"])
     pooled = np.sqrt(groups["square"].sum() / groups["samples"].sum()).unstack()
@@ -117,7 +128,7 @@ def print_ends(errors: pd.DataFrame) -> None:
 
 
 def print_spikes(facts: dict[str, list[dict[str, np.ndarray]]]) -> None:
-    """The table of spikes, from each type's pages."""
+    """Print the table of spikes, given the pages' `spike_facts` by image type."""
     lines = {}
     for group in (*sorted(facts), "all"):
         pages = facts[group] if group != "all" else [page for pages in facts.values() for page in pages]
@@ -133,22 +144,22 @@ def print_spikes(facts: dict[str, list[dict[str, np.ndarray]]]) -> None:
                 "false per page": (true < 0.3).sum() / len(pages),
             }
     if not lines:
-        raise ValueError("no page has a pacing spike: draw some with synthesize.py --paced 1")
+        raise ValueError("no page has a pacing spike: make some with synthesize.py --paced 1")
     print("\npacing spikes\n" + pd.DataFrame(lines).T.to_string(float_format="{:.2f}".format))
 
 
 def main() -> None:
     parser = page_arguments(__doc__)
-    parser.add_argument("--true-grid", action="store_true", help="rectify by the labels")
-    parser.add_argument("--spikes", action="store_true", help="also what is left of pacing spikes")
+    parser.add_argument("--true-grid", action="store_true", help="rectify the pages by their labels")
+    parser.add_argument("--spikes", action="store_true", help="also measure the recovery of pacing spikes")
     args = parser.parse_args()
     limit_threads(args.threads)
     digitizer = open_digitizer(args)
     errors: list[tuple[str, str, float, int]] = []
     spikes: dict[str, list[dict[str, np.ndarray]]] = {}
-    for page in chosen_pages(args):
+    for page in selected_pages(args):
         try:
-            found = read_page(digitizer, page, args.true_grid)
+            found = digitize_page(digitizer, page, args.true_grid)
         except ValueError as error:
             print(f"{page.image_id}: left out, {error}", file=sys.stderr)
             continue
@@ -157,7 +168,7 @@ def main() -> None:
         if args.spikes:
             spikes.setdefault(page.type, []).append(spike_facts(truth, found))
     if not errors:
-        raise ValueError(f"{args.data}: no page could be read")
+        raise ValueError(f"{args.data}: no page could be digitized")
     print_ends(pd.DataFrame(errors, columns=["type", "part", "square", "samples"]))
     if args.spikes:
         print_spikes(spikes)

@@ -1,12 +1,14 @@
-"""Print how much wider or narrower than a page's median square its squares are, in mm, and the slip found.
+"""Widths of a page's squares relative to their median, in mm, and the slip found: a check of slip detection.
 
-For each image two rows: "lattice", the lattice as it was found, which heeds a slip where one is seen, and
-"lines", the same moved by what is left of each vertical line's distance from its place on the rectified page;
-where no slip is seen the lattice is smooth and the lines alone show it. A column of the table is the square
-right of that grid line.
+    python benchmarks/square_widths.py IMAGES...
 
---strips takes the pictures for rows cut out of a page, which stage 0 cannot find: their vertical lines are
-followed from the left edge, the first is taken for column 0, and the numbers may be off by one.
+The table has two rows for each image: "lattice", the lattice as found, which includes a slip if one was
+detected, and "lines", the same corrected by the residual of each vertical line on the rectified page. Where
+no slip was detected the lattice is smooth, and only the lines would show one. Each column is the square to
+the right of that grid line.
+
+--strips treats the images as rows cut out of a page, in which stage 0 finds no page: their vertical lines are
+tracked from the left edge and the first counts as column 0, so the column numbers may be off by one.
 """
 
 import argparse
@@ -35,33 +37,35 @@ from utils.command import positive_int, run_main
 from utils.device import limit_threads
 from utils.images import read_rgb
 
-LEAST_SQUARES, MOST_SQUARES = 45, 70  # across a strip
-FOLLOW_SQUARES = 0.2  # from the expected place, in which the next line of a strip is looked for
-FOLLOW_SHARE = 0.5  # of its distance from there that the expectation takes over
-STRIP_DEGREE = 5  # of the polynomial through a strip's lines that stands for its sheet
+MIN_SQUARES, MAX_SQUARES = 45, 70  # limits of the number of squares across a strip
+FOLLOW_SQUARES = 0.2  # search range around the expected position of a strip's next line, squares
+FOLLOW_SHARE = 0.5  # share of a line's deviation from it that is carried over to the next
+STRIP_DEGREE = 5  # degree of the polynomial through a strip's lines that models its sheet
 
 
-def widths(places: np.ndarray) -> np.ndarray:
-    """The squares between columns at (57,), against the median square: (56,) mm, 0 for a usual one."""
-    squares = np.diff(places)
+def widths(lines: np.ndarray) -> np.ndarray:
+    """The widths (56,) mm of the squares between grid lines at (57,), minus the median width."""
+    squares = np.diff(lines)
     return (squares / np.median(squares[FIRST:LAST]) - 1) * SQUARE_MM
 
 
 def measure_page(image: np.ndarray, straightener: Straightener) -> tuple[dict[str, np.ndarray], str]:
-    """Rows of the table for a whole page, and its slip in words. Raises PageNotFound."""
+    """The table's rows for a whole page, and a description of its slip. Raises PageNotFound."""
     page = straightener.straighten(image)
-    _, left = locate_lines(line_profiles(cv2.cvtColor(page.rect, cv2.COLOR_RGB2GRAY), RECTIFIED).mean(axis=0))
+    _, residual = locate_lines(
+        line_profiles(cv2.cvtColor(page.rect, cv2.COLOR_RGB2GRAY), RECTIFIED).mean(axis=0)
+    )
     lattice, _ = sheet_columns(page.gridpoint_xy, page.homography)
-    return {"lattice": widths(lattice), "lines": widths(lattice + left)}, str(page.slip or "none")
+    return {"lattice": widths(lattice), "lines": widths(lattice + residual)}, str(page.slip or "none")
 
 
 def follow_lines(dark: np.ndarray) -> np.ndarray:
-    """Where the vertical lines of a strip lie, by the darkness (W,) of its columns: (57,) px.
+    """The positions (57,) px of a strip's vertical lines, from the darkness (W,) of its columns.
 
-    Those that lie beyond its right edge are extrapolated.
+    Lines beyond its right edge are extrapolated.
     """
-    rough = dark - cv2.blur(dark[None], (len(dark) // MOST_SQUARES | 1, 1))[0]
-    periods = np.arange(len(dark) / MOST_SQUARES, len(dark) / LEAST_SQUARES, 0.02)
+    rough = dark - cv2.blur(dark[None], (len(dark) // MAX_SQUARES | 1, 1))[0]
+    periods = np.arange(len(dark) / MAX_SQUARES, len(dark) / MIN_SQUARES, 0.02)
     waves = np.exp(2j * np.pi * np.arange(len(dark)) / periods[:, None]) @ rough
     best = np.abs(waves).argmax()
     period = periods[best]
@@ -70,21 +74,21 @@ def follow_lines(dark: np.ndarray) -> np.ndarray:
     smooth = cv2.GaussianBlur(dark[None], (0, 0), period / 20)[0]
     while len(lines) < GRID_COLUMNS:
         expected = lines[-1] + period
-        seen = np.interp(expected + fine, np.arange(len(dark)), smooth)
-        found = fine[seen.argmax()] if expected + fine[-1] < len(dark) else 0.0
+        profile = np.interp(expected + fine, np.arange(len(dark)), smooth)
+        found = fine[profile.argmax()] if expected + fine[-1] < len(dark) else 0.0
         lines.append(expected + FOLLOW_SHARE * found)
     return np.array(lines)
 
 
 def measure_strip(image: np.ndarray) -> tuple[dict[str, np.ndarray], str]:
-    """Rows of the table for rows of a page that lie straight in the picture."""
+    """The table's rows for an image of rows of a page that are horizontal in it."""
     dark = 255 - cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).mean(axis=0, dtype=np.float32)
     columns = np.arange(GRID_COLUMNS)
     sheet = np.polynomial.Polynomial.fit(columns, follow_lines(dark), STRIP_DEGREE)
-    places = sheet(np.arange(SAMPLES * (GRID_COLUMNS - 1)) / SAMPLES - 0.5)
-    squares = np.interp(places, np.arange(len(dark)), dark).reshape(GRID_COLUMNS - 1, SAMPLES)
-    _, left = locate_lines(normalize_squares(squares))
-    return {"lattice": widths(sheet(columns)), "lines": widths(sheet(columns + left))}, "not looked for"
+    x = sheet(np.arange(SAMPLES * (GRID_COLUMNS - 1)) / SAMPLES - 0.5)
+    squares = np.interp(x, np.arange(len(dark)), dark).reshape(GRID_COLUMNS - 1, SAMPLES)
+    _, residual = locate_lines(normalize_squares(squares))
+    return {"lattice": widths(sheet(columns)), "lines": widths(sheet(columns + residual))}, "not searched"
 
 
 def main() -> None:
@@ -93,9 +97,13 @@ def main() -> None:
     )
     parser.add_argument("images", type=Path, nargs="+", help="photos or scans of pages")
     parser.add_argument("--strips", action="store_true", help="the images are rows cut out of pages")
-    parser.add_argument("--first", type=int, default=40, help="grid column (default: %(default)s)")
-    parser.add_argument("--last", type=int, default=52, help="grid column (default: %(default)s)")
-    parser.add_argument("--threads", type=positive_int, help="torch threads")
+    parser.add_argument(
+        "--first", type=int, default=40, help="first grid column printed (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--last", type=int, default=52, help="last grid column printed (default: %(default)s)"
+    )
+    parser.add_argument("--threads", type=positive_int, help="torch threads on the CPU")
     args = parser.parse_args()
     limit_threads(args.threads)
     straightener = Straightener(load_network(checkpoint_path(0), 0), load_network(checkpoint_path(1), 1))

@@ -1,4 +1,7 @@
-"""Print how many images of each type are made per second of one core's time, and their mean size."""
+"""Speed of synthesis: images per second of one core's time and mean megapixels, by image type.
+
+python benchmarks/synthesis_speed.py RECORDS
+"""
 
 import argparse
 import sys
@@ -27,7 +30,9 @@ def measure(record: Record, image_type: str, count: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("records", type=Path, help="folder with WFDB records (*.hea)")
     parser.add_argument(
         "--count", type=positive_int, default=10, help="images of each type (default: %(default)s)"
@@ -38,7 +43,7 @@ def main() -> None:
         parser.error(f"{args.records}: no records (*.hea)")
     cv2.setNumThreads(1)
     record = read_record(paths[0])
-    synthesize(record, "0001", np.random.default_rng(0))  # fills the cache of letters
+    synthesize(record, "0001", np.random.default_rng(0))  # fills the cache of rasterized text
     print("type  images/s  megapixels")
     for image_type in IMAGE_TYPES:
         speed, size = measure(record, image_type, args.count)

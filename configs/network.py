@@ -39,7 +39,7 @@ class NetworkConfig:
     gradient_clip: float = 1.0  # largest norm of the gradient
     ema_decay: float = 0.995  # decay per step of the average of the weights
     image_types: tuple[str, ...] = IMAGE_TYPES  # image types of the synthetic training pages
-    overlap_probability: float = 0.0  # share of pages with overlapping rows, synthesis.signals.crowd
+    overlap_probability: float = 0.0  # share of pages with overlapping rows, synthesis.signals.overlap_rows
     colour_augmentation: bool = True  # whether colours are augmented, datasets/augmentation.py
     samples_per_page: int = 8  # samples drawn from each synthetic page
     pool: int = 24  # number of synthetic pages that a loader process holds at once

@@ -1,15 +1,15 @@
-"""What happens to the colours of a training image; geometry belongs to the stage that knows its labels."""
+"""Colour and capture augmentation of training images; geometric augmentation is in each stage's samples."""
 
 from functools import cache
 
 import cv2
 import numpy as np
 
-from synthesis.scene import through_jpeg
+from synthesis.scene import jpeg_roundtrip
 
 
 def augment_colours(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Gain, gamma, tint, grey, blur, noise and JPEG, each sometimes: (H, W, 3) uint8 to the same."""
+    """Apply random gain, gamma, tint, greyscale, blur, noise and JPEG: (H, W, 3) uint8 RGB to the same."""
     if rng.random() < 0.8:
         gain = rng.uniform(0.75, 1.2) * rng.uniform(0.92, 1.08, 3)
         ramp = np.linspace(0, 1, 256)[:, None] ** rng.uniform(0.7, 1.4)
@@ -26,14 +26,14 @@ def augment_colours(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         image = np.clip(image + (noise * rng.uniform(0.02, 0.12))[..., None], 0, 255).astype(np.uint8)
     if rng.random() < 0.2:
         quality = int(rng.integers(40, 90))
-        image = through_jpeg(image, quality)
+        image = jpeg_roundtrip(image, quality)
     return image
 
 
 @cache
 def capture_augmentation():
-    """What cameras and scanners add, which drawn pages have of themselves (synthesis/)."""
-    import albumentations as A  # here, so that training on drawn pages does without it
+    """Defects of cameras and scanners as an albumentations pipeline; synthetic pages already have them."""
+    import albumentations as A  # imported here, as training on synthetic pages does not need it
 
     return A.Compose(
         [
@@ -49,7 +49,7 @@ def capture_augmentation():
 
 
 def augment_capture(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Blur, sensor noise, shadow, holes and JPEG, each sometimes: (H, W, 3) uint8 to the same."""
-    faults = capture_augmentation()
-    faults.set_random_seed(int(rng.integers(2**31)))
-    return faults(image=image)["image"]
+    """Apply random blur, sensor noise, shadow, holes and JPEG: (H, W, 3) uint8 RGB to the same."""
+    pipeline = capture_augmentation()
+    pipeline.set_random_seed(int(rng.integers(2**31)))
+    return pipeline(image=image)["image"]

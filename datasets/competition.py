@@ -1,7 +1,7 @@
-"""The competition's folder on disk: records, images and tables, read and written.
+"""Reading and writing the competition's folder: records, images and tables.
 
-Facts: competition.md ("Data"). `root` is the folder that holds train/, test/, train.csv and test.csv.
-Whatever is wrong in a file raises ValueError with its name and the reason; writing is atomic.
+The format is described in competition.md ("Data"). `root` is the folder that holds train/, test/, train.csv
+and test.csv. A faulty file raises ValueError with its name and the reason; writing is atomic.
 """
 
 import csv
@@ -15,36 +15,36 @@ from configs.page import IMAGE_TYPES, LEADS, MAX_FS
 from utils.files import atomic_write
 from utils.submission import row_ids
 
-# An id names files: no separators of paths or of CSV, no control characters, no leading dot.
+# An id is used in file names: no path or CSV separators, no control characters, no leading dot.
 ID_PATTERN = r"[^./\\,\"'\x00-\x1f][^/\\,\"'\x00-\x1f]{0,199}"
-LIMITS = {"fs": (1, MAX_FS), "sig_len": (1, 10**8), "number_of_rows": (1, 10**8), "fold": (0, 1000)}
+ALLOWED_RANGES = {"fs": (1, MAX_FS), "sig_len": (1, 10**8), "number_of_rows": (1, 10**8), "fold": (0, 1000)}
 TRAIN_COLUMNS = ("id", "fs", "sig_len")
-DATA = Path("data")  # where scripts look for the competition's folder unless they are told another
+DATA = Path("data")  # the scripts' default for the competition's folder
 TEST_COLUMNS = ("id", "lead", "fs", "number_of_rows")
 FOLD_COLUMNS = ("id", "fs", "sig_len", "fold")
 
 
 def check_data(root: Path) -> None:
-    """Raise ValueError, with the command that makes one, where there is no such folder of training data."""
+    """Raise ValueError, naming the command that makes training data, where `root` has no folder train/."""
     if not (Path(root) / "train").is_dir():
         raise ValueError(
-            f"{root}: no folder with train/ in it; put the competition's data there, or draw pages: "
+            f"{root}: no folder with train/ in it; put the competition's data there, or synthesize pages: "
             f"python data_preparation/synthesize.py --out {root} --count 20"
         )
 
 
 def record_path(root: Path, record: str) -> Path:
-    """The signals of a training record."""
+    """The path of a training record's signals."""
     return Path(root) / "train" / record / f"{record}.csv"
 
 
 def image_path(root: Path, record: str, image_type: str) -> Path:
-    """One of a training record's images, of a type in IMAGE_TYPES."""
+    """The path of a training record's image of a type in IMAGE_TYPES."""
     return Path(root) / "train" / record / f"{record}-{image_type}.png"
 
 
 def list_images(root: Path) -> pd.DataFrame:
-    """The training images that are there, sorted: image_id, record, type, path."""
+    """The training images in the folder, sorted by path: image_id, record, type, path."""
     folder = Path(root) / "train"
     rows = []
     for path in sorted(folder.glob("*/*.png")):
@@ -59,7 +59,7 @@ def list_images(root: Path) -> pd.DataFrame:
 def read_record(path: Path) -> np.ndarray:
     """The signals of a record: (12, L) float32 mV in the order of LEADS, NaN where the file is blank.
 
-    A lead has to be finite in its own time, see configs.leads.lead_slice.
+    Every lead must be finite in the interval in which the page shows it, see configs.leads.lead_slice.
     """
     table = read_csv(path, LEADS)
     try:
@@ -80,12 +80,12 @@ def read_train_table(root: Path) -> pd.DataFrame:
 
 
 def write_train_table(root: Path, rows: list[tuple[str, int, int]] | pd.DataFrame) -> None:
-    """Write train.csv of rows (id, fs, sig_len)."""
+    """Write train.csv from rows (id, fs, sig_len)."""
     write_csv(Path(root) / "train.csv", pd.DataFrame(rows, columns=list(TRAIN_COLUMNS)))
 
 
 def read_test_table(path: Path) -> pd.DataFrame:
-    """test.csv: id (str), lead, fs (Hz), number_of_rows (samples asked for)."""
+    """test.csv: id (str), lead, fs (Hz), number_of_rows (samples requested)."""
     table = read_table(path, TEST_COLUMNS, key=["id", "lead"])
     unknown = table["lead"][~table["lead"].isin(LEADS)]
     if len(unknown):
@@ -97,7 +97,7 @@ def read_test_table(path: Path) -> pd.DataFrame:
 
 
 def write_test_table(path: Path, rows: list[tuple[str, str, int, int]] | pd.DataFrame) -> None:
-    """Write test.csv of rows (id, lead, fs, number_of_rows)."""
+    """Write test.csv from rows (id, lead, fs, number_of_rows)."""
     write_csv(path, pd.DataFrame(rows, columns=list(TEST_COLUMNS)))
 
 
@@ -109,12 +109,12 @@ def read_folds(root: Path) -> pd.DataFrame:
 
 
 def write_folds(root: Path, folds: pd.DataFrame) -> None:
-    """Write train_folds.csv of the columns id, fs, sig_len, fold."""
+    """Write train_folds.csv with the columns id, fs, sig_len, fold."""
     write_csv(Path(root) / "train_folds.csv", folds[list(FOLD_COLUMNS)])
 
 
 def write_sample_submission(path: Path, test_table: pd.DataFrame) -> None:
-    """Write the parquet template of a submission: each id that the test table asks for, value 0."""
+    """Write the parquet template of a submission: every requested id, with the value 0."""
     table = pd.DataFrame({"id": row_ids(test_table)}).assign(value=np.float32(0))
     with atomic_write(Path(path)) as partial:
         table.to_parquet(partial, index=False)
@@ -128,8 +128,12 @@ def read_sample_submission(path: Path) -> pd.DataFrame:
 
 
 def read_table(path: Path, columns: tuple[str, ...], key: list[str]) -> pd.DataFrame:
-    """A table whose id is text and whose numbers are whole; no `key` twice, fs and counts above 0."""
-    text = {"dtype": {"id": str, "lead": str}, "keep_default_na": False, "na_values": [""]}  # NA is an id
+    """A table with text ids and whole numbers within ALLOWED_RANGES; the values of `key` must be unique."""
+    text = {
+        "dtype": {"id": str, "lead": str},
+        "keep_default_na": False,
+        "na_values": [""],
+    }  # "NA" may be an id
     table = read_csv(path, columns, **text)[list(columns)]
     for column in columns:
         if table[column].isna().any():
@@ -137,7 +141,7 @@ def read_table(path: Path, columns: tuple[str, ...], key: list[str]) -> pd.DataF
         if column in ("id", "lead"):
             continue
         numbers = pd.to_numeric(table[column], errors="coerce")
-        least, most = LIMITS[column]
+        least, most = ALLOWED_RANGES[column]
         wrong = ~((numbers % 1 == 0) & numbers.between(least, most))
         if wrong.any():
             value = table[column][wrong].iloc[0]
@@ -146,17 +150,17 @@ def read_table(path: Path, columns: tuple[str, ...], key: list[str]) -> pd.DataF
                 f"from {least} to {most}"
             )
         table[column] = numbers.astype(np.int64)
-    unfit = ~table["id"].str.fullmatch(ID_PATTERN)
-    if unfit.any():
-        raise ValueError(f"{path}: id {table['id'][unfit].iloc[0]!r} cannot be the name of a file")
-    twice = table.duplicated(key)
-    if twice.any():
-        raise ValueError(f"{path}: {' '.join(table[twice][key].iloc[0])} twice")
+    invalid = ~table["id"].str.fullmatch(ID_PATTERN)
+    if invalid.any():
+        raise ValueError(f"{path}: id {table['id'][invalid].iloc[0]!r} cannot be the name of a file")
+    repeated = table.duplicated(key)
+    if repeated.any():
+        raise ValueError(f"{path}: {' '.join(table[repeated][key].iloc[0])} twice")
     return table
 
 
 def read_csv(path: Path, columns: tuple[str, ...], **options) -> pd.DataFrame:
-    """A CSV with rows and at least the given columns, none of them twice."""
+    """A CSV table that has rows and each of the given columns once; `options` are pandas.read_csv's."""
     path = Path(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:

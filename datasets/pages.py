@@ -1,4 +1,4 @@
-"""Synthetic pages drawn on the fly, and the pool from which samples of any pages are taken for training."""
+"""Sources of training pages, synthetic ones among them, and the pool from which samples are taken."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -13,28 +13,28 @@ from torch.utils.data import IterableDataset, get_worker_info
 from configs.network import NetworkConfig
 from configs.page import IMAGE_TYPES
 from synthesis import Capture, synthesize
-from synthesis.signals import Record, crowd, find_records, is_heldout, read_record, vary
+from synthesis.signals import Record, find_records, is_heldout, overlap_rows, read_record, vary
 from utils.command import log
 
-TRIES = 20  # records in a row that may be unreadable
-PageSource = Callable[[np.random.Generator], dict]  # a random page, as a stage's samples keep it
+MAX_UNREADABLE = 20  # number of unreadable records in a row that stops training
+PageSource = Callable[[np.random.Generator], dict]  # returns a random page as Samples.prepare does
 
 
 class Samples(Protocol):
-    """How a stage turns a captured page into training samples."""
+    """How a stage makes training samples from a captured page."""
 
     @property
     def config(self) -> NetworkConfig: ...
 
     def prepare(self, capture: Capture, record: Record, rng: np.random.Generator) -> dict:
-        """What is kept of a page in the pool."""
+        """Prepare a page for the pool."""
 
     def sample(self, page: dict, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """One training sample of a kept page."""
+        """Draw a training sample from a prepared page."""
 
 
 def readable_records(paths: Iterable[Path]) -> Iterator[Record]:
-    """Of WFDB headers the records that can be read; the others are named."""
+    """The readable records of the given WFDB headers; the others are logged."""
     for path in paths:
         try:
             yield read_record(path)
@@ -43,7 +43,7 @@ def readable_records(paths: Iterable[Path]) -> Iterator[Record]:
 
 
 def training_records(folder: Path) -> list[Path]:
-    """The headers of all records below `folder` that no test ever sees; ValueError when none can be read."""
+    """The headers of all records below `folder` that are not held out; ValueError when none can be read."""
     records = [path for path in find_records(folder) if not is_heldout(path.stem)]
     if next(readable_records(records), None) is None:
         raise ValueError(f"{folder}: no records (*.hea) to train on that can be read")
@@ -51,10 +51,10 @@ def training_records(folder: Path) -> list[Path]:
 
 
 class SyntheticPages:
-    """A source of pages drawn from varied records, of some image types, prepared for one stage.
+    """A source of synthetic pages from augmented records, of the given image types, prepared for one stage.
 
-    A record that cannot be read is named once and another one taken; ValueError when there seem to be no
-    others.
+    A record that cannot be read is logged once and replaced by another. Raises ValueError after
+    MAX_UNREADABLE such records in a row.
     """
 
     def __init__(self, records: list[Path], samples: Samples, types: tuple[str, ...] = IMAGE_TYPES):
@@ -62,25 +62,25 @@ class SyntheticPages:
         self.unreadable: set[Path] = set()
 
     def read(self, rng: np.random.Generator) -> Record:
-        for _ in range(TRIES):
+        for _ in range(MAX_UNREADABLE):
             path = self.records[rng.integers(len(self.records))]
             if path not in self.unreadable:
                 if record := next(readable_records([path]), None):
                     return record
                 self.unreadable.add(path)
-        raise ValueError(f"{path}: {TRIES} records in a row cannot be read, this is the last")
+        raise ValueError(f"{path}: {MAX_UNREADABLE} records in a row cannot be read, this is the last")
 
     def __call__(self, rng: np.random.Generator) -> dict:
         record = vary(self.read(rng), rng)
         overlap_probability = self.samples.config.overlap_probability
         if overlap_probability and rng.random() < overlap_probability:
-            record = crowd(record, rng)
+            record = overlap_rows(record, rng)
         capture = synthesize(record, str(rng.choice(self.types)), rng, orientation=0)
         return self.samples.prepare(capture, record, rng)
 
 
 class MixedPages:
-    """A source that takes a share of its pages from one source and the others from another."""
+    """A source that takes the share `share` (0..1) of its pages from `first` and the others from `second`."""
 
     def __init__(self, first: PageSource, second: PageSource, share: float):
         self.first, self.second, self.share = first, second, share
@@ -90,12 +90,12 @@ class MixedPages:
 
 
 class PagePool(IterableDataset):
-    """An endless stream of a stage's samples; each worker holds the last `pool` pages of its own.
+    """An endless stream of a stage's samples; each worker keeps its last `pool` pages.
 
-    `samples_per_page` samples are taken from the pool for each new page of the source, so that a page serves
-    several times at different moments (data echoing, Choi et al. 2019, arXiv:1907.05550). Every page and
-    sample has random numbers of its own, from the seed and its place in the stream: with `start` batches of
-    `batch_size` taken, as many workers go on as if never interrupted.
+    For each new page of the source `samples_per_page` samples are drawn from the pool, so that a page is used
+    several times at different moments (data echoing, Choi et al. 2019, arXiv:1907.05550). The random numbers
+    of every page and sample depend only on the seed and its position in the stream: after `start` batches of
+    `batch_size` samples, the same number of workers resumes as if never interrupted.
     """
 
     def __init__(
@@ -114,14 +114,14 @@ class PagePool(IterableDataset):
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:
         worker = get_worker_info()
-        turn, turns = (
+        worker_index, worker_count = (
             ((worker.id + self.start) % worker.num_workers, worker.num_workers) if worker else (0, 1)
         )
-        given = len(range(turn, self.start, turns)) * self.batch_size
+        given = len(range(worker_index, self.start, worker_count)) * self.batch_size
         first, skipped = divmod(given, self.samples_per_page)
 
         def random(kind: int, number: int) -> np.random.Generator:
-            return np.random.default_rng([*self.seed, turn, kind, number])
+            return np.random.default_rng([*self.seed, worker_index, kind, number])
 
         held = range(max(first - self.pool + 1, 0), first)
         pages = deque((self.source(random(0, number)) for number in held), maxlen=self.pool)

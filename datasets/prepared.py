@@ -1,6 +1,6 @@
-"""Pages on disk to learn from: those that prepare_inputs.py has straightened, and those with labels.
+"""Training pages on disk.
 
-Stage 2 learns from straightened pages and their records' signals, stages 0 and 1 from images with labels of
+Stage 2 is trained on rectified pages and their records' signals, stages 0 and 1 on images with labels of
 synthesize.py.
 """
 
@@ -21,9 +21,9 @@ from synthesis.capture import Capture, label_keypoints
 from synthesis.signals import Record
 from utils.images import read_rgb
 
-# Where prepare_inputs.py puts straightened pages, inside its --out.
+# Where prepare_inputs.py writes rectified pages, inside its --out.
 FOLDER = Path("stage1") / f"rectified_kaggle_data_{RECTIFIED.width}x{RECTIFIED.height}"
-LAST_FILE = ".rect.png"  # of the files of a page, the one that is written last
+LAST_FILE = ".rect.png"  # suffix of the file of a page that is written last
 
 
 def split_by_fold(
@@ -31,8 +31,8 @@ def split_by_fold(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The images of list_images outside a fold of train_folds.csv, and those in it.
 
-    Raises ValueError when there is no such fold, or when either part is empty: `missing`, which fold,
-    and `advice` are the message.
+    Raises ValueError when there is no such fold, or when either part is empty; `missing` and `advice` are the
+    beginning and the end of that message.
     """
     folds = read_folds(data).set_index("id")["fold"]
     if fold not in set(folds):
@@ -46,10 +46,10 @@ def split_by_fold(
 
 
 def prepared_images(data: Path, outputs: Path, fold: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The images with a straightened page, as list_images lists them: outside a fold, and in it.
+    """The images that have a rectified page, outside a fold and in it: tables as of list_images.
 
-    `rect` is the straightened page, `signals` its record. Raises ValueError when either part is empty:
-    prepare_inputs.py or make_folds.py has not been run.
+    Their columns `rect` and `signals` are the paths of the rectified page and of its record. Raises
+    ValueError when either table is empty: prepare_inputs.py or make_folds.py has not been run.
     """
     images = list_images(data)
     rect = [outputs / FOLDER / f"{image_id}{LAST_FILE}" for image_id in images["image_id"]]
@@ -61,30 +61,32 @@ def prepared_images(data: Path, outputs: Path, fold: int) -> tuple[pd.DataFrame,
 
 
 def labelled_images(data: Path, fold: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The images with labels of synthesize.py, as list_images lists them: outside a fold, and in it.
+    """The images with labels of synthesize.py, outside a fold and in it: tables as of list_images.
 
-    Raises ValueError when either part is empty.
+    Raises ValueError when either table is empty.
     """
     images = list_images(data)
     there = np.array([labels_path(path).exists() for path in images["path"]], bool)
     advice = (
-        " has labels (<id>-<type>.labels.npz), from which stages 0 and 1 learn; synthesize.py draws pages "
-        "with labels"
+        " has labels (<id>-<type>.labels.npz), on which stages 0 and 1 are trained; synthesize.py makes "
+        "pages with labels"
     )
     return split_by_fold(data, fold, images[there], f"{data}: no image", advice)
 
 
 def read_prepared(rect: Path, signals: Path) -> dict:
-    """A straightened page as stage 2's samples keep it: image (H, W, 3) uint8, y (4, W) float32 px."""
+    """A rectified page as Stage2Samples.prepare returns it: image (H, W, 3) uint8, y (4, W) float32 px."""
     image = read_rgb(rect)
     if image.shape[:2] != (RECTIFIED.height, RECTIFIED.width):
-        raise ValueError(f"{rect}: {image.shape[1]} x {image.shape[0]} px is no straightened page")
+        raise ValueError(
+            f"{rect}: {image.shape[1]} x {image.shape[0]} px is not the size of a rectified page"
+        )
     image = np.ascontiguousarray(image[CROP_TOP : CROP_TOP + INPUT_HEIGHT, :MASK_WIDTH])
     return {"image": image, "y": target_columns(read_record(signals))}
 
 
 def read_labelled(path: Path, signals: Path) -> tuple[Capture, Record]:
-    """An image with labels, its orientation undone, and its record."""
+    """A labelled image, rotated upright, and its record."""
     image = read_rgb(path)
     gridpoint_xy, orientation = read_labels(labels_path(path))
     upright_xy = points_to_upright(gridpoint_xy, orientation, image.shape)
@@ -94,7 +96,7 @@ def read_labelled(path: Path, signals: Path) -> tuple[Capture, Record]:
 
 
 class PreparedPages:
-    """A source of straightened pages, all image types alike often."""
+    """A source of rectified pages, with all image types equally frequent."""
 
     def __init__(self, images: pd.DataFrame):
         self.types = [group for _, group in images.groupby("type")]
@@ -106,7 +108,7 @@ class PreparedPages:
 
 
 class LabelledPages:
-    """A source of images with labels, all image types alike often, prepared for one stage."""
+    """A source of labelled images prepared for one stage, with all image types equally frequent."""
 
     def __init__(self, data: Path, images: pd.DataFrame, samples: Samples):
         self.data, self.samples = data, samples

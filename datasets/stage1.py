@@ -1,4 +1,4 @@
-"""Stage 1's samples: crops of the page in the stage-1 frame, and maps of its grid points and lead ends."""
+"""Stage 1's samples: crops of the page in the stage-1 frame, and maps of grid points and lead boundaries."""
 
 import cv2
 import numpy as np
@@ -14,7 +14,7 @@ from utils.rescaling import rescale
 
 
 def draw_points(points: np.ndarray, side: int, sigma: float) -> np.ndarray:
-    """(N, 2) px to a (side, side) float16 map, a Gaussian of peak 1 at each point."""
+    """A map (side, side) float16 with a Gaussian of peak 1, `sigma` px wide, at each of (N, 2) px points."""
     image = np.zeros((side, side), np.float32)
     reach = int(np.ceil(3 * sigma))
     for x, y in points:
@@ -29,7 +29,7 @@ def draw_points(points: np.ndarray, side: int, sigma: float) -> np.ndarray:
 
 
 class Stage1Samples:
-    """Pages warped by a homography as stage 0 would find it; each sample is a crop, coloured anew.
+    """Pages warped by a homography with errors like stage 0's; each sample is a crop with its own colours.
 
     A sample is (image (crop, crop, 3) uint8, target (2, crop / stride, crop / stride) float16).
     """
@@ -64,7 +64,7 @@ class Stage1Samples:
         return augment_colours(image, rng) if self.config.colour_augmentation else image, np.stack(target)
 
     def draw(self, points: np.ndarray, sigma: float) -> np.ndarray:
-        """Points (N, 2) px of the crop as a map at the network's output stride."""
+        """A map of points (N, 2), in px of the crop, at the network's output stride; `sigma` is in px too."""
         crop, margin = self.config.crop, 3 * sigma
         near = points[((points > -margin) & (points < crop + margin)).all(axis=1)]
         return draw_points(rescale(near, 1 / self.stride), crop // self.stride, sigma / self.stride)

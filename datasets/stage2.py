@@ -1,4 +1,4 @@
-"""Stage 2's samples: columns of the rectified page, and the height of each row's trace in them."""
+"""Stage 2's samples: columns of the rectified page, and the y-coordinate of each row's trace in them."""
 
 from dataclasses import replace
 
@@ -15,16 +15,16 @@ from digitization.signal.traces import columns_from_rows
 from synthesis import Capture
 from synthesis.signals import Record
 
-GRID_ERROR = 0.001  # squares, of stage 1's points: independent
-GRID_DRIFT = 0.002  # squares, of stage 1's points: smooth over the page
-SLIP_ERROR = 0.04  # squares, 0.2 mm, of a lost slice's place
-LOST_ERROR = 0.08  # of its width, as the standard deviation of the logarithm
-SIDE = 128  # px of a sample that may lie outside the traces; the calibration pulse is 79 wide
-END_SHARE = 0.25  # of the samples show an end on purpose: the end columns lie in 15 % of all then, not in 3
+GRID_ERROR = 0.001  # standard deviation of independent errors of stage 1's grid points, squares
+GRID_DRIFT = 0.002  # standard deviation of their errors that are smooth over the page, squares
+SLIP_ERROR = 0.04  # standard deviation of the error of a lost slice's column, squares (0.2 mm)
+LOST_ERROR = 0.08  # standard deviation of the logarithm of its width
+MARGIN_COLUMNS = 128  # columns of a sample that may lie outside the traces; the calibration pulse has 79
+END_SHARE = 0.25  # share of samples placed at an end of the traces, so that 15 % show end columns and not 3 %
 
 
 def perturb_grid(gridpoint_xy: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The grid as stage 1 would find it, with its small errors: (44, 57, 2) px to the same."""
+    """Add errors like stage 1's to grid points: (44, 57, 2) px to the same."""
     rows, columns = gridpoint_xy.shape[:2]
     square = np.linalg.norm(gridpoint_xy[22, 29] - gridpoint_xy[22, 28])
     drift = cv2.resize(rng.normal(0, GRID_DRIFT, (5, 6, 2)), (columns, rows), interpolation=cv2.INTER_CUBIC)
@@ -33,15 +33,15 @@ def perturb_grid(gridpoint_xy: np.ndarray, rng: np.random.Generator) -> np.ndarr
 
 
 def perturb_slip(slip: Slip, rng: np.random.Generator) -> Slip:
-    """The slip as utils.slip would find it: its slices a little elsewhere, a little wider or narrower."""
+    """Add errors like those of slip detection to the columns and widths of the lost slices."""
     columns = slip.columns + rng.normal(0, SLIP_ERROR, len(slip.columns))
     return replace(slip, columns=columns, lost=slip.lost * np.exp(rng.normal(0, LOST_ERROR, len(slip.lost))))
 
 
 class Stage2Samples:
-    """Pages rectified by a slightly wrong grid; each sample is a run of columns, coloured anew.
+    """Pages rectified by a slightly wrong grid; each sample is a range of columns with its own colours.
 
-    A sample is (image (H, W, 3) uint8, y (4, W) float32). y is in px of the input, NaN where no trace is.
+    A sample is (image (H, W, 3) uint8, y (4, W) float32 px of the input, NaN where there is no trace).
     """
 
     def __init__(self, config: Stage2Config):
@@ -58,9 +58,7 @@ class Stage2Samples:
     def sample(self, page: dict, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         width = self.config.crop_columns
         left = choose_left(np.flatnonzero(np.isfinite(page["y"]).any(axis=0)), width, rng)
-        left = int(
-            np.clip(left, 0, max(page["y"].shape[1] - width, 0))
-        )  # a narrow crop about an end stays on the page
+        left = int(np.clip(left, 0, max(page["y"].shape[1] - width, 0)))  # keeps narrow crops on the page
         image = page["image"][:, left : left + width]
         y = page["y"][:, left : left + width]
         if rng.random() < self.config.horizontal_flip:
@@ -72,9 +70,9 @@ class Stage2Samples:
 
 
 def choose_left(known: np.ndarray, width: int, rng: np.random.Generator) -> int:
-    """The first column of a sample of `width` px, given the columns (N,) that show a trace."""
+    """A random first column of a sample of `width` px, given the columns (N,) that show a trace."""
     begin, end = int(known[0]), int(known[-1]) + 1
-    side = min(SIDE, width // 2)
+    side = min(MARGIN_COLUMNS, width // 2)
     first = max(begin - side, 0)
     last = max(min(end + side, MASK_WIDTH) - width, first)
     ends = ((first, min(begin, last)), (max(end - width, first), last))
@@ -83,6 +81,6 @@ def choose_left(known: np.ndarray, width: int, rng: np.random.Generator) -> int:
 
 
 def target_columns(leads: np.ndarray) -> np.ndarray:
-    """(12, T) mV to the height of each row's trace: (4, MASK_WIDTH) float32 px of stage 2's input."""
+    """The y-coordinates (4, MASK_WIDTH) float32 px in stage 2's input of the traces of (12, T) mV."""
     y = columns_from_rows(rows_from_leads(leads))
     return (y[:, :MASK_WIDTH] - CROP_TOP).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Pages drawn from records, and captured as scans and photos with exact labels."""
+"""Synthetic ECG pages: printed from digital records, then captured as scans or photos with exact labels."""
 
 import numpy as np
 
@@ -19,7 +19,7 @@ def synthesize(
     second_sheet: bool | None = None,
     slips: bool | None = None,
 ) -> Capture:
-    """Print a record as it is and capture the page as one of IMAGE_TYPES; the rest as `capture` has it."""
+    """Print a record unchanged and capture the page; image types and other arguments are as in `capture`."""
     return capture(
         draw_page(record, rng, image_type), image_type, rng, orientation, pose, second_sheet, slips
     )

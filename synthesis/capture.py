@@ -1,4 +1,4 @@
-"""A page scanned or photographed: the image of a competition type, and where the grid is in it."""
+"""Scan or photograph a page: the image of one of the competition's types, and where the grid is in it."""
 
 from dataclasses import dataclass
 
@@ -14,16 +14,16 @@ from synthesis.pose import Pose
 from synthesis.scanner import scan
 from synthesis.slip import draw_feed, lost_slices
 
-UPRIGHT_SHARE, MIRRORED_SHARE = 0.7, 0.01
+UPRIGHT_SHARE, MIRRORED_SHARE = 0.7, 0.01  # shares of all captures; the others are rotated by quarter turns
 
 
 @dataclass(frozen=True)
 class Capture:
     """An image (H, W, 3) uint8 RGB of a page, and its labels in px of that image.
 
-    gridpoint_xy (44, 57, 2) and leadpoint_xy (13, 2) are float32; points may lie outside the image.
-    orientation 0..7 says how the image is turned, see configs/stage0.py.
-    slip: the slices of paper that a slipping scanner lost, None for a steady one.
+    gridpoint_xy (44, 57, 2) and leadpoint_xy (13, 2) are float32 (x, y); points may lie outside the image.
+    orientation: 0..7, the rotation and mirroring of the image, see configs/stage0.py.
+    slip: the slices of paper that a sheet-fed scanner skipped; None if its feed was steady.
     """
 
     image: np.ndarray
@@ -42,16 +42,18 @@ def capture(
     second_sheet: bool | None = None,
     slips: bool | None = None,
 ) -> Capture:
-    """The page as one of IMAGE_TYPES; `orientation` fixes which way it is turned, `pose` a photo's camera.
+    """Capture the page as one of IMAGE_TYPES. Arguments that are None are drawn at random.
 
-    second_sheet: whether another ECG lies beside that of a photo of paper; left to chance when None.
-    slips: whether the scanner of a scan loses its grip; left to chance when None. All else stays the same.
-    Raises ValueError on other types, and for the pose of a type that is no photo.
+    orientation: 0..7, the rotation and mirroring of the image, see configs/stage0.py.
+    pose: the camera of a photo.
+    second_sheet: whether a photo of paper shows another ECG beside or under the page.
+    slips: whether the feed of a scanner slips; it changes nothing else about the capture.
+    Raises ValueError for an unknown type, and for a pose of a type that is not a photo.
     """
     if image_type not in IMAGE_TYPES:
-        raise ValueError(f"image type {image_type!r}, not one of {', '.join(IMAGE_TYPES)}")
+        raise ValueError(f"image type {image_type!r} is not one of {', '.join(IMAGE_TYPES)}")
     if pose and image_type in FLAT_TYPES:
-        raise ValueError(f"image type {image_type}: no photo, so no pose")
+        raise ValueError(f"image type {image_type} is not a photo and takes no pose")
     slip = None
     if image_type == "0001":
         image, gridpoint_xy = page.image, page.gridpoint_xy
@@ -71,7 +73,7 @@ def capture(
 
 
 def label_keypoints(gridpoint_xy: np.ndarray) -> np.ndarray:
-    """The grid points (44, 57, 2) that are labelled for the thirteen lead labels: (13, 2)."""
+    """The keypoints (13, 2) of the thirteen lead labels: the grid points nearest to them, of (44, 57, 2)."""
     return gridpoint_xy[tuple(np.transpose(LEAD_LABEL_POINTS))]
 
 

@@ -1,17 +1,20 @@
-"""What happens to paper: creases, stains, water, mould, tears and pens."""
+"""Damage to paper and print: fading, stains, water, mould, dirt, tears and pen strokes.
+
+Every function takes and returns an image (H, W, 3) uint8 RGB unless its docstring says otherwise.
+"""
 
 import cv2
 import numpy as np
 
-from synthesis.fields import NOISE_TILE, mix, multiply, repeat_tile, smooth_noise
+from synthesis.fields import NOISE_TILE, blend, multiply, repeat_tile, smooth_noise
 from synthesis.ink import stroke
 from synthesis.page import PAGE_HEIGHT, PAGE_WIDTH
 
-TAN = np.array([0.03, 0.08, 0.11], np.float32)  # the share of red, green and blue that a wash absorbs
+TAN = np.array([0.03, 0.08, 0.11], np.float32)  # shares of red, green and blue light that a stain absorbs
 
 
 def fade(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """A print run low on ink in places: all colours move towards white by up to `strength`."""
+    """Patches where ink ran low: all colours move towards white by a share of up to `strength` (0..1)."""
     patches = smooth_noise(PAGE_HEIGHT // 8, PAGE_WIDTH // 8, tuple(rng.integers(2, 14, 2)), rng)
     keep = 1 - strength * np.clip(0.5 + 0.5 * patches, 0, 1)
     inverted = cv2.bitwise_not(image)
@@ -19,7 +22,7 @@ def fade(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.nda
 
 
 def speckle(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """The grain of a printer's raster: ink, grid and traces alike, is laid unevenly from pixel to pixel."""
+    """The grain of a printer's raster: the density of all ink varies from pixel to pixel by `strength`."""
     grain = cv2.GaussianBlur(rng.normal(0, 1, NOISE_TILE).astype(np.float32), (0, 0), rng.uniform(0.4, 0.9))
     laid = np.clip(128 * (1 + strength * (grain / grain.std() - 0.5)), 0, 255).astype(np.uint8)
     laid = repeat_tile(cv2.merge([laid] * 3), *image.shape[:2])
@@ -27,9 +30,9 @@ def speckle(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.
 
 
 def blotch(rng: np.random.Generator, radius: float, roughness: float, shrink: int = 4) -> np.ndarray:
-    """One irregular spot somewhere on the page: signed depth in radii, (H / shrink, W / shrink) float32.
+    """An irregular spot at a random place: (PAGE_HEIGHT / shrink, PAGE_WIDTH / shrink) float32.
 
-    Positive inside, 0 on the rim.
+    The values are the depth below the spot's rim, in units of `radius` (px): positive inside, 0 on the rim.
     """
     height, width = PAGE_HEIGHT // shrink, PAGE_WIDTH // shrink
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
@@ -42,12 +45,12 @@ def blotch(rng: np.random.Generator, radius: float, roughness: float, shrink: in
 
 
 def stain(image: np.ndarray, rng: np.random.Generator, opacity: float = 1.0) -> np.ndarray:
-    """A spill of coffee, tea or ink with its darker rim: (H, W, 3) uint8 to the same, fainter at a lower
-    opacity than 1."""
+    """A spill of coffee, tea or ink with a darker rim; `opacity` is in 0..1."""
     depth = blotch(rng, rng.uniform(60, 420), rng.uniform(0.08, 0.4))
     body = np.clip(depth * 12, 0, 1)
     rim = np.exp(-((depth / rng.uniform(0.03, 0.1)) ** 2))
-    colour = np.array([rng.uniform(0.1, 0.4), rng.uniform(0.3, 0.7), rng.uniform(0.6, 1.0)])  # absorbed
+    # Absorbed shares of RGB.
+    colour = np.array([rng.uniform(0.1, 0.4), rng.uniform(0.3, 0.7), rng.uniform(0.6, 1.0)])
     if rng.random() < 0.15:
         colour = rng.uniform(0.2, 0.9, 3)
     strength = rng.uniform(0.1, 0.6) * opacity
@@ -56,7 +59,7 @@ def stain(image: np.ndarray, rng: np.random.Generator, opacity: float = 1.0) -> 
 
 
 def soak(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A wet region: darker, its ink run."""
+    """A wet region: darker, with blurred ink and a dark rim."""
     depth = blotch(rng, rng.uniform(250, 900), rng.uniform(0.1, 0.3))
     wet = cv2.resize(np.clip(depth * 8, 0, 1), image.shape[1::-1])
     run = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.8, 2.2))
@@ -68,7 +71,7 @@ def soak(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def grow_mould(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Yellowed paper with spots and colonies of mould."""
+    """Yellowed paper with colonies and spots of mould."""
     height, width = PAGE_HEIGHT // 4, PAGE_WIDTH // 4
     patches = smooth_noise(height, width, tuple(rng.integers(2, 8, 2)), rng)
     yellow = rng.uniform(0.02, 0.25) * np.clip(0.6 + 0.5 * patches, 0, 1.6)
@@ -91,7 +94,7 @@ def grow_mould(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def soil(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """Pale tan washes, a film of dust, and clusters of brown-grey specks: dirt and mould."""
+    """Dirt and light mould: pale tan stains, a film of dust and clusters of brown-grey specks."""
     height, width = image.shape[0] // 3, image.shape[1] // 3
     wash = smooth_noise(height, width, tuple(rng.integers(3, 8, 2)), rng) + rng.normal(0, 0.4)
     tan = (TAN * (1, rng.uniform(0.6, 1.1), 1)).astype(np.float32)
@@ -111,7 +114,7 @@ def soil(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.nda
 
 
 def scribble(image: np.ndarray, rng: np.random.Generator) -> None:
-    """A few strokes of a pen or marker, in place."""
+    """Draw a few strokes of a pen, in place."""
     coverage = np.zeros(image.shape[:2], np.float32)
     width = rng.uniform(2, 6)
     x, y = rng.uniform(100, PAGE_WIDTH - 500), rng.uniform(60, PAGE_HEIGHT - 60)
@@ -121,23 +124,23 @@ def scribble(image: np.ndarray, rng: np.random.Generator) -> None:
         stroke(coverage, smooth, width)
         x += rng.uniform(20, 60)
     colour = [(20, 30, 120), (30, 30, 30), (170, 30, 30), (20, 90, 60)][rng.integers(4)]
-    mix(image, colour, coverage * rng.uniform(0.6, 0.95))
+    blend(image, colour, coverage * rng.uniform(0.6, 0.95))
 
 
-def missing_paper(rng: np.random.Generator) -> np.ndarray:
-    """Holes, torn edges and lost corners: (1700, 2200) uint8, 255 where paper is left."""
-    left = np.full((PAGE_HEIGHT // 2, PAGE_WIDTH // 2), 255, np.uint8)
+def paper_mask(rng: np.random.Generator) -> np.ndarray:
+    """A sheet with holes, torn edges and missing corners: (1700, 2200) uint8, 255 where there is paper."""
+    paper = np.full((PAGE_HEIGHT // 2, PAGE_WIDTH // 2), 255, np.uint8)
     for _ in range(rng.integers(0, 6)):
         depth = blotch(rng, rng.uniform(15, 90), rng.uniform(0.1, 0.4), shrink=2)
-        left[depth > 0] = 0
+        paper[depth > 0] = 0
     for _ in range(rng.integers(0, 5)):
-        tear(left, rng)
-    return cv2.resize(left, (PAGE_WIDTH, PAGE_HEIGHT))
+        tear(paper, rng)
+    return cv2.resize(paper, (PAGE_WIDTH, PAGE_HEIGHT))
 
 
-def tear(left: np.ndarray, rng: np.random.Generator) -> None:
-    """Tear a wedge from a random edge, or a corner off, in place."""
-    height, width = left.shape
+def tear(paper: np.ndarray, rng: np.random.Generator) -> None:
+    """Set a wedge at a random edge, or a corner, of the mask (H, W) uint8 to 0, in place."""
+    height, width = paper.shape
     perimeter = np.array([[0, 0], [width, 0], [width, height], [0, height], [0, 0]], np.float64)
     side = rng.integers(4)
     begin, end = perimeter[side], perimeter[side + 1]
@@ -154,10 +157,10 @@ def tear(left: np.ndarray, rng: np.random.Generator) -> None:
         tip = at + inward * rng.uniform(30, 260) + tangent * rng.normal(0, 40)
         gap = tangent * rng.uniform(3, 25)
         outline = [at - gap, *ragged(at - gap, tip, 2, rng), tip, *ragged(tip, at + gap, 2, rng), at + gap]
-    cv2.fillPoly(left, [np.round(outline).astype(np.int32)], 0)
+    cv2.fillPoly(paper, [np.round(outline).astype(np.int32)], 0)
 
 
 def ragged(a: np.ndarray, b: np.ndarray, size: float, rng: np.random.Generator) -> np.ndarray:
-    """Points of a torn edge between two points: (14, 2) px."""
+    """Points (14, 2) px of a torn edge from a to b; their noise has the standard deviation `size`."""
     share = np.linspace(0, 1, 16)[1:-1, None]
     return a + (b - a) * share + rng.normal(0, size, (14, 2))

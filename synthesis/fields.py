@@ -1,4 +1,4 @@
-"""Smooth random fields, and light that multiplies an image."""
+"""Smooth random fields, gain maps and blending."""
 
 import cv2
 import numpy as np
@@ -7,7 +7,10 @@ import numpy as np
 def smooth_noise(
     height: int, width: int, cells: tuple[int, int], rng: np.random.Generator, channels: int = 1
 ) -> np.ndarray:
-    """Normal noise on (rows, columns) of `cells`, interpolated to (height, width[, channels]) float32."""
+    """Standard normal noise on a grid of `cells` (rows, columns), interpolated bicubically.
+
+    Returns (height, width) float32, or (height, width, channels) for more than one channel.
+    """
     shape = (max(cells[0], 1), max(cells[1], 1), channels)
     return cv2.resize(
         rng.normal(0, 1, shape).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC
@@ -15,7 +18,7 @@ def smooth_noise(
 
 
 def multiply(image: np.ndarray, gain: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 times a coarse gain (h, w) or (h, w, 3) of 0..2, interpolated over the image."""
+    """Multiply an image (H, W, 3) uint8 by a coarse gain map (h, w) or (h, w, 3) in 0..2, interpolated."""
     coarse = np.clip(gain * 128, 0, 255).astype(np.uint8)
     if coarse.ndim == 2:
         coarse = cv2.merge([coarse] * 3)
@@ -23,17 +26,20 @@ def multiply(image: np.ndarray, gain: np.ndarray) -> np.ndarray:
     return cv2.multiply(image, fine, scale=1 / 128)
 
 
-NOISE_TILE = (509, 521)  # px, primes: the repeat is not seen
+NOISE_TILE = (509, 521)  # height and width of a repeated noise tile, px; primes, so that no repeat is seen
 
 
 def repeat_tile(tile: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A tile (h, w, C) laid side by side over (height, width, C)."""
+    """Repeat a tile (h, w, C) in both directions to (height, width, C)."""
     rows, columns = -(-height // tile.shape[0]), -(-width // tile.shape[1])
     return cv2.repeat(tile, rows, columns)[:height, :width]
 
 
-def mix(image: np.ndarray, colour: tuple[float, float, float], share: np.ndarray) -> None:
-    """Blend `colour` into (H, W, 3) uint8 where `share` (H, W) float32 of 0..1 is above 0.01, in place."""
+def blend(image: np.ndarray, colour: tuple[float, float, float], share: np.ndarray) -> None:
+    """Blend an RGB colour into (H, W, 3) uint8 in place, by the opacity `share` (H, W) float32 in 0..1.
+
+    Opacities up to 0.01 may be ignored.
+    """
     rows = np.flatnonzero(share.max(axis=1) > 0.01)
     columns = np.flatnonzero(share.max(axis=0) > 0.01)
     if not len(rows):

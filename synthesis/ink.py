@@ -1,4 +1,4 @@
-"""Lines and letters put on paper with sub-pixel accuracy."""
+"""Antialiased lines, placed with sub-pixel accuracy, and text."""
 
 import importlib.util
 from functools import cache, lru_cache
@@ -10,7 +10,7 @@ from PIL import ImageFont
 
 DEJAVU = "DejaVuSans.ttf"
 FONT_FOLDERS = (Path("/usr/share/fonts"), Path("/Library/Fonts"), Path("C:/Windows/Fonts"))
-LATIN_FONTS = (  # those looked for; where none is installed, Pillow's own Aileron stands in
+LATIN_FONTS = (  # font files that are used where installed, beside BUILT_IN and HERSHEY
     DEJAVU,
     "DejaVuSans-Bold.ttf",
     "DejaVuSansCondensed.ttf",
@@ -20,17 +20,17 @@ LATIN_FONTS = (  # those looked for; where none is installed, Pillow's own Ailer
     "LiberationMono-Regular.ttf",
     "Arial.ttf",
 )
-BUILT_IN = "Aileron"
+BUILT_IN = "Aileron"  # the font that comes with Pillow
 HERSHEY = {"Hershey simplex": cv2.FONT_HERSHEY_SIMPLEX, "Hershey duplex": cv2.FONT_HERSHEY_DUPLEX}
-HERSHEY_CAP_HEIGHT = 21  # px at scale 1
-CAP_HEIGHT = 0.73  # of an em
+HERSHEY_CAP_HEIGHT = 21  # height of capital letters at scale 1, px
+CAP_HEIGHT = 0.73  # height of capital letters in em
 
 
 def stroke(coverage: np.ndarray, points: np.ndarray, width: float) -> None:
-    """Draw a polyline into `coverage` (H, W) float32 of 0..1, in place.
+    """Draw a polyline into `coverage` (H, W) float32 in 0..1, in place.
 
-    `points` is (N, 2) of (x, y) px, integers at pixel centres; `width` in px. The line is the union of
-    discs half a pixel apart, each antialiased by its distance to the pixel centre.
+    `points` is (N, 2) of (x, y) px, integers at pixel centres; `width` is in px. The line is the union of
+    discs half a pixel apart, antialiased by the distance from each pixel's centre.
     """
     points = np.asarray(points, np.float64)
     length = np.concatenate([[0], np.hypot(*np.diff(points, axis=0).T).cumsum()])
@@ -54,7 +54,7 @@ def stroke(coverage: np.ndarray, points: np.ndarray, width: float) -> None:
 
 
 def put_ink(image: np.ndarray, coverage: np.ndarray, colour: tuple[float, float, float]) -> None:
-    """Mix `colour` (RGB 0..255) into (H, W, 3) uint8 by coverage (H, W) of 0..1, in place."""
+    """Blend `colour` (RGB 0..255) into (H, W, 3) uint8 by coverage (H, W) in 0..1, in place."""
     pixels = image.reshape(-1, 3)
     inked = np.flatnonzero(coverage > 0)
     share = coverage.reshape(-1)[inked, None]
@@ -63,7 +63,7 @@ def put_ink(image: np.ndarray, coverage: np.ndarray, colour: tuple[float, float,
 
 @cache
 def font_files() -> dict[str, Path]:
-    """Those of LATIN_FONTS that this machine has, by name."""
+    """Paths of those of LATIN_FONTS that are installed, by file name."""
     found: dict[str, Path] = {}
     folders = list(FONT_FOLDERS)
     matplotlib = importlib.util.find_spec("matplotlib")
@@ -78,13 +78,14 @@ def font_files() -> dict[str, Path]:
 
 @cache
 def font_names() -> tuple[str, ...]:
-    """Every font that `lettering` knows here, the plain one of ECG-image-kit first."""
+    """The fonts that `rasterize_text` can use here, first ECG-image-kit's DejaVu Sans if it is installed."""
     return (*(name for name in LATIN_FONTS if name in font_files()), BUILT_IN, *HERSHEY)
 
 
 @lru_cache(maxsize=2048)
-def lettering(text: str, font: str, size: float) -> tuple[np.ndarray, int, int]:
-    """`text` at `size` px per em: (h, w) coverage, 0..1, and its left top seen from the baseline's start."""
+def rasterize_text(text: str, font: str, size: float) -> tuple[np.ndarray, int, int]:
+    """Text at `size` px per em: coverage (h, w) float32 in 0..1, and the x and y px of its top left corner
+    relative to the start of the baseline."""
     if font in HERSHEY:
         scale = size * CAP_HEIGHT / HERSHEY_CAP_HEIGHT
         thickness = max(1, round(size / 16))
@@ -108,8 +109,8 @@ def put_text(
     size: float,
     colour: tuple[float, float, float],
 ) -> None:
-    """Write `text` with its baseline starting at `xy` px; what lies outside the image is cut off."""
-    coverage, left, top = lettering(text, font, size)
+    """Write text into (H, W, 3) uint8 in place, its baseline starting at `xy` px, clipped to the image."""
+    coverage, left, top = rasterize_text(text, font, size)
     left, top = left + round(xy[0]), top + round(xy[1])
     x0, y0 = max(left, 0), max(top, 0)
     x1, y1 = min(left + coverage.shape[1], image.shape[1]), min(top + coverage.shape[0], image.shape[0])

@@ -1,4 +1,4 @@
-"""How a camera looks at a page."""
+"""The camera's view of a page."""
 
 from dataclasses import dataclass
 
@@ -9,22 +9,23 @@ from synthesis.page import PAGE_HEIGHT, PAGE_WIDTH
 from synthesis.warp import Warp, project
 
 CORNERS = np.array([[0, 0], [PAGE_WIDTH, 0], [PAGE_WIDTH, PAGE_HEIGHT], [0, PAGE_HEIGHT]]) - 0.5
-PAGE_SHARE = (0.5, 1.08)  # squared share of the photo's side that the page takes; above 1 it is cut off
-STEADY_PAGE_SHARE = (0.76, 0.93)  # in the competition's photos of paper, without the margins of the paper
-SCREEN_PAGE_SHARE = (0.9, 1.02)
-PHOTO_LONG_SIDES = (1344, 2048, 2592, 3264, 4032)  # px, 4:3
-PHOTO_LONG_SIDE_SHARES = (0.12, 0.2, 0.28, 0.2, 0.2)
+PAGE_SHARE = (0.5, 1.08)  # range of the square of Pose.share
+# Range of Pose.share in competition-style photos of paper, its margins excluded.
+FRONTAL_PAGE_SHARE = (0.76, 0.93)
+SCREEN_PAGE_SHARE = (0.9, 1.02)  # the same in photos of screens
+PHOTO_LONG_SIDES = (1344, 2048, 2592, 3264, 4032)  # long sides of photos, px; the aspect ratio is 4:3
+PHOTO_LONG_SIDE_SHARES = (0.12, 0.2, 0.28, 0.2, 0.2)  # their probabilities
 
 
 @dataclass(frozen=True)
 class Pose:
-    """How a camera looks at the page.
+    """The camera's view of the page.
 
     size: (width, height) of the photo in px.
-    yaw, pitch, roll: rad by which the page is turned away from a square view; roll is clockwise.
-    distance: from the page, in widths of it; the nearer, the stronger the perspective.
-    share: of the photo that the page takes along the side that it fills first; above 1 it is cut off.
-    place: (x, y) in 0..1, how the room left is divided; 0.5 is the middle.
+    yaw, pitch, roll: rotation of the page away from a frontal view, rad; roll is clockwise.
+    distance: of the camera from the page, in page widths; perspective is stronger at smaller distances.
+    share: of the photo's side that the page takes, along the side that it fills first; above 1 it is cut off.
+    place: (x, y) in 0..1, position of the page in the photo: 0 at the left or top, 0.5 centred.
     """
 
     size: tuple[int, int]
@@ -37,9 +38,9 @@ class Pose:
 
     def homography(self) -> np.ndarray:
         """(3, 3) float64, page px to photo px."""
-        turned = rotation(self.roll, 2) @ rotation(self.pitch, 0) @ rotation(self.yaw, 1)
+        rotated = rotation(self.roll, 2) @ rotation(self.pitch, 0) @ rotation(self.yaw, 1)
         centre = np.array([[1, 0, -PAGE_WIDTH / 2], [0, 1, -PAGE_HEIGHT / 2], [0, 0, 1]])
-        plane = np.column_stack([turned[:, 0], turned[:, 1], [0, 0, self.distance * PAGE_WIDTH]])
+        plane = np.column_stack([rotated[:, 0], rotated[:, 1], [0, 0, self.distance * PAGE_WIDTH]])
         view = plane @ centre
         corners = project(view, CORNERS)
         low, high = corners.min(axis=0), corners.max(axis=0)
@@ -50,7 +51,7 @@ class Pose:
 
 
 def photo_size(on_screen: bool, rng: np.random.Generator, upright_share: float = 0.25) -> tuple[int, int]:
-    """(width, height) of a photo as phones take them, `upright_share` of them higher than wide."""
+    """A random (width, height) px of a phone's photo, in portrait format with probability `upright_share`."""
     long_side = int(rng.choice(PHOTO_LONG_SIDES, p=PHOTO_LONG_SIDE_SHARES))
     if on_screen and long_side == 4032:
         long_side = 4000
@@ -59,7 +60,7 @@ def photo_size(on_screen: bool, rng: np.random.Generator, upright_share: float =
 
 
 def draw_pose(size: tuple[int, int], rng: np.random.Generator) -> Pose:
-    """A view of the page from up to 20 degrees off its normal, as people take it who want to read it."""
+    """A handheld view of the page: yaw and pitch up to 20 degrees, roll up to 10."""
     yaw, pitch = np.deg2rad(rng.uniform(-20, 20, 2) * rng.uniform(0, 1))
     roll = np.deg2rad(np.clip(rng.normal(0, 3), -10, 10))
     distance = rng.uniform(1.1, 2.5)
@@ -67,18 +68,18 @@ def draw_pose(size: tuple[int, int], rng: np.random.Generator) -> Pose:
     return Pose(size, yaw, pitch, roll, distance, share, tuple(rng.normal(0.5, 0.17, 2).clip(0.1, 0.9)))
 
 
-def draw_steady_pose(size: tuple[int, int], on_screen: bool, rng: np.random.Generator) -> Pose:
-    """The competition's view: nearly square on, the page almost filling the photo's width."""
+def draw_frontal_pose(size: tuple[int, int], on_screen: bool, rng: np.random.Generator) -> Pose:
+    """A view as in the competition's photos: nearly frontal, with the page almost as wide as the photo."""
     yaw, pitch = np.deg2rad(rng.normal(0, 4, 2).clip(-10, 10))
     roll = np.deg2rad(rng.normal(0, 1.5))
-    share = rng.uniform(*(SCREEN_PAGE_SHARE if on_screen else STEADY_PAGE_SHARE))
+    share = rng.uniform(*(SCREEN_PAGE_SHARE if on_screen else FRONTAL_PAGE_SHARE))
     return Pose(
         size, yaw, pitch, roll, rng.uniform(1.2, 2.2), share, tuple(rng.normal(0.5, 0.12, 2).clip(0, 1))
     )
 
 
 def rotation(angle: float, axis: int) -> np.ndarray:
-    """(3, 3) rotation by `angle` radians about an axis of space."""
+    """The (3, 3) rotation by `angle` rad about the x, y or z axis (0, 1, 2)."""
     vector = np.zeros(3)
     vector[axis] = angle
     return cv2.Rodrigues(vector)[0]

@@ -1,4 +1,8 @@
-"""The form of a sheet, bent, curling, rippled or creased: displacements for a Warp and light on the paper."""
+"""Shapes of a sheet that is not flat (bent, curling, rippled, creased) as displacements and shading.
+
+A relief is a field on a lattice of nodes RELIEF_CELL page px apart that reaches beyond the page: a
+displacement (h, w, 2) in page px for Warp, or the light on the paper (h, w) as a gain around 1.
+"""
 
 import cv2
 import numpy as np
@@ -6,14 +10,14 @@ import numpy as np
 from synthesis.fields import smooth_noise
 from synthesis.page import PAGE_HEIGHT, PAGE_WIDTH
 
-RELIEF_CELL = 16  # page px between the nodes of a relief
-RELIEF_MARGIN = 10  # nodes around the page
+RELIEF_CELL = 16  # distance between the nodes, page px
+RELIEF_MARGIN = 10  # number of nodes beyond each edge of the page
 RELIEF_SHAPE = (PAGE_HEIGHT // RELIEF_CELL + 2 * RELIEF_MARGIN, PAGE_WIDTH // RELIEF_CELL + 2 * RELIEF_MARGIN)
-RELIEF_ORIGIN = -RELIEF_MARGIN * RELIEF_CELL
+RELIEF_ORIGIN = -RELIEF_MARGIN * RELIEF_CELL  # x and y of the first node, page px
 
 
 def relief_nodes() -> tuple[np.ndarray, np.ndarray]:
-    """x and y of the relief's nodes in widths of the page, from its centre: two float32 arrays."""
+    """x and y of the nodes from the page's centre, in page widths: two (h, w) float32 arrays."""
     rows, columns = RELIEF_SHAPE
     x = (np.arange(columns) - columns / 2) * RELIEF_CELL / PAGE_WIDTH
     y = (np.arange(rows) - rows / 2) * RELIEF_CELL / PAGE_WIDTH
@@ -21,7 +25,7 @@ def relief_nodes() -> tuple[np.ndarray, np.ndarray]:
 
 
 def curl(size: float, rng: np.random.Generator) -> np.ndarray:
-    """Displacement of a bent sheet: (h, w, 2) page px, up to about `size` px at the edges."""
+    """Displacement (h, w, 2) of a bent sheet, up to `size` page px."""
     x, y = relief_nodes()
     angle = rng.uniform(0, np.pi)
     across = x * np.cos(angle) + y * np.sin(angle)
@@ -33,15 +37,15 @@ def curl(size: float, rng: np.random.Generator) -> np.ndarray:
 
 
 def waves(size: float, cells: int, rng: np.random.Generator) -> np.ndarray:
-    """Displacement of an uneven sheet: (h, w, 2) page px of standard deviation `size`."""
+    """Displacement (h, w, 2) of an uneven sheet, of standard deviation `size` page px."""
     rows, columns = RELIEF_SHAPE
     return size * smooth_noise(rows, columns, (cells * 3 // 4 + 1, cells), rng, channels=2)
 
 
 def creases(count: int, size: float, reach: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Straight creases: displacement (h, w, 2) page px up to `size`, and light (h, w), a gain about 1.
+    """Straight creases: displacement (h, w, 2), up to `size` page px for each, and light (h, w).
 
-    `reach` is how far from a crease the paper is pulled, in page widths.
+    The displacement falls off exponentially over `reach` page widths from a crease.
     """
     x, y = relief_nodes()
     displacement = np.zeros((*RELIEF_SHAPE, 2), np.float32)
@@ -62,7 +66,7 @@ def creases(count: int, size: float, reach: float, rng: np.random.Generator) -> 
 
 
 def curl_edge(size: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """An edge or corner that curls up: displacement (h, w, 2), `size` page px at the rim; light (h, w)."""
+    """An edge or corner curling up: displacement (h, w, 2), about `size` page px at the rim; light (h, w)."""
     x, y = relief_nodes()
     angle = rng.uniform(0, 2 * np.pi)
     normal = np.array([np.cos(angle), np.sin(angle)])
@@ -76,31 +80,31 @@ def curl_edge(size: float, rng: np.random.Generator) -> tuple[np.ndarray, np.nda
 
 
 def ripples(size: float, cells: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Paper that was wet, higher at its rim: displacement (h, w, 2) page px and light (h, w).
+    """Paper that rippled as it dried, most at its rim: displacement (h, w, 2) and light (h, w).
 
-    size: standard deviation in px at the rim; cells: of the noise across the relief, two to a wave.
+    size: standard deviation at the rim, page px. cells: of the noise across the relief, two to a wave.
     """
     x, y = relief_nodes()
     height = smooth_noise(*RELIEF_SHAPE, (cells * 3 // 4 + 1, cells), rng)
     height *= 0.4 + 0.6 * np.maximum(np.abs(x), np.abs(y) * PAGE_WIDTH / PAGE_HEIGHT).clip(0, 0.6) / 0.5
     angle, sun = rng.uniform(0, 2 * np.pi, 2)
-    away = np.stack([np.cos(angle) + 2 * x, np.sin(angle) + 2 * y], axis=-1)  # from the camera's foot
+    away = np.stack([np.cos(angle) + 2 * x, np.sin(angle) + 2 * y], axis=-1)  # from below the camera
     slope_y, slope_x = np.gradient(height)
     slope = slope_x * np.cos(sun) + slope_y * np.sin(sun)
     light = 1 + rng.uniform(0.015, 0.05) * slope / slope.std()
     return (size * height[..., None] * away).astype(np.float32), light.astype(np.float32)
 
 
-def on_page(relief: np.ndarray, cells: tuple[int, ...] = (0, 0, 0, 0)) -> np.ndarray:
-    """The part of a relief's field that lies on the page and its margins, given as `add_margins` has them."""
+def crop_to_page(relief: np.ndarray, cells: tuple[int, ...] = (0, 0, 0, 0)) -> np.ndarray:
+    """The part of a relief on the page and its margins, which are as wide as `cells` in `add_margins`."""
     left, top, right, bottom = (RELIEF_MARGIN - count for count in cells)
     return relief[top : len(relief) - bottom, left : relief.shape[1] - right]
 
 
 def add_margins(image: np.ndarray, cells: tuple[int, ...]) -> tuple[np.ndarray, tuple[float, float]]:
-    """White paper around a print, as wide as `cells` of the relief at its left, top, right and bottom.
+    """Add white margins to a print, in `cells` of the relief at its left, top, right and bottom.
 
-    Returns the sheet and the place of its left top corner in page px.
+    Returns the sheet and its top left corner (x, y) in page px.
     """
     left, top, right, bottom = (count * RELIEF_CELL for count in cells)
     sheet = cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(255, 255, 255))

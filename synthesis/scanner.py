@@ -1,4 +1,4 @@
-"""A page on a scanner: in colour, in grey or nearly black and white, clean or mouldy."""
+"""Scans of a page: in colour, grey or nearly black and white, clean or mouldy."""
 
 from dataclasses import replace
 
@@ -9,30 +9,27 @@ from configs.page import PAGE_WIDTH_MM
 from synthesis import damage, relief
 from synthesis.fields import NOISE_TILE, repeat_tile
 from synthesis.page import PAGE_HEIGHT, PAGE_WIDTH, Page
-from synthesis.scene import expose
+from synthesis.scene import degrade
 from synthesis.slip import Feed, feed_on_scan
 from synthesis.warp import Warp
 
 GREY_TYPES = ("0004", "0012")
 MOULDY_TYPES = ("0011", "0012")
-MARGIN_CELLS = (
-    3  # cells of the relief, 6 mm, of white paper around a print; the scan sees the most part of it
-)
-DRY_BUCKLE, MOULDY_BUCKLE = 0.2, 1.0
-INK_GAIN = (1.3, 2.3)  # contrast by which red lines turn black and pale ones stay pale
-STIPPLE = (20.0, 40.0)  # standard deviation of a dithering scanner's noise, grey values
-WHITE_DEVIATIONS = (
-    1.3,
-    2.5,
-)  # of that noise from the threshold to white paper, 1 to 10 % of which turn black
-SOFTNESS = (4.0, 12.0)  # grey values in which the scanner's steep curve rises
-CUT_PX = 15  # of a print's margins that a scan loses at most, beyond what does not fit
+MARGIN_CELLS = 3  # white margin around a print, 6 mm, in cells of the relief; most of it is on the scan
+DRY_BUCKLE, MOULDY_BUCKLE = 0.2, 1.0  # sizes given to `buckle`
+INK_GAIN = (1.3, 2.3)  # range of the contrast gain, at which red lines become black and pale ones stay pale
+STIPPLE = (20.0, 40.0)  # range of the standard deviation of the dithering noise, grey values
+# Range of the distance from the threshold to white paper, in standard deviations of that noise: 1 to 10 % of
+# the paper becomes black.
+WHITE_DEVIATIONS = (1.3, 2.5)
+SOFTNESS = (4.0, 12.0)  # range of the scale of the sigmoid that binarizes, grey values
+CUT_PX = 15  # greatest part of the margin that a scan loses, in px of the scan, beyond what does not fit
 
 
 def scan(
     page: Page, image_type: str, rng: np.random.Generator, feed: Feed | None = None
 ) -> tuple[np.ndarray, Warp]:
-    """A print on a scanner, whose feed is steady when `feed` is None."""
+    """Scan a print: (H, W, 3) uint8 RGB, and the page's warp. The feed is steady when `feed` is None."""
     if page.competition:
         return scan_for_competition(page, image_type, rng, feed)
     image = page.image
@@ -55,13 +52,13 @@ def scan(
         scanned = cv2.cvtColor(cv2.cvtColor(scanned, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     scanned = cv2.LUT(scanned, tone_curve(rng, grey=image_type in GREY_TYPES))
     blur = rng.uniform(0, 0.9)
-    return expose(scanned, blur, rng.uniform(0, 5), int(rng.integers(60, 97)), rng), warp
+    return degrade(scanned, blur, rng.uniform(0, 5), int(rng.integers(60, 97)), rng), warp
 
 
 def scan_for_competition(
     page: Page, image_type: str, rng: np.random.Generator, feed: Feed | None
 ) -> tuple[np.ndarray, Warp]:
-    """The competition's office scanner: white paper, salmon grid and greyish traces; or nearly bilevel."""
+    """A scan in the competition's style: white paper, salmon grid and greyish traces, or nearly bilevel."""
     mouldy = image_type in MOULDY_TYPES
     sheet, origin = relief.add_margins(page.image, (MARGIN_CELLS,) * 4)
     if mouldy:
@@ -76,15 +73,18 @@ def scan_for_competition(
     scanned = warp.resample(sheet, smooth, (255, 255, 255), origin=origin)
     if image_type in GREY_TYPES:
         scanned = cv2.cvtColor(dither(scanned, rng), cv2.COLOR_GRAY2RGB)
-        scanned = expose(scanned, rng.uniform(0, 0.5), rng.uniform(0, 3), int(rng.integers(75, 97)), rng)
+        scanned = degrade(scanned, rng.uniform(0, 0.5), rng.uniform(0, 3), int(rng.integers(75, 97)), rng)
         return cv2.cvtColor(cv2.cvtColor(scanned, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB), warp
     scanned = cv2.LUT(scanned, white_curve(rng))
-    return expose(scanned, rng.uniform(0, 0.7), rng.uniform(0, 2.5), int(rng.integers(75, 97)), rng), warp
+    return degrade(scanned, rng.uniform(0, 0.7), rng.uniform(0, 2.5), int(rng.integers(75, 97)), rng), warp
 
 
 def buckle(warp: Warp, size: float, rng: np.random.Generator) -> Warp:
-    """The same scan of a sheet that dried unevenly: at a size of 1 its sides lean by 1 to 2 degrees, each by
-    another angle, and its squares' width varies by some 7 %."""
+    """Add the deformation of a sheet that dried unevenly to a scan's warp.
+
+    At a size of 1 each side of the sheet leans by an angle of its own, 1 to 2 degrees, and the width of the
+    squares varies by some 7 %.
+    """
     x, y = relief.relief_nodes()
     lean, twist = np.tan(np.deg2rad(rng.normal(0, (1, 0.6), (2, 2)) * size))
     along = np.stack([y * (lean[0] + twist[0] * x), x * (lean[1] + twist[1] * y)], axis=-1) * PAGE_WIDTH
@@ -93,10 +93,10 @@ def buckle(warp: Warp, size: float, rng: np.random.Generator) -> Warp:
 
 
 def dither(grey: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A scanner's text mode: (H, W) uint8 to nearly black and white, its light tones dissolved into stipple.
+    """A scanner's text mode: binarize (H, W) uint8 almost, with light tones dithered to dots.
 
-    Noise without low frequencies before a steep curve does what the diffusion of errors does, but faster:
-    pale lines come out as dots, and the stipple's mean darkness follows the paper's.
+    Adding high-pass noise before a steep sigmoid imitates error diffusion, but is faster: pale lines become
+    dots, and the mean density of the dots follows the darkness of the paper.
     """
     noise = rng.normal(0, 1, NOISE_TILE).astype(np.float32)
     noise -= cv2.GaussianBlur(noise, (0, 0), 1.2)
@@ -118,7 +118,7 @@ def white_curve(rng: np.random.Generator) -> np.ndarray:
 
 
 def scanner_warp(rng: np.random.Generator) -> Warp:
-    """Skew up to 2 degrees, a print somewhat smaller than the page, cut margins, uneven paper feed."""
+    """A random warp: up to 2 degrees of skew, a print smaller than the page, cut margins and uneven feed."""
     if rng.random() < 0.65:
         width, height = int(rng.integers(2130, 2201)), 1652
         scale = rng.uniform(7.35, 7.75) * PAGE_WIDTH_MM / PAGE_WIDTH
@@ -139,7 +139,7 @@ def scanner_warp(rng: np.random.Generator) -> Warp:
 
 
 def tone_curve(rng: np.random.Generator, grey: bool) -> np.ndarray:
-    """A look-up table (256, 1, 3) uint8: contrast, brightness and a slight tint."""
+    """A look-up table (256, 1, 3) uint8 for contrast, brightness and, unless `grey`, a slight tint."""
     ramp = np.linspace(0, 1, 256)[:, None] ** rng.uniform(0.75, 1.4)
     black, white = rng.uniform(0, 45), rng.uniform(215, 262)
     tint = np.zeros(3) if grey else rng.normal(0, 4, 3)

@@ -1,4 +1,4 @@
-"""Light on a scene, and what the camera makes of it."""
+"""Illumination, and the degradation of an image by optics, sensor and compression."""
 
 import cv2
 import numpy as np
@@ -8,7 +8,10 @@ from utils.images import encode_jpeg
 
 
 def light(height: int, width: int, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """Falling light, its colour, vignetting and shadows: a coarse gain (h, w, 3) float32 for `multiply`."""
+    """Directional light with a tint, vignetting and shadows: a coarse gain (h, w, 3) float32 for `multiply`.
+
+    height, width: of the image, px. strength: of all effects, 0..1.
+    """
     rows, columns = max(height // 16, 2), max(width // 16, 2)
     x, y = np.meshgrid(np.linspace(-1, 1, columns), np.linspace(-1, 1, rows))
     angle = rng.uniform(0, 2 * np.pi)
@@ -26,9 +29,9 @@ def light(height: int, width: int, strength: float, rng: np.random.Generator) ->
 
 
 def soft_light(height: int, width: int, dim: bool, rng: np.random.Generator) -> np.ndarray:
-    """Even indoor light that falls off smoothly, no shadows: a coarse gain (h, w, 3) float32 for `multiply`.
+    """Even indoor light without shadows: a coarse gain (h, w, 3) float32 for `multiply`.
 
-    dim: as phones expose a sheet of white paper, to a grey of 150 to 215.
+    dim: whether white paper is exposed as phones do, to grey values of 150 to 215.
     """
     rows, columns = max(height // 16, 2), max(width // 16, 2)
     x, y = np.meshgrid(np.linspace(-1, 1, columns), np.linspace(-1, 1, rows))
@@ -42,14 +45,17 @@ def soft_light(height: int, width: int, dim: bool, rng: np.random.Generator) -> 
     return (gain[..., None] * colour * exposure).astype(np.float32)
 
 
-def sharpen(image: np.ndarray, amount: float, pitch: float) -> np.ndarray:
-    """What phones do to edges: `amount` of the difference to a mean over about two page px is added."""
-    side = 2 * round(max(pitch, 0.5)) + 1
+def sharpen(image: np.ndarray, amount: float, scale: float) -> np.ndarray:
+    """Unsharp masking as in phones: add `amount` of the difference from a mean over about two page px.
+
+    `scale` is in image px per page px.
+    """
+    side = 2 * round(max(scale, 0.5)) + 1
     return cv2.addWeighted(image, 1 + amount, cv2.blur(image, (side, side)), -amount, 0)
 
 
 def add_glare(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Reflections on a screen or glossy paper added to the image."""
+    """Add reflections, as on a screen or glossy paper, to (H, W, 3) uint8."""
     rows, columns = image.shape[0] // 16, image.shape[1] // 16
     x, y = np.meshgrid(np.linspace(-1, 1, columns), np.linspace(-1, 1, rows))
     reflection = np.zeros((rows, columns), np.float32)
@@ -63,34 +69,37 @@ def add_glare(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return cv2.add(image, cv2.resize(added, image.shape[1::-1], interpolation=cv2.INTER_LINEAR))
 
 
-def through_colour_filter(image: np.ndarray) -> np.ndarray:
-    """What a sensor with a Bayer filter makes of (H, W, 3) uint8: each pixel sees one colour only."""
+def through_bayer_filter(image: np.ndarray) -> np.ndarray:
+    """Sample (H, W, 3) uint8 RGB by a Bayer colour filter, one colour per pixel, and demosaic it."""
     mosaic = image[..., 1].copy()
     mosaic[::2, ::2] = image[::2, ::2, 0]
     mosaic[1::2, 1::2] = image[1::2, 1::2, 2]
     return cv2.cvtColor(mosaic, cv2.COLOR_BayerRGGB2RGB)
 
 
-def expose(
+def degrade(
     image: np.ndarray, blur: float, noise: float, quality: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Blur (px), noise (grey values) and JPEG of a camera or scanner: (H, W, 3) uint8 RGB to the same."""
+    """The blur, noise and JPEG compression of a camera or scanner: (H, W, 3) uint8 RGB to the same.
+
+    blur: standard deviation in px; noise: standard deviation in grey values; quality: of the JPEG, 0..100.
+    """
     if blur > 0.25:
         image = cv2.GaussianBlur(image, (0, 0), blur)
     if noise > 0.3:
         image = add_noise(image, noise, rng)
-    return through_jpeg(image, quality)
+    return jpeg_roundtrip(image, quality)
 
 
-def through_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
-    """(H, W, 3) uint8 RGB as a JPEG file of a quality in 0..100 gives it back."""
+def jpeg_roundtrip(image: np.ndarray, quality: int) -> np.ndarray:
+    """Compress (H, W, 3) uint8 RGB as JPEG of a quality in 0..100 and decode it."""
     decoded = cv2.imdecode(np.frombuffer(encode_jpeg(image, quality), np.uint8), cv2.IMREAD_COLOR)
     assert decoded is not None
     return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
 
 
 def add_noise(image: np.ndarray, size: float, rng: np.random.Generator) -> np.ndarray:
-    """Noise of standard deviation `size`, mostly common to the colours and slightly correlated."""
+    """Add noise of standard deviation `size` grey values, correlated between colours and between pixels."""
     tile: np.ndarray = rng.normal(0, 1, (*NOISE_TILE, 1)) + 0.6 * rng.normal(0, 1, (*NOISE_TILE, 3))
     tile = cv2.GaussianBlur(tile.astype(np.float32), (0, 0), 0.5)
     tile = np.round(tile * (size / tile.std())).astype(np.int8)
@@ -98,7 +107,7 @@ def add_noise(image: np.ndarray, size: float, rng: np.random.Generator) -> np.nd
 
 
 def motion_blur(image: np.ndarray, length: float, rng: np.random.Generator) -> np.ndarray:
-    """A shaken camera: the image averaged over a straight path of `length` px."""
+    """The blur of a shaken camera: the image averaged over a straight path of `length` px."""
     side = int(np.ceil(length)) | 1
     kernel: np.ndarray = np.zeros((side * 8, side * 8), np.uint8)
     angle = rng.uniform(0, np.pi)
@@ -107,12 +116,12 @@ def motion_blur(image: np.ndarray, length: float, rng: np.random.Generator) -> n
     begin, end = (tuple(np.round(p).astype(int).tolist()) for p in (centre - offset, centre + offset))
     cv2.line(kernel, begin, end, 255, 8)
     kernel = cv2.resize(kernel.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
-    kernel = (kernel + kernel[::-1, ::-1]) / 2  # symmetric: nothing moves
+    kernel = (kernel + kernel[::-1, ::-1]) / 2  # symmetric, so that the image is not shifted
     return cv2.filter2D(image, -1, kernel / kernel.sum())
 
 
-def over(picture: np.ndarray, ground: np.ndarray) -> np.ndarray:
-    """(H, W, 4) uint8 laid on (H, W, 3) where its fourth channel is above a half."""
+def composite(picture: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Put (H, W, 4) uint8 RGBA on the background (H, W, 3) where its alpha is above 127."""
     colours = cv2.cvtColor(picture, cv2.COLOR_RGBA2RGB)
-    _, there = cv2.threshold(picture[..., 3], 127, 255, cv2.THRESH_BINARY)
-    return cv2.copyTo(colours, there, ground)
+    _, mask = cv2.threshold(picture[..., 3], 127, 255, cv2.THRESH_BINARY)
+    return cv2.copyTo(colours, mask, background)

@@ -1,27 +1,29 @@
-"""The page on a laptop's screen, down to the pixels of its display."""
+"""Photos of a laptop's screen that shows the page, with the display's subpixels."""
 
 import cv2
 import numpy as np
 
-from synthesis.ground import table
+from synthesis.background import table
 from synthesis.page import PAGE_WIDTH
-from synthesis.scene import over, through_colour_filter
+from synthesis.scene import composite, through_bayer_filter
 from synthesis.warp import Warp
 
-COLOUR_FILTER_SHARE = 0.7  # of the photos of screens: those whose camera adds coloured moire
-SCREEN_SUBPIXELS = 3
+COLOUR_FILTER_SHARE = 0.7  # share of these photos with the coloured moire of a Bayer filter
+SCREEN_SUBPIXELS = 3  # image px along each side of a screen pixel
 
 
 def show_on_screen(
     image: np.ndarray, scale: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The page on a liquid-crystal display: each screen pixel becomes 3 x 3 px of red, green and blue
-    stripes with dark gaps. Given (H, W, 3) uint8 and `scale` screen px per page px; returns the screen and
-    its exact px per px of the given image, (2,) of x and y."""
+    """The image (H, W, 3) uint8 on a liquid-crystal display of `scale` screen pixels per image px.
+
+    Each screen pixel becomes 3 x 3 px of red, green and blue stripes with dark gaps. Returns the screen
+    (h, w, 3) uint8 and its exact px per px of the given image, (2,) for x and y.
+    """
     height, width = image.shape[:2]
     size = (round(width * scale), round(height * scale))
     pixels = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    leak = rng.uniform(0.25, 0.75)  # light of the other colours in a stripe; blurs of optics and coating
+    leak = rng.uniform(0.25, 0.75)  # of the other colours in a stripe, by blur in optics and coating
     stripes = np.full((SCREEN_SUBPIXELS, SCREEN_SUBPIXELS, 3), leak, np.float32)
     stripes[:, np.arange(3), np.arange(3) if rng.random() < 0.8 else np.arange(3)[::-1]] = 1
     stripes[-1] *= rng.uniform(0.55, 0.95)
@@ -33,7 +35,7 @@ def show_on_screen(
 
 
 def photograph_screen(image: np.ndarray, warp: Warp, rng: np.random.Generator) -> np.ndarray:
-    """A laptop that shows the page, with the rest of its screen and a dark bezel, in a dim room."""
+    """A photo (H, W, 3) uint8 RGB of a laptop's screen that shows the page, with bars and a dark bezel."""
     left, top, right, bottom = (rng.uniform(0.0, 0.12, 4) * PAGE_WIDTH).astype(int).tolist()
     desk = (rng.uniform(20, 220) + rng.uniform(0, 30, 3)).tolist()
     screen = cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=desk)
@@ -46,12 +48,14 @@ def photograph_screen(image: np.ndarray, warp: Warp, rng: np.random.Generator) -
     shown, scale = show_on_screen(screen, rng.uniform(0.42, 0.7), rng)
     shown = cv2.cvtColor(shown, cv2.COLOR_RGB2RGBA)
     origin = (-left - bezel, -top - bezel)
-    photo = over(warp.resample(shown, cv2.INTER_LINEAR, (0, 0, 0, 0), scale, origin), table(*warp.size, rng))
-    return through_colour_filter(photo) if rng.random() < COLOUR_FILTER_SHARE else photo
+    photo = composite(
+        warp.resample(shown, cv2.INTER_LINEAR, (0, 0, 0, 0), scale, origin), table(*warp.size, rng)
+    )
+    return through_bayer_filter(photo) if rng.random() < COLOUR_FILTER_SHARE else photo
 
 
 def draw_menu(bar: np.ndarray, rng: np.random.Generator) -> None:
-    """A program's menu or task bar with boxes and lines of text on it, in place."""
+    """Draw a menu or task bar with coloured boxes, in place."""
     bar[:] = rng.integers(20, 245)
     middle = bar.shape[0] // 2
     for x in range(int(rng.integers(10, 400)), bar.shape[1] - 120, int(rng.integers(60, 240))):

@@ -1,4 +1,4 @@
-"""How a page is printed: as ECG-image-kit does it, as the competition's paper shows it, or in another way."""
+"""Print styles of a page: ECG-image-kit's own, the competition's, or a random one."""
 
 from dataclasses import dataclass, field, replace
 
@@ -7,10 +7,10 @@ import numpy as np
 from configs.page import FLAT_TYPES, PAGE_DPI, SAMPLING_RATES
 from synthesis.ink import font_names
 
-POINT_PX = PAGE_DPI / 72
+POINT_PX = PAGE_DPI / 72  # px of a typographic point
 
-KIT_MAJOR, KIT_MINOR = (255.0, 0.0, 0.0), (254.0, 223.0, 219.0)
-GRID_COLOURS = (  # major, minor
+KIT_MAJOR, KIT_MINOR = (255.0, 0.0, 0.0), (254.0, 223.0, 219.0)  # RGB of ECG-image-kit's grid lines
+GRID_COLOURS = (  # RGB of major (5 mm) and minor (1 mm) lines
     ((255, 90, 90), (250, 205, 205)),
     ((230, 120, 140), (250, 215, 222)),
     ((240, 140, 60), (252, 220, 190)),
@@ -19,48 +19,51 @@ GRID_COLOURS = (  # major, minor
     ((160, 110, 70), (228, 210, 190)),
 )
 GREY_GRIDS = (((120, 120, 120), (215, 215, 215)), ((60, 60, 60), (150, 150, 150)))
-COMPETITION_SHARE = 0.55  # of the pages other than type 0001: printed and captured as the competition's are
-QR_CODE_SHARE = 0.4  # of the others that bear a QR code all the same
-PULSE_RATES = (100, *SAMPLING_RATES)  # Hz; at 100 the pulse falls 10 to 20 ms after the leads' start
-END_DASH_SHARE = 0.12  # of the pages that are not ECG-image-kit's own: with dark dashes by the rows' ends
-KIT_COLOURS_SHARE = 0.55  # of those others that have the grid of ECG-image-kit
+COMPETITION_SHARE = 0.55  # share of pages other than type 0001 in the competition's style; the others vary
+QR_CODE_SHARE = 0.4  # share of varied pages with a QR code
+PULSE_RATES = (100, *SAMPLING_RATES)  # Hz; at 100 Hz the pulse falls 10 to 20 ms after the leads begin
+END_DASH_SHARE = 0.12  # share of pages other than type 0001 with dark dashes near the ends of the rows
+KIT_COLOURS_SHARE = 0.55  # share of varied pages with the grid of ECG-image-kit
 
 
 @dataclass(frozen=True)
 class Style:
-    """How a page is printed; the defaults are those of ECG-image-kit. Widths in points, sizes in px."""
+    """How a page is printed; the defaults are those of ECG-image-kit.
+
+    Colours are RGB in 0..255, line widths in points, other lengths in px unless a name gives the unit.
+    """
 
     paper: tuple[float, float, float] = (255.0, 255.0, 255.0)
     major: tuple[float, float, float] = KIT_MAJOR
     minor: tuple[float, float, float] = KIT_MINOR
     major_width: float = 0.5
     minor_width: float = 0.5
-    snapped: bool = True  # grid lines on whole pixels
-    dashed_share: float = 0.0  # of the major lines that print dark and broken
+    snapped: bool = True  # whether grid lines lie on whole pixels
+    dashed_share: float = 0.0  # share of the major lines that are partly dark and dashed
     ink: float = 10.0  # grey value of the traces
-    text_ink: float = 0.0
+    text_ink: float = 0.0  # grey value of the text
     trace_width: float = 0.75
     pulse_width: float = 1.125
-    pulse_step_s: float | None = None  # between the pulse's samples; None: the record's, 0: upright edges
-    end_dashes: bool = False  # dark dashes of the major lines by the rows' ends
-    bar_width: float = 2.25
-    bars: bool = True
+    pulse_step_s: float | None = None  # sampling interval of the pulse; None: the record's, 0: vertical edges
+    end_dashes: bool = False  # whether major lines have dark dashes near the ends of the rows
+    separator_width: float = 2.25
+    separators: bool = True
     frame: bool = True
     font: str = field(default_factory=lambda: font_names()[0])
     text_size: float = 11 * POINT_PX
-    name_shift_mm: tuple[float, float] = (0.0, 0.0)
-    name_jitter_px: float = 0.0
-    row_shift_px: float = 0.0  # standard deviation of the zero lines
+    label_shift_mm: tuple[float, float] = (0.0, 0.0)
+    label_jitter_px: float = 0.0
+    row_shift_px: float = 0.0  # standard deviation of the zero lines' y
     header: bool = True
-    notes: bool = True
+    scale_texts: bool = True
     qr_code: bool = False
-    misregistration: float = 0.0  # px by which the magenta and the yellow ink of upright lines lie apart
-    gaps: float = 0.0  # share of the ink that a printer's raster takes from upright major lines
-    competition: bool = False  # captured as the competition's pages are, too
+    misregistration: float = 0.0  # distance between the magenta and yellow ink of vertical lines, px
+    gaps: float = 0.0  # share of the ink missing from vertical major lines, see page.break_lines
+    competition: bool = False  # whether the page is also captured in the competition's style
 
 
 def choose_style(rng: np.random.Generator, image_type: str) -> Style:
-    """A way to print a page: ECG-image-kit's for type 0001, the competition's or another for the others."""
+    """A random style: ECG-image-kit's for type 0001, the competition's or a varied one for other types."""
     step = 1 / float(rng.choice(PULSE_RATES)) if rng.random() < 0.4 else None
     if image_type == "0001":
         return Style(ink=kit_ink(rng), pulse_step_s=step)
@@ -80,10 +83,10 @@ def kit_ink(rng: np.random.Generator) -> float:
 
 
 def competition_style(rng: np.random.Generator, image_type: str) -> Style:
-    """ECG-image-kit's page with a QR code, on a screen or as the competition's colour printer prints it.
+    """ECG-image-kit's page with a QR code, on a screen or from the competition's colour printer.
 
-    Scanners see that print's red lighter than phones do: in half-size scans it is (235, 145, 147), in photos
-    (107, 63, 63) on paper of 168, a maroon that rivals the trace.
+    The print's red is lighter in scans than in phone photos: RGB (235, 145, 147) in half-size scans, and
+    (107, 63, 63) in photos on paper of 168, a maroon almost as dark as the trace.
     """
     if image_type == "0006":
         return Style(ink=kit_ink(rng), qr_code=True, competition=True)
@@ -106,7 +109,7 @@ def competition_style(rng: np.random.Generator, image_type: str) -> Style:
 
 
 def varied_style(rng: np.random.Generator, image_type: str) -> Style:
-    """Near ECG-image-kit's print or far from it."""
+    """A style that varies ECG-image-kit's little or much."""
     trace_width = rng.uniform(0.65, 1.0)
     style = Style(
         paper=tuple(rng.uniform(244, 255) - rng.uniform(0, 8, 3)),
@@ -116,7 +119,7 @@ def varied_style(rng: np.random.Generator, image_type: str) -> Style:
         row_shift_px=rng.uniform(0, 1.2),
         frame=bool(rng.random() < 0.6),
         header=bool(rng.random() < 0.9),
-        notes=bool(rng.random() < 0.9),
+        scale_texts=bool(rng.random() < 0.9),
         trace_width=trace_width,
         pulse_width=trace_width if rng.random() < 0.3 else Style.pulse_width,
     )
@@ -124,7 +127,7 @@ def varied_style(rng: np.random.Generator, image_type: str) -> Style:
         return style
     grids = GREY_GRIDS if image_type in FLAT_TYPES and rng.random() < 0.4 else GRID_COLOURS
     major, minor = grids[rng.integers(len(grids))]
-    strength = rng.uniform(0.2, 0.8) if rng.random() < 0.4 else rng.uniform(0, 0.25)  # of the minor grid
+    strength = rng.uniform(0.2, 0.8) if rng.random() < 0.4 else rng.uniform(0, 0.25)  # of the minor lines
     return replace(
         style,
         major=tuple(np.clip(np.array(major) + rng.normal(0, 14, 3), 0, 255)),
@@ -134,10 +137,10 @@ def varied_style(rng: np.random.Generator, image_type: str) -> Style:
         dashed_share=rng.uniform(0, 0.5) if rng.random() < 0.25 else 0.0,
         trace_width=rng.uniform(0.5, 1.5),
         pulse_width=rng.uniform(0.6, 1.5),
-        bar_width=rng.uniform(0.7, 2.6),
-        bars=bool(rng.random() < 0.75),
+        separator_width=rng.uniform(0.7, 2.6),
+        separators=bool(rng.random() < 0.75),
         font=str(rng.choice(font_names())),
         text_size=rng.uniform(8, 14) * POINT_PX,
-        name_shift_mm=(rng.uniform(-0.5, 2.5), rng.uniform(-16, 3)),
-        name_jitter_px=rng.uniform(0, 4),
+        label_shift_mm=(rng.uniform(-0.5, 2.5), rng.uniform(-16, 3)),
+        label_jitter_px=rng.uniform(0, 4),
     )

@@ -20,7 +20,7 @@ from digitization.signal.decode import (
 from digitization.signal.path import MAX_COLUMN_COST, find_path, track
 from digitization.signal.quality import find_gaps, imputed_at, rate_leads
 from digitization.signal.traces import columns_from_rows, rows_from_columns
-from synthesis.signals import EXPANSION
+from synthesis.signals import LEAD_TRANSFORM
 from training.losses import local_range
 
 ROW_STRIDE = 4
@@ -31,7 +31,7 @@ def beats(fs: int, amplitude: float = 1.0) -> np.ndarray:
     t = np.arange(10 * fs) / fs
     phase = t % 1.0
     beat = np.exp(-(((phase - 0.3) / 0.012) ** 2)) + 0.25 * np.exp(-(((phase - 0.6) / 0.05) ** 2))
-    scale = EXPANSION @ np.linspace(0.4, 1.2, EXPANSION.shape[1])
+    scale = LEAD_TRANSFORM @ np.linspace(0.4, 1.2, LEAD_TRANSFORM.shape[1])
     return (scale[:, None] * amplitude * beat).astype(np.float32)
 
 
@@ -269,7 +269,7 @@ def test_ink_beside_the_end_of_a_row_is_not_leapt_to():
 @pytest.mark.parametrize("start", [0.02, 0.03, 9.97, 9.98])
 def test_a_row_that_begins_or_ends_inside_a_qrs_is_read_to_its_end(start):
     seconds = np.arange(5000) / 500
-    leads = np.outer(EXPANSION @ np.linspace(0.8, 1.6, 8), np.exp(-(((seconds - start) / 0.012) ** 2)))
+    leads = np.outer(LEAD_TRANSFORM @ np.linspace(0.8, 1.6, 8), np.exp(-(((seconds - start) / 0.012) ** 2)))
     rows = rows_from_leads(leads.astype(np.float32))
     found, _ = decode_rows(perfect_maps(rows), ROW_STRIDE, 5000)
     reached = np.abs(found - rows)[:, : 20 if start < 5 else None][:, -20:]
@@ -280,7 +280,7 @@ def test_a_row_that_begins_or_ends_inside_a_qrs_is_read_to_its_end(start):
 def spiky(height: float) -> tuple[np.ndarray, np.ndarray]:
     """Leads (12, 5000) mV with a pacing spike of one sample each 0.77 s, and these alone."""
     spikes = np.zeros((12, 5000), np.float32)
-    spikes[:, 175::385] = height * (EXPANSION @ [1, 0.8, -0.5, 1, 0.7, -1, 1, 1])[:, None]
+    spikes[:, 175::385] = height * (LEAD_TRANSFORM @ [1, 0.8, -0.5, 1, 0.7, -1, 1, 1])[:, None]
     return beats(500) + spikes, spikes
 
 

@@ -22,7 +22,7 @@ from datasets.stage1 import Stage1Samples
 from datasets.stage2 import Stage2Samples, choose_left, target_columns
 from digitization.geometry.orientation import undo_orientation
 from synthesis.capture import Capture, label_keypoints
-from synthesis.scene import through_jpeg
+from synthesis.scene import jpeg_roundtrip
 from synthesis.signals import Record
 from training.losses import stage0_loss, stage1_loss, stage2_loss
 
@@ -215,8 +215,8 @@ def test_an_augmented_jpeg_is_what_cameras_write():
     stored = io.BytesIO()
     Image.fromarray(image).save(stored, "JPEG", quality=60)
     expected = np.asarray(Image.open(stored)).astype(float)
-    got = through_jpeg(image, 60).astype(float)
-    swapped = through_jpeg(np.ascontiguousarray(image[..., ::-1]), 60)[..., ::-1].astype(float)
+    got = jpeg_roundtrip(image, 60).astype(float)
+    swapped = jpeg_roundtrip(np.ascontiguousarray(image[..., ::-1]), 60)[..., ::-1].astype(float)
     assert np.abs(got - expected).mean() < 0.5 * np.abs(swapped - expected).mean()
 
 

@@ -28,20 +28,20 @@ from synthesis.page import (
     lattice,
 )
 from synthesis.signals import (
-    CROWDED_MV,
     CUT_QRS_S,
-    EXPANSION,
     LEAD_BOUNDARIES_S,
+    LEAD_TRANSFORM,
+    OVERLAP_MV,
     SPIKE_MV,
     Record,
-    begin_elsewhere,
-    crowd,
     find_qrs,
     find_records,
     is_heldout,
+    overlap_rows,
     pace,
     read_record,
     resample,
+    shift_in_time,
     vary,
 )
 
@@ -55,7 +55,7 @@ def made_up_record(seed: int = 0) -> Record:
     seconds = np.arange(10 * FS) / FS
     beat = np.exp(-(((seconds % 1 - 0.4) / 0.02) ** 2)) + 0.2 * np.exp(-(((seconds % 1 - 0.7) / 0.06) ** 2))
     independent = rng.uniform(-1.5, 1.5, (8, 1)) * beat
-    return Record("made_up", (EXPANSION @ independent).astype(np.float32), FS)
+    return Record("made_up", (LEAD_TRANSFORM @ independent).astype(np.float32), FS)
 
 
 def write_wfdb(folder, leads, fs=FS, names=LEADS):
@@ -195,11 +195,11 @@ def test_varied_records_keep_the_relations_of_the_limb_leads():
 def test_crowded_records_are_taller_and_keep_the_relations_of_the_limb_leads():
     record, taller = made_up_record(), 0
     for seed in range(20):
-        leads = crowd(record, np.random.default_rng(seed)).leads
+        leads = overlap_rows(record, np.random.default_rng(seed)).leads
         one, two, three = leads[:3]
         np.testing.assert_allclose(one + three, two, atol=1e-4)
         np.testing.assert_allclose(leads[3:6].sum(axis=0), 0, atol=1e-4)
-        assert np.abs(leads).max() < 2 * CROWDED_MV[1]
+        assert np.abs(leads).max() < 2 * OVERLAP_MV[1]
         taller += np.abs(leads).max() > 1.5 * np.abs(record.leads).max()
     assert taller > 5
 
@@ -227,7 +227,7 @@ def test_qrs_complexes_are_found_and_cut_by_the_leads_boundaries():
     np.testing.assert_allclose(find_qrs(leads, FS) / FS, np.arange(10) + 0.4, atol=0.02)
     cut = 0
     for seed in range(60):
-        found = find_qrs(begin_elsewhere(leads, FS, np.random.default_rng(seed)), FS) / FS
+        found = find_qrs(shift_in_time(leads, FS, np.random.default_rng(seed)), FS) / FS
         away = np.abs(found[:, None] - (*LEAD_BOUNDARIES_S, 10.0))
         cut += away.min() < CUT_QRS_S + 0.02
     assert cut / 60 > 0.5  # a third would by chance: four boundaries, a beat a second

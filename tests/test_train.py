@@ -248,7 +248,7 @@ def test_weights_of_another_checkpoint_are_taken_where_they_fit(tmp_path, capsys
     net = torch.nn.Linear(2, 2)
     copy_weights(net, tmp_path / "some.pt")
     assert (net.weight == 1).all()
-    assert "1 of 2 tensors taken, fresh: bias" in capsys.readouterr().out
+    assert "1 of 2 tensors copied, newly initialized: bias" in capsys.readouterr().out
     with pytest.raises(CheckpointError, match=r"some\.pt: none"):
         copy_weights(torch.nn.Linear(5, 7), tmp_path / "some.pt")
 
@@ -396,7 +396,7 @@ def small_run(records, monkeypatch):
     monkeypatch.setattr("training.stages.SyntheticPages", lambda *_: cheap_page)
     monkeypatch.setattr(STAGES[2], "validation", lambda *_: [None])
     monkeypatch.setattr(STAGES[2], "validate", lambda *_: (0.0, {"score": 0.0}))
-    monkeypatch.setattr(STAGES[2], "picture", lambda *_: None)
+    monkeypatch.setattr(STAGES[2], "preview", lambda *_: None)
 
     def run(runs: Path, **options) -> Path:
         given = {"records": records, "runs": runs, "workers": 0, "log_every": 1, "device": "cpu"}
@@ -530,14 +530,14 @@ def test_a_run_that_is_stopped_says_so_and_its_loss_is_a_mean_of_what_followed(
     small_run, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(STAGES[2], "loss", lambda output, *_: 0 * output.sum() + 2)
-    learn = loop.Training.learn
+    learn = loop.Training.train_step
 
     def learn_and_stop(training, *arguments):
         loss = learn(training, *arguments)
         training.stopped = training.step == 3
         return loss
 
-    monkeypatch.setattr(loop.Training, "learn", learn_and_stop)
+    monkeypatch.setattr(loop.Training, "train_step", learn_and_stop)
     run = small_run(tmp_path, steps=6, log_every=2)
     assert torch.load(run / "last.pt")["step"] == 3
     small_run(tmp_path, steps=6, log_every=2, resume=True)
@@ -548,7 +548,7 @@ def test_a_loader_that_is_killed_is_told_in_a_line(small_run, tmp_path, monkeypa
     def learn(*_):  # torch's handler of SIGCHLD raises wherever the trainer is
         raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
 
-    monkeypatch.setattr(loop.Training, "learn", learn)
+    monkeypatch.setattr(loop.Training, "train_step", learn)
     with pytest.raises(ValueError, match=r"killed by signal.*--resume goes on from .*last.pt"):
         small_run(tmp_path)
     assert (tmp_path / "small" / "last.pt").exists()

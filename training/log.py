@@ -1,4 +1,4 @@
-"""What a training run writes down: log.csv always, TensorBoard and Weights & Biases where they are."""
+"""The log of a training run: log.csv, TensorBoard if it is installed, Weights & Biases on request."""
 
 import csv
 from pathlib import Path
@@ -6,13 +6,13 @@ from uuid import uuid4
 
 import numpy as np
 
-WANDB_ID = "wandb_id.txt"  # names the run there, so that one that is resumed goes on
+WANDB_ID = "wandb_id.txt"  # file with the id by which a resumed run continues at Weights & Biases
 
 
 class RunLog:
-    """Numbers and pictures of a run by step; `wandb` asks for Weights & Biases, which has to be installed.
+    """Scalars and images of a run by step, in `folder`; a resumed run continues the same log.
 
-    A run that is resumed goes on in the same files, and as the same run there: WANDB_ID names it.
+    `wandb` turns on Weights & Biases. Raises ValueError when it is not installed.
     """
 
     def __init__(self, folder: Path, wandb: bool = False):
@@ -21,23 +21,23 @@ class RunLog:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            print("no TensorBoard log: pip install tensorboard")
+            print("writing no TensorBoard log: pip install tensorboard")
         else:
             self.board = SummaryWriter(str(folder))
         if wandb:
             try:
                 import wandb as weights_and_biases
             except ImportError:
-                raise ValueError("--wandb: pip install wandb") from None
-            named = folder / WANDB_ID
-            if not named.exists():
-                named.write_text(uuid4().hex[:16])
+                raise ValueError("--wandb needs the package wandb: pip install wandb") from None
+            id_file = folder / WANDB_ID
+            if not id_file.exists():
+                id_file.write_text(uuid4().hex[:16])
             self.wandb = weights_and_biases.init(
                 project="ecg-digitization", name=folder.name, dir=str(folder), resume="allow",
-                id=named.read_text(),
+                id=id_file.read_text(),
             )  # fmt: skip
 
-    def numbers(self, step: int, values: dict[str, float]) -> None:
+    def scalars(self, step: int, values: dict[str, float]) -> None:
         new = not self.path.exists()
         with self.path.open("a", newline="") as file:
             writer = csv.writer(file)
@@ -50,8 +50,8 @@ class RunLog:
         if self.wandb:
             self.wandb.log(values, step=step)
 
-    def picture(self, step: int, name: str, image: np.ndarray) -> None:
-        """An image (H, W, 3) uint8 RGB."""
+    def image(self, step: int, name: str, image: np.ndarray) -> None:
+        """Log an image (H, W, 3) uint8 RGB."""
         if self.board:
             self.board.add_image(name, image, step, dataformats="HWC")
         if self.wandb:

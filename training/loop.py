@@ -1,4 +1,4 @@
-"""The recipe that trains any stage: AdamW, one cycle, an average of the weights, mixed precision."""
+"""The training loop of all stages: AdamW, a one-cycle schedule, averaged weights and mixed precision."""
 
 import math
 import signal
@@ -21,19 +21,19 @@ from models.unet import UNet
 from training.log import RunLog
 from training.meter import Interval, Meter
 from training.options import Options
-from training.processes import join_processes, leave_group
+from training.processes import join_processes, start_session
 from training.stages import Stage, ValidationPage, find_pages
 from training.weights import average_weights, copy_weights, learning_rate_at
 from utils.device import choose_device, choose_precision
 from utils.files import folder_lock, remove_partial_files
 
-SAVE_SECONDS = 120.0  # s between saves of last.pt, which a run that is killed loses at most
-# What last.pt holds beside the weights.
-RESUMED = {"average", "optimizer", "step", "spent", "best_score", "rng", "recipe"}
+SAVE_SECONDS = 120.0  # time between saves of last.pt, the most that a killed run loses
+# Keys of last.pt beside the weights.
+STATE_KEYS = {"average", "optimizer", "step", "spent", "best_score", "rng", "recipe"}
 
 
 class Training:
-    """A run: what it has learnt so far, on disk as last.pt and the best as stageN.pt."""
+    """A training run in the folder `run`: its state is saved as last.pt, the best network as stageN.pt."""
 
     def __init__(self, stage: Stage, config: NetworkConfig, run: Path, options: Options):
         self.stage, self.config, self.options = stage, config, options
@@ -41,14 +41,14 @@ class Training:
         self.last, self.best = run / "last.pt", run / f"stage{stage.number}.pt"
         if self.last.exists() and not options.resume:
             raise ValueError(
-                f"{self.last}: a run is there already; --resume goes on with it, another --runs starts anew"
+                f"{self.last}: a run is there already; continue it with --resume, or choose another --runs"
             )
         torch.manual_seed(options.seed)
         self.net: UNet = stage.build(config, pretrained=options.pretrained).to(self.device)
         self.net.checkpointing = options.checkpointing
         self.net.precision = choose_precision(options.precision, self.device)
         if self.device.type == "cpu" and self.net.precision == torch.bfloat16:
-            self.net.to(memory_format=torch.channels_last)  # as AMX wants it; float32 is no faster by it
+            self.net.to(memory_format=torch.channels_last)  # the layout of AMX; float32 is no faster with it
         if options.init:
             copy_weights(self.net, options.init)
         self.average = average_weights(self.net, config.ema_decay)
@@ -64,15 +64,15 @@ class Training:
 
     def load(self) -> None:
         state = read_checkpoint(self.last)
-        if missing := RESUMED.difference(state):
+        if missing := STATE_KEYS.difference(state):
             raise CheckpointError(
-                f"{self.last}: not the state of a training run, without {', '.join(sorted(missing))}"
+                f"{self.last}: not the state of a training run, {', '.join(sorted(missing))} missing"
             )
         try:
             recipe = self.recipe()
-            # fields that are newer than the run had their defaults
-            begun = asdict(type(self.config)()) | rename_fields(state["recipe"])
-            if changed := sorted(name for name in recipe if begun.get(name) != recipe[name]):
+            # Fields that were added after the run began have their defaults.
+            saved = asdict(type(self.config)()) | rename_fields(state["recipe"])
+            if changed := sorted(name for name in recipe if saved.get(name) != recipe[name]):
                 raise CheckpointError(f"begun with another {', '.join(changed)}; choose another --runs")
             self.net.load_state_dict(state["state_dict"])
             self.average.module.load_state_dict(state["average"])
@@ -83,12 +83,12 @@ class Training:
                 torch.set_rng_state(state["rng"])
         except CheckpointError as error:
             raise CheckpointError(f"{self.last}: {error}") from None
-        except Exception as error:  # torch raises many kinds on what is damaged
+        except Exception as error:  # torch raises exceptions of many types on damaged files
             raise CheckpointError(f"{self.last}: damaged ({type(error).__name__})") from error
         print(f"resumed {self.last} at step {self.step}, {self.spent / 60:.1f} min")
 
     def recipe(self) -> dict:
-        """What a run must not change on its way: a resumed one would be neither the one nor the other."""
+        """The settings that must not change when a run is resumed."""
         options = self.options
         pages = {name: getattr(options, name) for name in ("fold", "seed", "accumulate")}
         return {"stage": self.stage.number, "processes": self.processes.count} | pages | asdict(self.config)
@@ -109,10 +109,10 @@ class Training:
         score, facts = self.stage.validate(net, pages, self.device)
         listed = "  ".join(f"{key} {value:.3f}" for key, value in facts.items())
         print(f"{self.last.parent.name} step {self.step} validation: {listed}", flush=True)
-        self.log.numbers(self.step, {f"validation/{key}": value for key, value in facts.items()})
-        picture = self.stage.picture(net, pages[0], self.device)
+        self.log.scalars(self.step, {f"validation/{key}": value for key, value in facts.items()})
+        picture = self.stage.preview(net, pages[0], self.device)
         if picture is not None:
-            self.log.picture(self.step, "validation/page", picture)
+            self.log.image(self.step, "validation/page", picture)
         if score > self.best_score:
             self.best_score = score
             training = {"steps": self.step, "minutes": self.spent / 60, "images": self.step * self.batch}
@@ -121,14 +121,13 @@ class Training:
 
     @property
     def batch(self) -> int:
-        """Images that one step learns from, over all processes."""
+        """Images per step, over all processes."""
         return self.config.batch_size * self.options.accumulate * self.processes.count
 
     def progress(self) -> float:
-        """0 at the start, 1 when it is over: of the steps, or of the minutes where these end sooner.
+        """Progress from 0 to 1: the share of the steps, or of the minutes where that is greater.
 
-        With `steps` given the schedule is theirs alone, so that a run that was interrupted ends as one that
-        was not.
+        If options.steps is given it alone sets the schedule, so that interruptions do not change the result.
         """
         if self.options.steps is not None:
             return self.step / self.options.steps
@@ -142,12 +141,12 @@ class Training:
         )  # fmt: skip
         return DataLoader(
             pages, self.config.batch_size, num_workers=options.workers, drop_last=True,
-            worker_init_fn=leave_group, prefetch_factor=4 if options.workers else None,
+            worker_init_fn=start_session, prefetch_factor=4 if options.workers else None,
             persistent_workers=options.workers > 0, pin_memory=self.device.type == "cuda",
         )  # fmt: skip
 
-    def learn(self, model: nn.Module, batches: list[list[torch.Tensor]]) -> torch.Tensor:
-        """One step: `accumulate` batches, their gradients, the weights moved. Returns the mean loss."""
+    def train_step(self, model: nn.Module, batches: list[list[torch.Tensor]]) -> torch.Tensor:
+        """One optimizer step on `accumulate` batches. Returns the mean loss, a scalar on the device."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate_at(self.progress(), self.config)
         self.net.train()
@@ -156,8 +155,12 @@ class Training:
         for index, batch in enumerate(batches):
             image, *target = (part.to(self.device, non_blocking=True) for part in batch)
             image = image.permute(0, 3, 1, 2).float().div_(255)
-            more = index + 1 < len(batches)
-            with model.no_sync() if more and isinstance(model, DistributedDataParallel) else nullcontext():
+            accumulates = index + 1 < len(batches)
+            with (
+                model.no_sync()
+                if accumulates and isinstance(model, DistributedDataParallel)
+                else nullcontext()
+            ):
                 loss = self.stage.loss(model(image), target, self.net) / len(batches)
                 loss.backward()
             total += loss.detach()
@@ -168,7 +171,7 @@ class Training:
         return total
 
     def run(self) -> Path | None:
-        """Train until steps or minutes are over, or a signal comes; returns the checkpoint of the best."""
+        """Train until steps or minutes are over; returns the best checkpoint, None if a signal came."""
         options, processes = self.options, self.processes
         if processes.is_main:
             run = self.last.parent
@@ -180,7 +183,7 @@ class Training:
         if self.log:
             folders = " and ".join(str(folder) for folder in (options.data, options.records) if folder)
             print(
-                f"{self.last.parent.name}: learns from pages of {folders}, validated on {len(validation)}, "
+                f"{self.last.parent.name}: trains on pages of {folders}, validates on {len(validation)}, "
                 f"until {options.max_minutes:g} min or {options.steps or self.config.steps} steps",
                 flush=True,
             )
@@ -188,14 +191,14 @@ class Training:
         model = processes.wrap(self.net, self.device)
         if not self.step:
             self.save()
-        begun = time.monotonic() - self.spent
+        started = time.monotonic() - self.spent
         meter, saving = Meter(self.device), Interval(SAVE_SECONDS)
         validating = Interval(60 * options.validate_minutes)
-        while not self.is_over(begun):
-            mark = time.monotonic()
-            step_batches = self.draw(batches)
-            waited = time.monotonic() - mark
-            meter.add(self.learn(model, step_batches), waited)
+        while not self.is_over(started):
+            requested = time.monotonic()
+            step_batches = self.next_batches(batches)
+            waited = time.monotonic() - requested
+            meter.add(self.train_step(model, step_batches), waited)
             is_logged = self.step % options.log_every == 0
             is_validated = validating.is_over
             is_saved = is_validated or saving.is_over
@@ -210,7 +213,7 @@ class Training:
             if is_saved:
                 self.save()
                 saving.restart()
-        self.stopped = bool(processes.broadcast_from_main(float(self.stopped)))  # none goes on to another run
+        self.stopped = bool(processes.broadcast_from_main(float(self.stopped)))  # all processes stop alike
         self.check_loss(meter.loss)
         if not self.stopped:
             self.validate(validation)
@@ -219,9 +222,9 @@ class Training:
             print(self.outcome())
         return None if self.stopped else self.best
 
-    def is_over(self, begun: float) -> bool:
-        """Whether the run ends before another step, in all processes alike; `begun` is its first second."""
-        self.spent = time.monotonic() - begun
+    def is_over(self, started: float) -> bool:
+        """Whether the run, begun at `started` s by time.monotonic, ends now; the same in all processes."""
+        self.spent = time.monotonic() - started
         over = self.stopped or self.progress() >= 1 or self.spent >= 60 * self.options.max_minutes
         over = bool(self.processes.broadcast_from_main(float(over)))
         if not over:
@@ -229,31 +232,31 @@ class Training:
         return over
 
     def outcome(self) -> str:
-        """How the run ended, in a line."""
+        """A message on how the run ended."""
         if self.stopped:
-            return f"stopped by a signal after {self.step} steps; --resume goes on"
+            return f"stopped by a signal after {self.step} steps; continue with --resume"
         ended = f"{self.best}: best score {self.best_score:.4f} after {self.step} steps"
         if self.step < (self.options.steps or 0):
-            return f"{ended} of {self.options.steps}; --resume with more --max-minutes goes on"
+            return f"{ended} of {self.options.steps}; continue with --resume and more --max-minutes"
         return ended
 
-    def draw(self, batches: Iterator[list[torch.Tensor]]) -> list[list[torch.Tensor]]:
-        """The next step's batches; what went wrong in a loader's process is told in a line."""
+    def next_batches(self, batches: Iterator[list[torch.Tensor]]) -> list[list[torch.Tensor]]:
+        """The next step's batches. Raises ValueError with the last line of an error in a loader's process."""
         try:
             return [next(batches) for _ in range(self.options.accumulate)]
-        except ValueError as error:  # torch puts the worker's traceback before what it says
+        except ValueError as error:  # torch puts the worker's traceback before its message
             raise ValueError(str(error).strip().splitlines()[-1].removeprefix("ValueError: ")) from error
 
     def check_loss(self, loss: torch.Tensor) -> None:
         """Raise ValueError for a loss, or a sum of losses, that is not finite."""
         if not torch.isfinite(loss):
             raise ValueError(
-                f"{self.last.parent}: the loss is no longer finite at step {self.step}; what was saved "
-                "before is kept, a lower learning_rate (--set) may help"
+                f"{self.last.parent}: the loss is no longer finite at step {self.step}; earlier saves are "
+                "kept, and a lower learning_rate (--set) may help"
             )
 
     def report(self, meter: Meter) -> None:
-        """Print and log the mean loss and the pace of the steps since the last log line."""
+        """Print and log the mean loss and the speed since the last log line."""
         if not self.log:
             return
         loss, seconds, waited = float(meter.loss) / meter.steps, meter.seconds, meter.waited / meter.seconds
@@ -265,18 +268,18 @@ class Training:
             flush=True,
         )
         numbers = {"loss": loss, "lr": learning_rate, "images_per_s": images_per_s, "waited": waited}
-        self.log.numbers(self.step, numbers)
+        self.log.scalars(self.step, numbers)
 
     def stop(self, *_) -> None:
-        """For a signal: end after the step in hand, with everything saved."""
+        """Signal handler: end after the current step and save everything."""
         self.stopped = True
 
 
 def train(stage: Stage, config: NetworkConfig, name: str, options: Options) -> Path | None:
     """Train one stage in options.runs / name; returns the checkpoint of the best weights.
 
-    None when a signal stopped it. Raises ValueError when the loss is no longer finite, CheckpointError when
-    what is to be resumed or started from does not fit.
+    Returns None when a signal stopped the run. Raises ValueError when the loss is no longer finite,
+    CheckpointError when the checkpoint to resume or start from does not fit.
     """
     training = Training(stage, config, options.runs / name, options)
     handlers = {number: signal.signal(number, training.stop) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -287,10 +290,10 @@ def train(stage: Stage, config: NetworkConfig, name: str, options: Options) -> P
             finally:
                 if training.log:
                     training.log.close(failed=sys.exc_info()[0] is not None)
-    except RuntimeError as error:  # torch raises it wherever the trainer is just then
+    except RuntimeError as error:  # torch raises it at an arbitrary line
         if "DataLoader worker" not in str(error):
             raise
-        raise ValueError(f"{error} --resume goes on from {training.last}") from error
+        raise ValueError(f"{error} --resume goes on from {training.last}.") from error
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)

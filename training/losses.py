@@ -1,4 +1,4 @@
-"""What the three networks minimise."""
+"""The losses of the three networks."""
 
 import torch
 import torch.nn.functional as F
@@ -8,27 +8,32 @@ from configs.stage1 import Stage1Config
 from configs.stage2 import STEEP_REACH, Stage2Config
 from utils.rescaling import rescale
 
-FEW_MARKED = 50  # marked pixels an image counts for at least, so that one without names stays bounded
-STEEP_CAP = 10.0  # bins of rise from which on a column weighs no more
-NOISE_FLOOR = 0.02  # bins^2, so that a perfect sample does not outweigh the others
+MIN_KEYPOINT_PIXELS = 50  # least normalizer per image, which bounds the loss of images without lead labels
+MAX_RISE = 10.0  # rise of a trace in bins beyond which a column's weight is constant
+NOISE_FLOOR = 0.02  # added to the noise (bins^2), so that a perfect sample does not dominate the others
 
 
 def stage0_loss(
     output: dict, classes: torch.Tensor, orientation: torch.Tensor, config: Stage0Config
 ) -> torch.Tensor:
-    """Cross-entropy of the marker map (classes (B, h, w) uint8) and of the orientation (B, 1)."""
+    """Sum of the cross-entropies of the keypoint map and the orientation.
+
+    output: "marker" (B, KEYPOINT_CLASSES, h, w) and "orientation" (B, ORIENTATIONS) logits.
+    classes: (B, h, w) uint8, 0 for the background. orientation: (B, 1) int64.
+    """
     weight = torch.full((KEYPOINT_CLASSES,), config.keypoint_weight, device=classes.device)
     weight[0] = 1.0
-    marker = F.cross_entropy(output["marker"].float(), classes.long(), weight=weight, reduction="none")
-    marked = (classes > 0).sum().clamp(min=classes.shape[0] * FEW_MARKED)
+    keypoint_loss = F.cross_entropy(output["marker"].float(), classes.long(), weight=weight, reduction="none")
+    keypoint_pixels = (classes > 0).sum().clamp(min=classes.shape[0] * MIN_KEYPOINT_PIXELS)
     orientation_loss = F.cross_entropy(output["orientation"].float(), orientation[:, 0])
-    return marker.sum() / (config.keypoint_weight * marked) + orientation_loss
+    return keypoint_loss.sum() / (config.keypoint_weight * keypoint_pixels) + orientation_loss
 
 
 def stage1_loss(output: dict, target: torch.Tensor, config: Stage1Config) -> torch.Tensor:
     """Binary cross-entropy of the maps against Gaussians of peak 1.
 
-    target (B, 2, h, w): the grid points, and the ends of the leads, for a network with that head.
+    output: "gridpoint" and, for a network with that head, "leadend" (B, 1, h, w) logits.
+    target: (B, 2, h, w), the grid points and the lead boundaries.
     """
     target = target.float()
     weight = torch.tensor(config.positive_weight, device=target.device)
@@ -41,12 +46,13 @@ def stage1_loss(output: dict, target: torch.Tensor, config: Stage1Config) -> tor
 
 
 def stage2_loss(logits: torch.Tensor, y: torch.Tensor, row_stride: int, config: Stage2Config) -> torch.Tensor:
-    """Cross-entropy of each column's distribution over y, and the error of its mean.
+    """Cross-entropy of each column's distribution over y, plus the error of that distribution's mean.
 
-    logits (B, 4, H / row_stride, W); y (B, 4, W) px, NaN where a row has no trace. The steep columns of a
-    QRS are few and hold most of the metric's noise, so they weigh more, and their target is as wide as
-    `slope_sigma` columns make it. The noise term is the competition's metric: the logarithm of the squared
-    error of the mean over all rows of a sample. With loss="bce" pixels are judged one by one instead.
+    logits: (B, 4, H / row_stride, W). y: (B, 4, W) px, NaN where a row has no trace.
+    The few steep columns of a QRS cause most of the metric's noise: they have a greater weight, and a target
+    widened by `slope_sigma` times the slope. The noise term follows the competition's metric: the logarithm
+    of the mean squared error over all rows of a sample. With loss="bce" it is the binary cross-entropy of
+    each pixel instead.
     """
     logits = logits.float()
     known = torch.isfinite(y) & (y >= 0) & (y < logits.shape[2] * row_stride)
@@ -65,14 +71,14 @@ def stage2_loss(logits: torch.Tensor, y: torch.Tensor, row_stride: int, config: 
     entropy = -(target * log_probability).sum(dim=2)
     mean = (log_probability.exp() * bins).sum(dim=2)
     distance = F.smooth_l1_loss(mean, centre, reduction="none", beta=0.5).clamp(max=20.0)
-    weight = known * (1 + config.steep_weight * rise.clamp(max=STEEP_CAP))
+    weight = known * (1 + config.steep_weight * rise.clamp(max=MAX_RISE))
     columns = (weight * (entropy + config.argmax_weight * distance)).sum() / weight.sum().clamp(min=1)
     noise = ((mean - centre) ** 2 * known).sum(dim=(1, 2)) / known.sum(dim=(1, 2)).clamp(min=1)
     return columns + config.noise_weight * torch.log(noise + NOISE_FLOOR).mean()
 
 
 def local_range(y: torch.Tensor, reach: int) -> torch.Tensor:
-    """Largest less smallest of (B, R, W) within `reach` columns on either side; NaN columns do not count."""
+    """Maximum minus minimum of (B, R, W) within `reach` columns on either side, ignoring NaN."""
     window = 2 * reach + 1
     high = F.max_pool1d(torch.nan_to_num(y, nan=-torch.inf), window, stride=1, padding=reach)
     low = -F.max_pool1d(-torch.nan_to_num(y, nan=torch.inf), window, stride=1, padding=reach)

@@ -1,4 +1,4 @@
-"""What passes between two lines of a training run's log."""
+"""Timers and running sums for the log of a training run."""
 
 import time
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ import torch
 
 @dataclass
 class Interval:
-    """Whether `seconds` have passed since the last restart."""
+    """A timer that is over once `seconds` have passed since the last restart."""
 
     seconds: float
     started: float = field(default_factory=time.monotonic)
@@ -22,9 +22,9 @@ class Interval:
 
 
 class Meter:
-    """Sums over the steps since the last log line: their losses, and the seconds waited for pages.
+    """Sums of the losses and of the time waited for batches (s) since the last log line.
 
-    The loss stays on its device until it is read, so that no step waits for the device.
+    The loss stays on the device until it is read, so that no step has to synchronize.
     """
 
     def __init__(self, device: torch.device):
@@ -37,7 +37,7 @@ class Meter:
         self.started = time.monotonic()
 
     def add(self, loss: torch.Tensor, waited: float) -> None:
-        """Count a step of some loss, a scalar, for whose pages `waited` seconds were lost."""
+        """Add a step: its loss, a scalar, and the time `waited` for its batches, s."""
         self.loss += loss
         self.waited += waited
         self.steps += 1

@@ -1,4 +1,4 @@
-"""What a training run is told beside its configuration."""
+"""The options of a training run beside its configuration."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +8,9 @@ from utils.device import AUTO
 
 @dataclass(frozen=True)
 class Options:
-    """A run's options, which are train.py's arguments of the same names, explained by `train.py --help`.
+    """The options of a run: train.py's arguments of the same names, see `train.py --help`.
 
-    `synthetic_share` is in 0..1; without `steps` the schedule spans `max_minutes`.
+    `synthetic_share` is in 0..1; without `steps` the schedule spans the config's steps or `max_minutes`.
     """
 
     records: Path | None = None

@@ -1,4 +1,4 @@
-"""One process a device: what a training run knows of the others that torchrun started with it."""
+"""Distributed training by torchrun, with one process per device."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 @dataclass(frozen=True)
 class Processes:
-    """This process's number among `count`; alone it is 0 of 1 and nothing is exchanged."""
+    """This process's rank among `count` processes; a single process has rank 0 and exchanges nothing."""
 
     rank: int = 0
     count: int = 1
@@ -23,7 +23,7 @@ class Processes:
         return self.rank == 0
 
     def wrap(self, net: nn.Module, device: torch.device) -> nn.Module:
-        """The network with its gradients averaged over the processes."""
+        """The network, its gradients averaged over the processes."""
         if self.count == 1:
             return net
         if device.type == "cuda":
@@ -32,7 +32,7 @@ class Processes:
         return DistributedDataParallel(net)
 
     def broadcast_from_main(self, value: float) -> float:
-        """The first process's value, in all of them: clocks differ, and all have to stop at the same step."""
+        """The main process's value, in all processes: clocks differ, but all must stop at the same step."""
         if self.count == 1:
             return value
         device = "cuda" if dist.get_backend() == "nccl" else "cpu"
@@ -42,7 +42,7 @@ class Processes:
 
 
 def join_processes(device: torch.device) -> tuple[Processes, torch.device]:
-    """Meet the processes that torchrun started, if it did; returns them and this process's own device."""
+    """Join the process group of torchrun, if it is in use; returns the processes and this one's device."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
         return Processes(), device
@@ -59,10 +59,11 @@ def leave_processes() -> None:
         dist.destroy_process_group()
 
 
-def leave_group(worker: int) -> None:
-    """Ctrl-C and `timeout` signal a whole group of processes; the trainer alone says when its loaders end.
+def start_session(worker: int) -> None:
+    """Move a DataLoader worker to a session of its own, out of reach of Ctrl-C and `timeout`.
 
-    They heed SIGTERM all the same: it is how one that hangs is ended.
+    These signal a whole process group, but the trainer alone ends its workers. A worker still obeys SIGTERM,
+    by which one that hangs can be ended.
     """
     if sys.platform != "win32":
         os.setsid()

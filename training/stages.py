@@ -1,4 +1,4 @@
-"""What the training loop needs to know of each stage: its network, samples, loss and validation."""
+"""Each stage's part in the training loop: its network, samples, loss and validation."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -48,42 +48,44 @@ from training.losses import stage0_loss, stage1_loss, stage2_loss
 from training.options import Options
 from utils.kaggle_metric import image_snr, to_db
 
-VALIDATION_SEED = 1_000_003
+VALIDATION_SEED = 1_000_003  # seed of the validation pages, the same in all runs
 Net = TypeVar("Net", bound=UNet)
 Output = TypeVar("Output", torch.Tensor, dict[str, torch.Tensor])
 
 
 @dataclass(frozen=True)
 class ValidationPage:
+    """A page with its true signals and a fixed sample of it."""
+
     image_type: str
-    page: dict  # as the stage's samples keep it
+    page: dict  # as Samples.prepare returns it
     leads: np.ndarray  # (12, T) mV
-    fs: int
+    fs: int  # Hz
     sample: tuple[np.ndarray, ...]
 
 
 class Stage(ABC, Generic[Net, Output]):
-    """One stage's part in training; subclasses say how it is sampled, judged and scored."""
+    """One stage's part in training; subclasses define its samples, loss and validation."""
 
     number: ClassVar[int]
     network: type[Net]
 
     @abstractmethod
     def samples(self, net: Net) -> Samples:
-        """How pages become what the network learns from; validation takes the same."""
+        """How training and validation samples are made from pages."""
 
     @abstractmethod
     def loss(self, output: Output, target: list[torch.Tensor], net: Net) -> torch.Tensor:
-        """Of the network's output for a batch; target is what its samples have beside the image."""
+        """The loss of the network's output for a batch; `target` holds the samples' parts after the image."""
 
     @abstractmethod
     def validate(
         self, net: Net, pages: list[ValidationPage], device: torch.device
     ) -> tuple[float, dict[str, float]]:
-        """A score, the higher the better, and numbers for the log."""
+        """A score (higher is better) and scalars for the log."""
 
-    def picture(self, net: Net, page: ValidationPage, device: torch.device) -> np.ndarray | None:
-        """For the log, what the network makes of a page: (H, W, 3) uint8, if there is anything to see."""
+    def preview(self, net: Net, page: ValidationPage, device: torch.device) -> np.ndarray | None:
+        """The network's output for a page as an image (H, W, 3) uint8 RGB for the log, if there is one."""
         return None
 
     def build(self, config: NetworkConfig, pretrained: bool) -> Net:
@@ -92,12 +94,12 @@ class Stage(ABC, Generic[Net, Output]):
     def pages_on_disk(
         self, data: Path, outputs: Path, fold: int, count: int, samples: Samples
     ) -> tuple[PageSource, list[ValidationPage]]:
-        """The source of a folder's pages to learn from, and `count` pages of the fold that is held back.
+        """A training source of a folder's pages outside a fold, and `count` validation pages of the fold.
 
-        These are images with labels of synthesize.py; stage 2 takes the pages that prepare_inputs.py has
-        straightened into `outputs`.
+        These are images with labels of synthesize.py; for stage 2 they are the pages that prepare_inputs.py
+        rectified into `outputs`.
         """
-        shown, held = labelled_images(data, fold)
+        training, held = labelled_images(data, fold)
         pages = []
         for index, image in enumerate(spread_over_types(held, count).itertuples()):
             rng = np.random.default_rng([VALIDATION_SEED, index])
@@ -105,10 +107,10 @@ class Stage(ABC, Generic[Net, Output]):
             page = samples.prepare(capture, record, rng)
             sample = samples.sample(page, rng)
             pages.append(ValidationPage(image.type, page, record.leads, record.fs, sample))
-        return LabelledPages(data, shown, samples), pages
+        return LabelledPages(data, training, samples), pages
 
     def validation(self, records: Path, count: int, samples: Samples) -> list[ValidationPage]:
-        """Pages of records that are never trained on, the image types in turn."""
+        """Synthetic pages of held-out records, cycling through the image types."""
         heldout = (path for path in find_records(records) if is_heldout(path.stem))
         unseen = list(islice(readable_records(heldout), count))
         if not unseen:
@@ -123,7 +125,7 @@ class Stage(ABC, Generic[Net, Output]):
 
 
 def spread_over_types(images: pd.DataFrame, count: int) -> pd.DataFrame:
-    """So many images, the types in turn."""
+    """The first `count` images when cycling through the image types."""
     rank = images.groupby("type").cumcount()
     return images.assign(rank=rank).sort_values(["rank", "type"]).head(count)
 
@@ -144,20 +146,20 @@ class TrainStage0(Stage[Stage0Net, dict[str, torch.Tensor]]):
     def validate(
         self, net: Stage0Net, pages: list[ValidationPage], device: torch.device
     ) -> tuple[float, dict[str, float]]:
-        right = hits = total = 0
+        correct = hits = total = 0
         losses = []
         for page in pages:
             image, *target = page.sample
             output = net(to_tensor(image).to(device))
             classes, orientation = (torch.from_numpy(part)[None].to(device) for part in target)
             losses.append(float(self.loss(output, [classes, orientation], net)))
-            right += int(output["orientation"].argmax() == orientation)
-            marked = classes > 0
-            hits += int((output["marker"].argmax(1) == classes)[marked].sum())
-            total += int(marked.sum())
+            correct += int(output["orientation"].argmax() == orientation)
+            keypoint_pixels = classes > 0
+            hits += int((output["marker"].argmax(1) == classes)[keypoint_pixels].sum())
+            total += int(keypoint_pixels.sum())
         facts = {
             "loss": float(np.mean(losses)),
-            "orientation": right / len(pages),
+            "orientation": correct / len(pages),
             "marker": hits / max(total, 1),
         }
         return -facts["loss"], facts
@@ -199,19 +201,19 @@ class TrainStage2(Stage[Stage2Net, torch.Tensor]):
     def pages_on_disk(
         self, data: Path, outputs: Path, fold: int, count: int, samples: Samples
     ) -> tuple[PageSource, list[ValidationPage]]:
-        shown, held = prepared_images(data, outputs, fold)
+        training, held = prepared_images(data, outputs, fold)
         pages = []
         for image in spread_over_types(held, count).itertuples():
             leads = read_signals(image.signals)
             page = read_prepared(image.rect, image.signals)
             pages.append(ValidationPage(image.type, page, leads, leads.shape[1] // int(DURATION_S), ()))
-        return PreparedPages(shown), pages
+        return PreparedPages(training), pages
 
     @torch.no_grad()
     def validate(
         self, net: Stage2Net, pages: list[ValidationPage], device: torch.device
     ) -> tuple[float, dict[str, float]]:
-        """The competition's score of the decoded signals, with the true grid; by flat and photo types."""
+        """The competition's score in dB with the true grid: all pages, flat types, photos and each type."""
         ratios: dict[str, list[float]] = {"score": [], "flat": [], "photo": []}
         for page in pages:
             logits = net(to_tensor(page.page["image"]).to(device))[0]
@@ -224,7 +226,7 @@ class TrainStage2(Stage[Stage2Net, torch.Tensor]):
         return facts["score"], facts
 
     @torch.no_grad()
-    def picture(self, net: Stage2Net, page: ValidationPage, device: torch.device) -> np.ndarray:
+    def preview(self, net: Stage2Net, page: ValidationPage, device: torch.device) -> np.ndarray:
         image = page.page["image"]
         y = decode_maps(net(to_tensor(image).to(device))[0], net.row_stride, net.config).y
         return draw_rows(image, y - CROP_TOP)[::2, ::4]
@@ -234,18 +236,15 @@ STAGES: dict[int, Stage] = {stage.number: stage for stage in (TrainStage0(), Tra
 
 
 def find_pages(stage: Stage, samples: Samples, options: Options) -> tuple[PageSource, list[ValidationPage]]:
-    """The source of pages to learn from, and those to be scored on.
-
-    Raises ValueError where there are none of either.
-    """
-    drawn = None
+    """The source of training pages, and the validation pages. Raises ValueError when there are none."""
+    synthetic = None
     if options.records:
-        drawn = SyntheticPages(training_records(options.records), samples, samples.config.image_types)
+        synthetic = SyntheticPages(training_records(options.records), samples, samples.config.image_types)
     if options.data:
         source, pages = stage.pages_on_disk(
             options.data, options.outputs, options.fold, options.validation_pages, samples
         )
-        return MixedPages(drawn, source, options.synthetic_share) if drawn else source, pages
-    if options.records and drawn:
-        return drawn, stage.validation(options.records, options.validation_pages, samples)
-    raise ValueError("nothing to learn from: neither records nor data")
+        return MixedPages(synthetic, source, options.synthetic_share) if synthetic else source, pages
+    if options.records and synthetic:
+        return synthetic, stage.validation(options.records, options.validation_pages, samples)
+    raise ValueError("no training pages: neither records nor data are given")

@@ -1,4 +1,4 @@
-"""What all scripts do in the same way: log messages, read whole numbers, say why nothing could be done."""
+"""Functions common to all scripts: logging, progress, argument types and error messages."""
 
 import argparse
 import logging
@@ -11,32 +11,32 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-log = logging.getLogger("ecg_digitization")  # all messages of this program; scripts show them on stderr
+log = logging.getLogger("ecg_digitization")  # logger of the whole program; scripts show it on stderr
 Item = TypeVar("Item")
 
-LINE_EVERY = 60.0  # s, between lines of progress where there is no terminal
+LINE_EVERY = 60.0  # time between lines of progress where stderr is no terminal, s
 
 
 def progress(items: Iterable[Item], total: int, unit: str, done: int = 0) -> Iterator[Item]:
-    """The items, with a bar of how many there are, how fast they come and how long the rest takes.
+    """Yield the items and show a progress bar, or a line every minute where stderr is no terminal.
 
-    `done` of the total were done before. Where stderr is no terminal, a line comes every minute.
+    `done` of the `total` items were finished before; `unit` is the singular of their name.
     """
     if sys.stderr.isatty():
         yield from tqdm(items, total=total, initial=done, unit=unit, smoothing=0.05)
         return
-    started = said = time.monotonic()
+    started = last_message = time.monotonic()
     for number, item in enumerate(items, 1):
         yield item
         now = time.monotonic()
-        if now - said >= LINE_EVERY and done + number < total:
-            said, rate = now, number / (now - started)
+        if now - last_message >= LINE_EVERY and done + number < total:
+            last_message, rate = now, number / (now - started)
             left = (total - done - number) / rate / 60
             log.info(f"{done + number} of {total} {unit}s, {rate:.2f} {unit}s/s, {left:.0f} min left")
 
 
-class AboveProgress(logging.Handler):
-    """Writes messages to stderr, above a bar of progress."""
+class ProgressLogHandler(logging.Handler):
+    """Writes log messages to stderr, above a progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
         tqdm.write(self.format(record), file=sys.stderr)
@@ -44,14 +44,14 @@ class AboveProgress(logging.Handler):
 
 
 def show_log() -> None:
-    """Have a script show the program's messages on stderr; who imports the program decides for themselves."""
+    """Show the program's log on stderr. Scripts call it; importing a module configures no logging."""
     if not log.handlers:
-        log.addHandler(AboveProgress())
+        log.addHandler(ProgressLogHandler())
         log.setLevel(logging.INFO)
 
 
 def positive_int(text: str) -> int:
-    """An argument's text as a whole number of at least 1."""
+    """An argparse type: a whole number of at least 1."""
     try:
         number = int(text)
     except ValueError:
@@ -62,7 +62,7 @@ def positive_int(text: str) -> int:
 
 
 def describe_error(error: Exception) -> str:
-    """What an error says, one of the system's as "file: reason"."""
+    """The message of an error; that of the operating system as "file: reason"."""
     if isinstance(error, OSError) and error.strerror:
         file = error.filename2 or error.filename
         return f"{file}: {error.strerror}" if file else error.strerror
@@ -70,9 +70,9 @@ def describe_error(error: Exception) -> str:
 
 
 def run_main(main: Callable[[], int | None], interrupted: str = "interrupted") -> None:
-    """Call main and exit with what it returns; a ValueError or OSError becomes one line on stderr.
+    """Call main and exit with its return value; a ValueError or OSError becomes one line on stderr.
 
-    Ctrl-C ends this process at once, and with it the workers of utils.workers.
+    Ctrl-C prints `interrupted` and ends the process at once, and with it the workers of utils.workers.
     """
     name = Path(sys.argv[0]).name
     show_log()

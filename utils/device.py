@@ -1,4 +1,4 @@
-"""Where networks run, how precisely they multiply, and on how many threads."""
+"""Choice of device, precision, number of threads and memory allocation."""
 
 import argparse
 import contextlib
@@ -10,16 +10,16 @@ import cv2
 import torch
 from threadpoolctl import threadpool_limits
 
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
-KEPT = 2**30  # bytes; a page of up to 12 megapixels needs under that at once, besides the networks
-CPU_FLAGS = Path("/proc/cpuinfo")  # of Linux
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # parameters of mallopt, from glibc's malloc.h
+RETAINED_BYTES = 2**30  # freed memory to retain; a page of up to 12 megapixels needs less at once
+CPU_FLAGS = Path("/proc/cpuinfo")  # the list of CPU features on Linux
 AMPERE = (8, 0)  # compute capability of the first CUDA devices with bfloat16
 AUTO = "auto"
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def choose_device(name: str | None = None) -> torch.device:
-    """The named device, else CUDA when there is one, else the CPU. ValueError when it cannot be had."""
+    """The named device; None stands for CUDA if available, else the CPU. ValueError if it is unusable."""
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -36,20 +36,20 @@ def choose_device(name: str | None = None) -> torch.device:
 
 
 def choose_devices(names: str | None = None) -> list[torch.device]:
-    """The devices named, "cuda:0,cuda:1" say; None means all CUDA devices that torch can use, else the CPU.
+    """The named devices, such as "cuda:0,cuda:1"; None stands for all usable CUDA devices, else the CPU.
 
-    ValueError when one cannot be had or is named twice.
+    Raises ValueError when a device cannot be used or is named twice.
     """
     if names is None:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         found = []
         for index in range(count):
-            with contextlib.suppress(ValueError):  # a card too old for this torch
+            with contextlib.suppress(ValueError):  # a device too old for this version of torch
                 found.append(choose_device(f"cuda:{index}"))
         return found or [torch.device("cpu")]
     devices = [choose_device(name.strip()) for name in names.split(",")]
     if len(set(devices)) < len(devices):
-        raise ValueError(f"--device {names}: a device twice")
+        raise ValueError(f"--device {names}: a device is named twice")
     return devices
 
 
@@ -58,26 +58,26 @@ def add_precision_argument(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=(AUTO, *PRECISIONS),
         default=AUTO,
-        help="what networks multiply in (default: bfloat16 where the hardware does, else float32)",
+        help="number format of the networks (default: bfloat16 where the hardware supports it, else float32)",
     )
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """What networks multiply in on a device, by --precision: AUTO or one of PRECISIONS, else ValueError.
+    """The dtype of --precision on a device: AUTO or one of PRECISIONS, else ValueError.
 
-    AUTO is bfloat16 where the hardware multiplies it, float32 elsewhere.
+    AUTO is bfloat16 where the hardware supports it, float32 elsewhere.
     """
     if name == AUTO:
-        return torch.bfloat16 if multiplies_bfloat16(device) else torch.float32
+        return torch.bfloat16 if supports_bfloat16(device) else torch.float32
     if name not in PRECISIONS:
         raise ValueError(f"--precision {name}: not among {', '.join((AUTO, *PRECISIONS))}")
     return PRECISIONS[name]
 
 
-def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether a device has circuits for bfloat16: CUDA from Ampere on, and CPUs with AMX.
+def supports_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 in hardware: CUDA from Ampere on, and CPUs with AMX.
 
-    A CPU with AVX512_BF16 but without AMX counts as one that has not, as no such was measured.
+    CPUs with AVX512_BF16 but without AMX are excluded, because none was measured.
     """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= AMPERE
@@ -85,7 +85,7 @@ def multiplies_bfloat16(device: torch.device) -> bool:
 
 
 def cpu_has_amx() -> bool:
-    """Whether the CPU has AMX's tiles of bfloat16, by torch where it says so, else by Linux."""
+    """Whether the CPU has AMX for bfloat16, as reported by torch, or else by Linux."""
     capabilities: Mapping = getattr(torch.cpu, "get_capabilities", dict)()
     if "amx_bf16" in capabilities:
         return bool(capabilities["amx_bf16"])
@@ -96,10 +96,10 @@ def cpu_has_amx() -> bool:
 
 
 def limit_threads(count: int | None) -> None:
-    """Let torch use so many threads on the CPU, as many as it likes for None. ValueError below 1.
+    """Limit torch's threads on the CPU; None keeps its default. Raises ValueError below 1.
 
-    The matrices that NumPy and SciPy multiply here are small: BLAS gets one thread, as its others would wait
-    for each other on busy cores.
+    BLAS is limited to one thread: the matrices that NumPy and SciPy multiply here are small, and further
+    threads would wait for each other on busy cores.
     """
     if count is not None and count < 1:
         raise ValueError(f"--threads {count}: must be above 0")
@@ -109,18 +109,18 @@ def limit_threads(count: int | None) -> None:
 
 
 def use_one_thread() -> None:
-    """For a worker process, one of as many as there are cores."""
+    """Limit a worker process to one thread, where there are as many workers as cores."""
     limit_threads(1)
     cv2.setNumThreads(1)
 
 
 def keep_memory() -> None:
-    """Have the C library, if it is glibc, keep large blocks for itself once they are free, up to KEPT bytes.
+    """Let glibc retain freed large blocks, up to RETAINED_BYTES, instead of returning them to the system.
 
-    It gives them back to the system else, and to get their pages again costs as much time as the convolutions
-    that fill them. A process' peak stays what it is.
+    Getting their memory pages again costs as much time as the convolutions that fill them. The peak memory
+    of a process is unchanged. Other C libraries are left alone.
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(M_MMAP_MAX, 0)
-        mallopt(M_TRIM_THRESHOLD, KEPT)
+        mallopt(M_TRIM_THRESHOLD, RETAINED_BYTES)

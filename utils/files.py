@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Atomic writing, locking and comparing of files."""
 
 import glob
 import hashlib
@@ -14,9 +14,9 @@ from filelock import FileLock, Timeout
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to, which takes its place once the block ends without an error.
+    """A temporary path beside `path`, which replaces it once the block ends without an error.
 
-    Makes the folder when there is none.
+    Creates the folder if it is missing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
@@ -28,15 +28,15 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def open_text(path: Path, mode: str = "w") -> IO[str]:
-    """A file for text in UTF-8 of any names, those of bytes that are no text too."""
+    """Open a text file in UTF-8; file names that are not valid text are written with backslash escapes."""
     return open(path, mode, encoding="utf-8", errors="backslashreplace", newline="")
 
 
 @contextmanager
 def folder_lock(folder: Path, lock: Path | None = None) -> Iterator[None]:
-    """A folder to write to, for one run at a time; ValueError when another is there.
+    """Lock a folder against other runs. Raises ValueError when another run holds the lock.
 
-    Without a file to `lock` it is one of this machine's, so that none is left in the folder.
+    `lock` is the lock file; None stands for one in this machine's folder of temporary files.
     """
     if lock is None:
         place = hashlib.sha256(os.path.realpath(folder).encode(errors="surrogateescape")).hexdigest()[:16]
@@ -49,19 +49,19 @@ def folder_lock(folder: Path, lock: Path | None = None) -> Iterator[None]:
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove what writers that were killed left half-written in a folder. Nobody may be writing there."""
+    """Remove the partial files of killed writers from a folder, to which nothing else may be writing."""
     for path in folder.glob(".*.partial*"):
         path.unlink(missing_ok=True)
 
 
 def remove_partial_files_of(path: Path) -> None:
-    """Remove what writers of this one file left half-written beside it. Nobody else may be writing it."""
+    """Remove the partial files of killed writers of one file, to which nothing else may be writing."""
     for partial in path.parent.glob(f".{glob.escape(path.stem)}.*.partial{glob.escape(path.suffix)}"):
         partial.unlink(missing_ok=True)
 
 
 def is_newer(path: Path, made: Path) -> bool:
-    """Whether `made` from `path` is out of date: not there, or older."""
+    """Whether `made`, which was made from `path`, is out of date: missing or older."""
     return not made.exists() or (path.exists() and path.stat().st_mtime > made.stat().st_mtime)
 
 

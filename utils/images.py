@@ -1,4 +1,4 @@
-"""Images on disk: any file that a phone or a scanner writes to RGB, and RGB to PNG."""
+"""Reading images of phones and scanners as RGB, and writing RGB as PNG."""
 
 import warnings
 from pathlib import Path
@@ -9,24 +9,23 @@ from PIL import Image, ImageOps
 
 from utils.files import atomic_write
 
-MAX_PIXELS = 178_000_000  # refused before decoding, as by Pillow; A4 at 1200 dpi has 139 million
-MAX_SIDE = 32_766  # px, of cv2.remap
-PNG_COMPRESSION = 1  # zlib's fastest that still compresses
-PNG_FILTER_UP = (
-    32  # of OpenCV 4.12 on: 40 % faster than a filter chosen line by line, and 15 % larger at most
-)
+MAX_PIXELS = 178_000_000  # limit before decoding, as in Pillow; A4 at 1200 dpi has 139 million
+MAX_SIDE = 32_766  # limit of cv2.remap, px
+PNG_COMPRESSION = 1  # zlib's fastest level that still compresses
+# The PNG filter "up", from OpenCV 4.12 on: 40 % faster than a filter for each line, files up to 15 % larger.
+PNG_FILTER_UP = 32
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
-DEPTHS = (8, 12, 16)  # bits of a grey value, in scanners and cameras
+DEPTHS = (8, 12, 16)  # bits per grey value in scanners and cameras
 PDF_SUFFIX = ".pdf"
-PDF_DPI = 300  # a page of 11 x 8.5 inches becomes 3300 x 2550 px
+PDF_DPI = 300  # resolution at which PDF pages are rendered; 11 x 8.5 inches become 3300 x 2550 px
 
 
 def read_rgb(path: Path) -> np.ndarray:
-    """An image file, or the first page of a PDF, as (H, W, 3) uint8 RGB, turned as its EXIF orientation says.
+    """An image file, or the first page of a PDF, as (H, W, 3) uint8 RGB, rotated by its EXIF orientation.
 
-    More than 8 bits become 8; grey, palette and CMYK become RGB; what is transparent becomes white.
-    Raises ValueError with the file's name: missing, empty, not an image, broken, or above MAX_PIXELS or
-    MAX_SIDE; for a PDF also when pypdfium2 is not installed.
+    Greater bit depths become 8 bits; grey, palette and CMYK images become RGB; transparency becomes white.
+    Raises ValueError with the file's name when it is missing, empty, not an image, broken, or above
+    MAX_PIXELS or MAX_SIDE; for a PDF also when pypdfium2 is not installed.
     """
     path = Path(path)
     if not path.is_file():
@@ -42,7 +41,7 @@ def read_rgb(path: Path) -> np.ndarray:
                 check_size(*image.size)
                 ImageOps.exif_transpose(image, in_place=True)
                 return as_rgb(image)
-    except Exception as error:  # decoders raise whatever they like on broken files
+    except Exception as error:  # decoders raise exceptions of many types on broken files
         if isinstance(error, Image.UnidentifiedImageError):
             reason: object = "not an image"
         elif isinstance(error, Image.DecompressionBombError):
@@ -76,7 +75,7 @@ def check_size(width: int, height: int) -> None:
 
 
 def as_rgb(image: Image.Image) -> np.ndarray:
-    """A Pillow image of any mode but F (float) as (H, W, 3) uint8."""
+    """A Pillow image as (H, W, 3) uint8 RGB. Raises ValueError for mode F (float)."""
     if image.mode == "F":
         raise ValueError("pixels are floating-point numbers, of no known range")
     if image.mode.startswith("I"):
@@ -89,14 +88,14 @@ def as_rgb(image: Image.Image) -> np.ndarray:
 
 
 def to_8_bits(grey: np.ndarray) -> np.ndarray:
-    """Whole numbers of any depth as uint8; the file does not say how many bits it uses: as many as needed."""
+    """Integers of unknown bit depth as uint8; the depth is the least of DEPTHS that holds the maximum."""
     top = int(grey.max(initial=0))
     bits = next((bits for bits in DEPTHS if top < 2**bits), top.bit_length())
     return np.round(grey.clip(0) * (255 / (2**bits - 1))).astype(np.uint8)
 
 
 def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
-    """An (H, W, 3) uint8 RGB image as a JPEG file's contents."""
+    """The contents of a JPEG file of an image (H, W, 3) uint8 RGB; `quality` is in 0..100."""
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 

@@ -1,6 +1,7 @@
-"""The competition's metric: signal to noise after each lead is aligned in time and in height.
+"""The competition's metric: the signal-to-noise ratio after aligning each lead in time and offset.
 
-Facts and worked examples: competition.md ("Metric"), checked in tests/test_metric.py. Signals are in mV.
+Its definition and worked examples are in competition.md ("Metric") and checked in tests/test_metric.py.
+Signals are in mV; ratios of powers are linear unless a name or docstring says dB.
 """
 
 from typing import TypeVar, overload
@@ -16,30 +17,30 @@ from configs.page import DURATION_S, LEADS, RHYTHM_LEAD
 
 Ratios = TypeVar("Ratios", np.ndarray, pd.Series, pd.DataFrame)
 
-CAP = 384.0  # of an image's ratio, 25.84 dB
-MAX_SHIFT_S = 0.2
-TIE = 1e-12  # of the signals' norms: correlations nearer than this are equal but for rounding
+CAP = 384.0  # upper limit of an image's ratio, 25.84 dB
+MAX_SHIFT_S = 0.2  # greatest shift in time
+TIE_TOLERANCE = 1e-12  # relative to the signals' norms; closer correlations differ by rounding only
 
 
 def best_lag(label: np.ndarray, prediction: np.ndarray, max_shift: int) -> int:
-    """How many samples later the prediction has to come, within +-max_shift, to correlate best.
+    """The delay of the prediction, in samples within +-max_shift, that maximizes the cross-correlation.
 
-    Of equal correlations the smallest shift wins, and of two opposite ones the negative.
+    Among equal correlations the smallest shift wins, and among opposite shifts the negative one.
     """
     reach = min(max_shift, len(label) - 1)
     size = next_fast_len(len(label) + reach, real=True)
     spectrum = rfft(label - label.mean(), size) * np.conj(rfft(prediction - prediction.mean(), size))
     lags = np.arange(-reach, reach + 1)
     correlation = irfft(spectrum, size)[lags]
-    tolerance = TIE * np.linalg.norm(label) * np.linalg.norm(prediction)
+    tolerance = TIE_TOLERANCE * np.linalg.norm(label) * np.linalg.norm(prediction)
     best = lags[correlation >= correlation.max() - tolerance]
     return int(best[np.abs(best).argmin()])
 
 
 def align(label: np.ndarray, prediction: np.ndarray, max_shift: int | None = None) -> np.ndarray:
-    """The prediction (n,) moved in time and height to fit the label (n,); NaN where nothing was predicted.
+    """The prediction (n,) shifted in time and offset to fit the label (n,); NaN where it does not reach.
 
-    `max_shift` is in samples; None is without limit. Raises ValueError when the lengths differ.
+    `max_shift` is in samples; None stands for no limit. Raises ValueError when the lengths differ.
     """
     label, prediction = np.asarray(label, np.float64), np.asarray(prediction, np.float64)
     if label.shape != prediction.shape or label.ndim != 1 or not len(label):
@@ -51,28 +52,29 @@ def align(label: np.ndarray, prediction: np.ndarray, max_shift: int | None = Non
 
 
 def lead_powers(label: np.ndarray, prediction: np.ndarray, fs: float) -> tuple[float, float]:
-    """Sums of squares of a lead's label and of what the aligned prediction leaves of it."""
+    """The signal and noise of a lead: sums of squares of the label and of the error after alignment."""
     aligned = align(label, prediction, int(MAX_SHIFT_S * fs))
     error = label - np.nan_to_num(aligned)
     return float(np.square(label, dtype=np.float64).sum()), float(np.square(error).sum())
 
 
 def ratio_of(powers: list[tuple[float, float]], cap: float | None) -> float:
-    """Signal over noise of (signal, noise) sums; without noise the cap, infinity when there is none."""
+    """Total signal over total noise of (signal, noise) pairs, at most `cap`; infinite without either."""
     signal, noise = np.sum(powers, axis=0)
     limit = np.inf if cap is None else cap
     return float(min(signal / noise, limit)) if noise > 0 else limit
 
 
 def lead_snr(label: np.ndarray, prediction: np.ndarray, fs: float, cap: float | None = CAP) -> float:
-    """The linear ratio of one lead (n,) by itself."""
+    """The linear ratio of a single lead (n,)."""
     return ratio_of([lead_powers(label, prediction, fs)], cap)
 
 
 def page_powers(labels: np.ndarray, predictions: np.ndarray, fs: float) -> list[tuple[float, float]]:
-    """lead_powers of each lead in its own time, (12, L) against (12, L) mV of ten seconds.
+    """lead_powers of each lead in the interval in which the page shows it.
 
-    Raises ValueError when a value is missing there.
+    `labels` and `predictions` are (12, L) mV of ten seconds. Raises ValueError when a value in those
+    intervals is not finite.
     """
     if labels.shape != predictions.shape or len(labels) != len(LEADS):
         raise ValueError(f"labels of shape {labels.shape}, predictions of shape {predictions.shape}")
@@ -86,7 +88,7 @@ def page_powers(labels: np.ndarray, predictions: np.ndarray, fs: float) -> list[
 
 
 def image_snr(labels: np.ndarray, predictions: np.ndarray, fs: float, cap: float | None = CAP) -> float:
-    """The linear ratio of a page, see page_powers; cap None leaves it unlimited."""
+    """The linear ratio of a page, see page_powers; with a cap of None it is unlimited."""
     return ratio_of(page_powers(labels, predictions, fs), cap)
 
 
@@ -95,7 +97,7 @@ def to_db(ratio: float | np.floating) -> float: ...
 @overload
 def to_db(ratio: Ratios) -> Ratios: ...
 def to_db(ratio):
-    """Decibels of a linear ratio of powers; -inf of 0."""
+    """A linear ratio of powers in dB; -inf for 0."""
     with np.errstate(divide="ignore"):
         return 10 * np.log10(ratio)
 
@@ -103,9 +105,9 @@ def to_db(ratio):
 def score(solution: pd.DataFrame, submission: pd.DataFrame) -> float:
     """The competition's score in dB.
 
-    `solution` has id, fs, value and `submission` id, value; an id is {image}_{row}_{lead}, in any order.
-    Raises ValueError when a column, an id or a lead is missing or too many, when a value is NaN or infinite,
-    when an image has more than one fs, or lead II not ten seconds.
+    `solution` has the columns id, fs (Hz) and value (mV), `submission` id and value; an id is
+    {image}_{row}_{lead}, in any order. Raises ValueError when a column, id or lead is missing, an id or lead
+    is superfluous, a value is not finite, an image has more than one fs, or lead II is not ten seconds.
     """
     for name, frame, columns in (
         ("solution", solution, ("id", "fs", "value")),
@@ -114,7 +116,7 @@ def score(solution: pd.DataFrame, submission: pd.DataFrame) -> float:
         check_table(name, frame, columns)
     label = solution["value"].to_numpy(np.float64)
     ids = id_array(solution)
-    prediction = submission["value"].to_numpy(np.float64)[places_of(ids, id_array(submission))]
+    prediction = submission["value"].to_numpy(np.float64)[match_ids(ids, id_array(submission))]
     fs = solution["fs"].to_numpy()
     ratios = []
     for image, leads in find_signals(ids).items():
@@ -139,8 +141,8 @@ def id_array(table: pd.DataFrame) -> pa.Array:
     return pa.array(table["id"].astype(str).to_numpy(object), pa.large_string())
 
 
-def places_of(wanted: pa.Array, given: pa.Array) -> np.ndarray:
-    """Where each of the wanted ids is among the given ones, which have to be the same."""
+def match_ids(wanted: pa.Array, given: pa.Array) -> np.ndarray:
+    """The position (n,) of each wanted id among the given ones. Raises ValueError when the sets differ."""
     if wanted.equals(given):
         return np.arange(len(wanted))
     for what, ids in (
@@ -157,9 +159,10 @@ def places_of(wanted: pa.Array, given: pa.Array) -> np.ndarray:
 
 
 def find_signals(ids: pa.Array) -> dict[str, dict[str, np.ndarray]]:
-    """Image -> lead -> (n,) places of its samples among the ids {image}_{row}_{lead}, ordered by row.
+    """For each image and lead the positions (n,) of its samples among the ids, ordered by row.
 
-    Raises ValueError for an id of another form, and when the rows of a lead do not count from 0.
+    Raises ValueError for an id that is not {image}_{row}_{lead}, and when the rows of a lead do not count
+    from 0.
     """
     parts = pc.split_pattern(ids, "_", max_splits=2, reverse=True)
     malformed = ids.filter(pc.not_equal(pc.list_value_length(parts), 3))
@@ -181,7 +184,7 @@ def find_signals(ids: pa.Array) -> dict[str, dict[str, np.ndarray]]:
 
 
 def page_rate(image: str, rates: np.ndarray, samples: int) -> float:
-    """A page's sampling rate in Hz, if it is one and fits the rhythm lead's number of samples."""
+    """A page's sampling rate in Hz. Raises ValueError if it is not unique or does not fit `samples`."""
     if not (rates[0] > 0 and (rates == rates[0]).all()):
         raise ValueError(f"{image}: fs has to be one number above 0, is {pd.unique(rates).tolist()}")
     if samples // DURATION_S != rates[0]:  # the worked examples have 12 samples at 1 Hz

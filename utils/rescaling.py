@@ -1,4 +1,4 @@
-"""Images and points rescaled together. Pixel centres lie on integers, so that an image begins at -0.5."""
+"""Consistent rescaling of images and points. Pixel centres lie on integers, so an image begins at -0.5."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,13 +8,13 @@ import numpy as np
 
 
 def rescale(coordinate: Any, factor: float) -> Any:
-    """A coordinate in px after its image became `factor` times as large: a number, an array or a tensor."""
+    """A coordinate in px (number, array or tensor) after its image was enlarged by `factor`."""
     return (coordinate + 0.5) * factor - 0.5
 
 
 @dataclass(frozen=True)
 class Rescaling:
-    """An image of some size brought to another: x and y are px of the new image per px of the old."""
+    """The rescaling of an image to a new size; x and y are px of the new image per px of the old."""
 
     size: tuple[int, int]  # (width, height) of the new image, px
     x: float
@@ -22,17 +22,17 @@ class Rescaling:
 
     @classmethod
     def to_size(cls, shape: tuple[int, ...], size: tuple[int, int]) -> "Rescaling":
-        """From an image of shape (height, width, ...) to one of (width, height)."""
+        """From an image of shape (height, width, ...) to the size (width, height)."""
         return cls(size, size[0] / shape[1], size[1] / shape[0])
 
     @classmethod
     def by(cls, shape: tuple[int, ...], factor: float) -> "Rescaling":
-        """To whole pixels next to `factor` times as many along both sides, one at least."""
+        """By a factor along both sides, rounded to whole pixels, at least one."""
         width, height = (max(round(side * factor), 1) for side in (shape[1], shape[0]))
         return cls.to_size(shape, (width, height))
 
     def image(self, image: np.ndarray) -> np.ndarray:
-        """An image (H, W, ...) uint8 resampled: averaged over pixels where it becomes smaller, else cubic."""
+        """Resample an image (H, W, ...) uint8: by area averaging where it shrinks, else bicubically."""
         interpolation = cv2.INTER_AREA if min(self.x, self.y) < 1 else cv2.INTER_CUBIC
         return cv2.resize(image, self.size, interpolation=interpolation)
 

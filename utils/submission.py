@@ -1,4 +1,4 @@
-"""submission.csv: one line for each sample that the test table asks for."""
+"""submission.csv: one line for each sample that the test table requests."""
 
 from pathlib import Path
 from typing import IO
@@ -8,11 +8,14 @@ import pandas as pd
 
 from utils.files import atomic_write
 
-DECIMALS = 5  # of a mV
+DECIMALS = 5  # decimal places of the values in mV
 
 
 def row_ids(test_table: pd.DataFrame) -> list[str]:
-    """{image}_{row}_{lead} for each sample asked for, in the table's order (id, lead, number_of_rows)."""
+    """The ids {image}_{row}_{lead} of all requested samples, in the order of the table's rows.
+
+    The table has the columns id, lead and number_of_rows.
+    """
     return [
         f"{request.id}_{row}_{request.lead}"
         for request in test_table.itertuples()
@@ -21,11 +24,11 @@ def row_ids(test_table: pd.DataFrame) -> list[str]:
 
 
 def write_submission(path: Path, test_table: pd.DataFrame, signals: dict[str, dict[str, np.ndarray]]) -> None:
-    """Write the samples that a table of id, lead, number_of_rows asks for, in its order; atomically.
+    """Write the samples that a table (id, lead, number_of_rows) requests, in its order; atomically.
 
-    `signals` is image -> lead -> (n,) mV from the start of the lead. A longer signal is cut, a shorter one
-    goes on at its last value; images without signals get zeros. Raises ValueError, naming image and lead,
-    for signals that are empty, not finite, of no lead asked for, or of images not in the table.
+    `signals` maps image and lead to (n,) mV from the start of the lead. A longer signal is cut, a shorter one
+    padded with its last value; images without signals get zeros. Raises ValueError, naming image and lead,
+    when a requested lead is missing, empty or not finite, or when an image is not in the table.
     """
     unknown = set(signals) - set(test_table["id"])
     if unknown:
@@ -34,12 +37,12 @@ def write_submission(path: Path, test_table: pd.DataFrame, signals: dict[str, di
     with atomic_write(Path(path)) as partial, partial.open("w", newline="") as file:
         file.write("id,value\n")
         for request in test_table.itertuples():
-            values = samples_asked_for(signals.get(request.id), request)
+            values = requested_samples(signals.get(request.id), request)
             write_lead(file, templates, request, values)
 
 
 def write_lead(file: IO[str], templates: dict[tuple[str, int], str], request, values: np.ndarray) -> None:
-    """Append one lead; its lines but for image and values are made once for each lead and length."""
+    """Append one lead's lines; `templates` caches them, without image and values, by lead and length."""
     key = request.lead, len(values)
     if key not in templates:
         rows = range(request.number_of_rows)
@@ -48,8 +51,8 @@ def write_lead(file: IO[str], templates: dict[tuple[str, int], str], request, va
     file.write(lines.replace("\0", request.id))
 
 
-def samples_asked_for(leads: dict[str, np.ndarray] | None, request) -> np.ndarray:
-    """(number_of_rows,) of the lead that a row of the test table asks for."""
+def requested_samples(leads: dict[str, np.ndarray] | None, request) -> np.ndarray:
+    """The samples (number_of_rows,) mV of the lead that a row of the test table requests."""
     count = request.number_of_rows
     if leads is None:
         return np.zeros(count)
