@@ -9,7 +9,6 @@ from configs.leads import mask_to_quarters
 from configs.page import LEADS
 from utils.kaggle_metric import CAP, align, image_snr, lead_snr, score, to_db
 
-
 DATA = Path(__file__).parent / "data"
 
 
