@@ -56,8 +56,8 @@ def first_failure(tree: Path, guards: Sequence[str], selected: str) -> str | Non
         return f"no end after {TIMEOUT_S} s"
     if result.returncode in (0, NO_TESTS):
         return None
-    named = re.search(r"^(?:FAILED|ERROR) \S*?(?:::(\w+)|(\S+\.py))", result.stdout, re.MULTILINE)
-    return (named[1] or named[2]) if named else (result.stdout + result.stderr).strip().splitlines()[-1]
+    named = re.search(r"^(?:FAILED|ERROR) (\S+?\.py)(?:::(\w+))?", result.stdout, re.MULTILINE)
+    return (named[2] or named[1]) if named else (result.stdout + result.stderr).strip().splitlines()[-1]
 
 
 def try_mutant(tree: Path, mutant: Mutant) -> str | None:
