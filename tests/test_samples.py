@@ -220,6 +220,45 @@ def test_an_augmented_jpeg_is_what_cameras_write():
     assert np.abs(got - expected).mean() < 0.5 * np.abs(swapped - expected).mean()
 
 
+def marked(strength: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Stage 0's output of an upright page: (20, 20) logits of the first lead label, of class none as 0."""
+    marker = torch.full((1, 14, 20, 20), -20.0)
+    marker[:, 0], marker[0, 1] = 0, strength
+    return {"marker": marker, "orientation": torch.eye(8)[:1] * 20}
+
+
+def test_a_lead_label_that_is_missed_costs_more_than_one_too_many():
+    """Labels cover a hundredth of a page: what is missed among them must not drown in the rest."""
+    classes, upright = torch.zeros((1, 20, 20), dtype=torch.uint8), torch.tensor([[0]])
+    here, there = (slice(4, 8), slice(4, 8)), (slice(14, 18), slice(14, 18))
+    classes[0][here] = 1
+    seen = torch.full((20, 20), -8.0)
+    seen[here] = 8.0
+    missed, too_many = seen.clone(), seen.clone()
+    missed[here], too_many[there] = -8.0, 8.0
+    right, miss, more = (
+        float(stage0_loss(marked(each), classes, upright, Stage0Config()))
+        for each in (seen, missed, too_many)
+    )
+    assert right < 0.01
+    assert miss > 2 * more > 10 * right
+
+
+def test_an_error_at_a_qrs_costs_more_than_the_same_error_on_a_flat_stretch():
+    y = torch.full((1, 4, 64), 800.0)
+    y[..., 30:34] = torch.tensor([760.0, 700.0, 700.0, 760.0])
+    bins = torch.arange(INPUT_HEIGHT // 4, dtype=torch.float32)[:, None]
+
+    def loss(wrong: slice) -> float:
+        read = y.clone()
+        read[..., wrong] += 12.0  # px
+        centre = (read + 0.5) / 4 - 0.5
+        return float(stage2_loss(-0.5 * (bins - centre[:, :, None]) ** 2, y, 4, Stage2Config()))
+
+    right, flat, steep = loss(slice(0)), loss(slice(5, 9)), loss(slice(30, 34))
+    assert steep - right > 1.5 * (flat - right) > 0
+
+
 @pytest.mark.parametrize("stage", [0, 1])
 def test_losses_of_stages_0_and_1_fall_when_the_prediction_is_right(stage):
     """From nothing predicted to the truth the loss falls, to another's place it rises."""
