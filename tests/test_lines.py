@@ -19,13 +19,15 @@ def draw_page(whole_pixels: bool, noise: float = 3.0, fine_ink: float = 45) -> t
     rng = np.random.default_rng(0)
     height, width = 1760, 2260
     x, y = np.arange(width), np.arange(height)
-    ink = np.zeros((height, width))
-    for places, along, across in ((x, GRID_COLUMNS, 0), (y, GRID_ROWS, 1)):
-        for fifth in range(5 * (along - 1) + 1):
-            place = 20 + fifth * SQUARE / 5
-            place = np.round(place) if whole_pixels else place
-            line = np.clip(1 - np.abs(places - place), 0, 1) * (110 if fifth % 5 == 0 else fine_ink)
-            ink = np.maximum(ink, line[None, :] if across == 0 else line[:, None])
+
+    def lines(places: np.ndarray, squares: int) -> np.ndarray:
+        fifths = np.arange(5 * squares + 1)
+        at = 20 + fifths * SQUARE / 5
+        at = np.round(at) if whole_pixels else at
+        covered = np.clip(1 - np.abs(places - at[:, None]), 0, 1)  # (lines, places)
+        return (covered * np.where(fifths % 5 == 0, 110, fine_ink)[:, None]).max(axis=0)
+
+    ink = np.maximum.outer(lines(y, GRID_ROWS - 1), lines(x, GRID_COLUMNS - 1))
     for row in (20, 27, 34, 41):  # traces, which are darker than any line
         trace = np.round(20 + SQUARE * (row + 0.8 * np.sin(x / 23) ** 15)).astype(int)
         ink[trace, x] = ink[trace + 1, x] = 200
