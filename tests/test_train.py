@@ -109,15 +109,18 @@ def run_train(*arguments: object) -> Result:
 
 
 NARROW = ("--set", "encoder_channels=8,8,8,8,8", "--set", "decoder_channels=8,8,8,8")
+NARROW_STAGE0 = ("--set", "encoder_channels=8,8,8,8", "--set", "decoder_channels=8,8,8")
 DEBUG = ("--debug", "--device", "cpu")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("stage", "run"), [(0, run_train), (1, run_train), (2, run_script)], ids=["stage 0", "stage 1", "stage 2"]
+    ("stage", "run"),
+    [(0, run_train), (1, run_train), pytest.param(2, run_script, marks=pytest.mark.slow)],
+    ids=["stage 0", "stage 1", "stage 2"],
 )
 def test_each_stage_trains_validates_saves_and_resumes(stage, run, records, tmp_path):
-    command = ["--stage", stage, *DEBUG, *NARROW, "--records", records, "--runs", tmp_path / "runs"]
+    narrow = NARROW if stage else NARROW_STAGE0
+    command = ["--stage", stage, *DEBUG, *narrow, "--records", records, "--runs", tmp_path / "runs"]
     first = run(*command)
     assert first.returncode == 0, first.stderr
     assert "validation" in first.stdout
@@ -164,14 +167,13 @@ def test_stage_2_trains_on_prepared_pages_and_is_scored_on_the_fold_held_back(tm
     assert "run prepare_inputs.py" in run_train(*where, "--runs", tmp_path / "other").stderr
 
 
-@pytest.mark.slow
 def test_stages_0_and_1_learn_from_images_that_were_labelled_on_disk(tmp_path):
     data = tmp_path / "data"
     assert not synthesize_folder(data, None, count=2, seed=5, types=("0001",))
     write_folds(data, make_folds(read_train_table(data), 2, seed=0))
-    where = ["--data", data, "--runs", tmp_path / "runs", *DEBUG, *NARROW]
-    for stage in (0, 1):
-        trained = run_train(*where, "--stage", stage)
+    where = ["--data", data, "--runs", tmp_path / "runs", *DEBUG]
+    for stage, narrow in ((0, NARROW_STAGE0), (1, NARROW)):
+        trained = run_train(*where, *narrow, "--stage", stage)
         assert trained.returncode == 0, trained.stderr
         load_network(next((tmp_path / "runs").glob(f"*/stage{stage}.pt")), stage)
 
