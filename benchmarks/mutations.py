@@ -33,7 +33,7 @@ def copy_tracked(target: Path) -> None:
             shutil.copyfile(ROOT / name, target / name)
 
 
-def mutate(text: str, mutant: Mutant) -> str:
+def insert_mistake(text: str, mutant: Mutant) -> str:
     """The file's text with the mistake in it; ValueError when the line is not there exactly once."""
     if (found := text.count(mutant.old)) != 1:
         raise ValueError(f"{mutant.file}: {found or 'not'} found: {mutant.old.strip()!r}")
@@ -64,7 +64,7 @@ def try_mutant(tree: Path, mutant: Mutant) -> str | None:
     """The test that notices a mistake, the fast ones asked first; None when none does."""
     path = tree / mutant.file
     text = path.read_text(encoding="utf-8")
-    path.write_text(mutate(text, mutant), encoding="utf-8")
+    path.write_text(insert_mistake(text, mutant), encoding="utf-8")
     try:
         guards = mutant.guards.split()
         return first_failure(tree, guards, "not slow") or first_failure(tree, guards, "slow")
@@ -73,7 +73,7 @@ def try_mutant(tree: Path, mutant: Mutant) -> str | None:
 
 
 def describe(mutant: Mutant) -> str:
-    """What is changed, in a table's cell: only the part in which the two texts differ, whole words of it."""
+    """What is changed, for a table's cell."""
     old, new = (" ".join(text.split()) for text in (mutant.old, mutant.new))
     return f"`{old}` → " + (f"`{new}`" if new else "left out")
 
@@ -89,7 +89,7 @@ def main() -> None:
     args = parser.parse_args()
     chosen = [(n, mutant) for n, mutant in enumerate(MUTANTS, start=1) if n in (args.only or [n])]
     for _, mutant in chosen:
-        mutate((ROOT / mutant.file).read_text(encoding="utf-8"), mutant)
+        insert_mistake((ROOT / mutant.file).read_text(encoding="utf-8"), mutant)
     with tempfile.TemporaryDirectory(prefix="mutations.") as folder:
         tree = Path(folder) / "tree"
         copy_tracked(tree)

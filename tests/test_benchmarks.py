@@ -6,6 +6,8 @@ import torch
 
 from benchmarks.bounds import displace_rows
 from benchmarks.decoder_steps import VARIANTS, Maps
+from benchmarks.mutants import Mutant
+from benchmarks.mutations import insert_mistake
 from benchmarks.row_ends import PARTS, part_errors, spike_facts
 from configs.leads import rows_from_leads
 from configs.page import RECTIFIED
@@ -95,3 +97,11 @@ def test_spikes_that_are_read_half_as_tall_count_as_half():
     np.testing.assert_allclose(facts["read"], 0.5, atol=0.07)
     assert np.median(facts["held"]) > 0.6  # 393 columns a second hold so much of 2 ms
     assert (facts["true"] < 0.3).sum() == 1
+
+
+def test_a_mistake_is_made_in_the_only_place_that_has_its_line():
+    mutant = Mutant("some.py", old="a + b", new="a - b", guards="some")
+    assert insert_mistake("c = a + b", mutant) == "c = a - b"
+    for text in ("c = a * b", "c = a + b\nd = a + b"):
+        with pytest.raises(ValueError, match=r"some\.py"):
+            insert_mistake(text, mutant)
