@@ -1,16 +1,19 @@
 """The benchmarks measure what they say."""
 
 import numpy as np
+import pytest
 import torch
 
 from benchmarks.bounds import displace_rows
 from benchmarks.decoder_steps import VARIANTS, Maps
+from benchmarks.mutants import Mutant
+from benchmarks.mutations import insert_mistake
 from benchmarks.row_ends import PARTS, part_errors, spike_facts
 from configs.leads import rows_from_leads
 from configs.page import RECTIFIED
 from digitization.geometry.frame import CELLS
 from digitization.signal.decode import decode_rows
-from tests.test_decode import ROW_STRIDE, beats, perfect_maps, snr
+from tests.test_decode import ROW_STRIDE, at_end, beats, covered, hide, perfect_maps, snr, spiky
 
 GRID = (40.0 * CELLS[..., ::-1] + 7).astype(np.float32)  # squares of 40 px
 
@@ -45,6 +48,33 @@ def test_all_steps_are_those_of_the_decoder():
         assert np.isfinite(Maps(maps, ROW_STRIDE, 5000).rows(**options)).all(), name
 
 
+def page_for(step: str) -> tuple[np.ndarray, torch.Tensor]:
+    """Rows (4, L) mV and maps of them that show what a step of the decoder is for."""
+    rows = rows_from_leads(spiky(4.0)[0] if step == "spikes not followed" else beats(500))
+    maps = perfect_maps(rows)
+    if step == "no tracking":
+        maps = covered(maps, 3, second=4.8, columns=6, share=0.8)
+    elif step == "gaps as they are":
+        maps = covered(maps, 3, second=4.28, columns=8, share=1)
+    elif step == "without other beats":
+        hide(maps, 3, 4.22, 4.38)
+    elif step == "ends as they are":
+        maps[:, :, at_end(5, -1)] = 0.01 * perfect_maps(rows + 0.8)[:, :, at_end(5, -1)]
+    return rows, maps
+
+
+@pytest.mark.parametrize(
+    "step",
+    ["no tracking", "gaps as they are", "without other beats", "spikes not followed", "ends as they are"],
+)
+def test_a_step_left_out_reads_worse_where_it_is_needed(step):
+    rows, logits = page_for(step)
+    maps = Maps(logits, ROW_STRIDE, 5000)
+    others = {"beats": step == "without other beats", "limbs": False}  # which may put right what it leaves
+    with_it, without = (snr(rows, maps.rows(**others | options)) for options in ({}, VARIANTS[step]))
+    assert with_it > without + 3  # dB
+
+
 def test_an_error_at_the_start_of_the_rows_shows_in_that_part_alone():
     truth = rows_from_leads(beats(500))
     found = truth + 0.3  # of the zero line, which does not count
@@ -67,3 +97,11 @@ def test_spikes_that_are_read_half_as_tall_count_as_half():
     np.testing.assert_allclose(facts["read"], 0.5, atol=0.07)
     assert np.median(facts["held"]) > 0.6  # 393 columns a second hold so much of 2 ms
     assert (facts["true"] < 0.3).sum() == 1
+
+
+def test_a_mistake_is_made_in_the_only_place_that_has_its_line():
+    mutant = Mutant("some.py", old="a + b", new="a - b", guards="some")
+    assert insert_mistake("c = a + b", mutant) == "c = a - b"
+    for text in ("c = a * b", "c = a + b\nd = a + b"):
+        with pytest.raises(ValueError, match=r"some\.py"):
+            insert_mistake(text, mutant)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from configs.leads import rows_from_leads
-from configs.page import LEADS, PULSE_MV, RECTIFIED
+from configs.page import LEADS, RECTIFIED
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT, INPUT_WIDTH, STEEP_REACH, Stage2Config
 from digitization.signal.beats import expected_traces, find_beats
 from digitization.signal.decode import (
@@ -128,6 +128,44 @@ def test_where_the_likeliest_heights_leap_the_path_is_that_of_all_columns_tracke
     assert columns == 14 or np.abs(path - truth).max() < 5
 
 
+def covered(maps: torch.Tensor, row: int, second: float, columns: int, share: float) -> torch.Tensor:
+    """The maps with `share` of the probability of some columns of a row on a blot far above its trace."""
+    probability = torch.softmax(maps, dim=1)
+    first = round(RECTIFIED.signal_start + second * RECTIFIED.px_per_second) - columns // 2
+    probability[row, :, first : first + columns] *= 1 - share
+    probability[row, 20:24, first : first + columns] += share / 4
+    return torch.log(probability + 1e-12)
+
+
+def test_what_a_blot_hides_of_a_steep_flank_is_bridged_along_it():
+    """20 ms of an upstroke of 17 mV/s, without the help of other beats; a path alone would leave a step."""
+    seconds = np.arange(5000) / 500
+    flanks = np.interp(seconds % 1, [0, 0.3, 0.36, 0.42, 1], [0, 0, 1, 0, 0])
+    rows = np.tile(flanks, (4, 1)).astype(np.float32)
+    maps = covered(perfect_maps(rows), 3, second=4.33, columns=8, share=1)
+    found = rows_from_traces(decode_maps(maps, ROW_STRIDE, impute=False).y, 5000)
+    assert np.abs(found - rows)[3].max() < 0.03
+
+
+def test_a_qrs_of_which_a_tenth_shows_beside_a_blot_is_read_and_not_cut_off():
+    rows = rows_from_leads(beats(500))
+    maps = covered(perfect_maps(rows), 3, second=4.3, columns=8, share=0.88)
+    found = rows_from_traces(decode_maps(maps, ROW_STRIDE, impute=False).y, 5000)
+    assert rows[3].max() > 0.5
+    assert np.abs(found - rows)[3].max() < 0.05
+
+
+@pytest.mark.parametrize("millivolts", [4.0, 6.0])
+def test_the_path_climbs_to_the_top_of_the_tallest_and_narrowest_r_waves(millivolts):
+    """As tall as R waves are in children and in hypertrophy, and 12 ms wide at half their height."""
+    seconds = np.arange(5000) / 500
+    rows = np.zeros((4, 5000), np.float32)
+    rows[3] = millivolts * np.exp(-((((seconds % 1) - 0.5) / 0.007) ** 2))
+    found = rows_from_traces(decode_maps(perfect_maps(rows), ROW_STRIDE, impute=False).y, 5000)
+    held = rows_from_columns(columns_from_rows(rows), 5000)
+    assert np.abs(found - held).max() < 0.05
+
+
 def test_gaps_are_bridged_between_their_shores():
     y = np.linspace(0, 10, 50)[None].copy()
     sure = np.ones((1, 50), bool)
@@ -178,6 +216,17 @@ def test_what_is_taken_from_other_beats_is_told_and_can_be_left_out():
     assert np.isfinite(plain.y[:, signal_columns()]).all()
     bridged = rows_from_traces(plain.y, 5000)[3, 2125:2185]
     assert np.ptp(bridged) < 0.3 * np.ptp(rows[3, 2125:2185])
+
+
+def test_hidden_qrs_complexes_stand_on_the_zero_line_that_wanders_there():
+    """A breath of 2 s moves the zero line by 0.3 mV; every second QRS of the rhythm strip is hidden."""
+    wander = 0.3 * np.sin(2 * np.pi * 0.5 * np.arange(5000) / 500)
+    rows = rows_from_leads(beats(500)) + wander.astype(np.float32)
+    maps = perfect_maps(rows)
+    for second in (2, 4, 6, 8):
+        hide(maps, 3, second + 0.22, second + 0.38)
+    found = rows_from_traces(decode_maps(maps, ROW_STRIDE).y, 5000)
+    assert np.abs(found - rows)[3].max() < 0.15
 
 
 def test_a_beat_of_its_own_kind_stays_as_it_was_seen():
@@ -249,7 +298,7 @@ def at_end(columns: int, end: int) -> slice:
 def test_a_calibration_pulse_at_the_start_leaves_no_spike(sure):
     rows = rows_from_leads(beats(500))
     maps = perfect_maps(rows)
-    pulse = perfect_maps(np.full_like(rows, PULSE_MV))
+    pulse = perfect_maps(np.full_like(rows, 1.0))  # the standard pulse of 1 mV
     top, edge = at_end(2, 0), at_end(5, 0)
     maps[:, :, edge] = 0.01 * (maps + pulse)[:, :, edge]  # the falling edge
     maps[:, :, top] = (1 if sure else 0.01) * pulse[:, :, top]
@@ -258,12 +307,22 @@ def test_a_calibration_pulse_at_the_start_leaves_no_spike(sure):
     assert confidence[:, edge].max() == 0
 
 
-def test_ink_beside_the_end_of_a_row_is_not_leapt_to():
+@pytest.mark.parametrize("leap", [0.3, 0.8])
+def test_ink_beside_the_end_of_a_row_is_not_leapt_to(leap):
     rows = rows_from_leads(beats(500))
     maps = perfect_maps(rows)
-    maps[:, :, at_end(5, -1)] = 0.01 * perfect_maps(rows + 0.8)[:, :, at_end(5, -1)]
+    maps[:, :, at_end(5, -1)] = 0.01 * perfect_maps(rows + leap)[:, :, at_end(5, -1)]
     found, _ = decode_rows(maps, ROW_STRIDE, 5000)
     assert np.abs(found - rows)[:, -20:].max() < 0.05
+
+
+def test_a_row_that_begins_high_but_below_the_pulses_top_keeps_its_beginning():
+    """It begins inside an R wave, at 0.7 mV, and one column of its fall is hardly seen."""
+    rows = np.tile(0.7 * np.exp(-((np.arange(5000) / 500 / 0.01) ** 2)), (4, 1)).astype(np.float32)
+    maps = perfect_maps(rows)
+    maps[:, :, signal_columns().start + 2] *= 0.01
+    found = rows_from_traces(decode_maps(maps, ROW_STRIDE, impute=False).y, 5000)
+    np.testing.assert_allclose(found[:, :20], rows[:, :20], atol=0.05)
 
 
 @pytest.mark.parametrize("start", [0.02, 0.03, 9.97, 9.98])

@@ -16,7 +16,7 @@ from configs.stage1 import FRAME_HEIGHT, FRAME_PX_PER_SQUARE, FRAME_WIDTH, Stage
 from digitization.geometry import search
 from digitization.geometry.calibration import calibrate
 from digitization.geometry.frame import CELLS, REFERENCE, warp_to_frame
-from digitization.geometry.grid import decode_grid
+from digitization.geometry.grid import decode_grid, judge_grid
 from digitization.geometry.keypoints import find_keypoints, prepare_input
 from digitization.geometry.lattice import find_peaks
 from digitization.geometry.locate import PageLocation, PageNotFound, guess_page, locate_page
@@ -42,6 +42,7 @@ from digitization.geometry.search import (
     windows,
 )
 from digitization.geometry.straighten import Straightener
+from digitization.geometry.surface import fit_smoothest_plate
 from synthesis import Pose
 
 LABEL_ROWS, LABEL_COLUMNS = np.array(LEAD_LABEL_POINTS).T
@@ -244,6 +245,32 @@ def test_the_page_is_found_in_any_orientation_even_when_the_head_is_wrong(keypoi
     np.testing.assert_allclose(page.keypoints, keypoints, atol=0.5)
 
 
+class WrongHead(torch.nn.Module):
+    """A stage 0 whose orientation head takes the photo as shown for upright, where few labels seem to lie.
+
+    `views` has pairs of an upright photo and its labels (13, 2), NaN where none is seen.
+    """
+
+    def __init__(self, views: list[tuple[np.ndarray, np.ndarray]]):
+        super().__init__()
+        self.known = [KnownMarkers(photo, points, claim=0) for photo, points in views]
+        self.config = self.known[0].config
+
+    def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
+        seen = [known for known in self.known if torch.equal(known.photo, image)]
+        return (seen or self.known)[0](image)
+
+
+def test_thirteen_lead_labels_say_more_than_the_orientation_head_and_half_of_them(keypoints):
+    """On a page upside down the head is sure that it is upright, and blots look like seven labels there."""
+    photo, _ = photo_of_spots()
+    shown = apply_orientation(photo, 2)
+    blots = np.where(np.arange(13)[:, None] < 7, keypoints, np.nan)
+    page = find_page(shown, WrongHead([(shown, blots), (photo, keypoints)]))
+    assert page.orientation == 2
+    assert np.isfinite(page.keypoints).all()
+
+
 def test_every_page_of_a_third_of_the_sides_lies_in_a_window_whole():
     height, width = shape = (900, 1200)
     for x in np.linspace(0, width * 2 / 3, 30):
@@ -364,6 +391,41 @@ def test_a_lattice_in_pieces_is_numbered_as_one(pieces):
     off = squares_off(grid.gridpoint_xy, truth)
     assert off[4:-4, 3:-3].max() < 0.06
     assert off.max() < 0.3
+
+
+@pytest.mark.parametrize("shift", [-0.8, 0.8])
+def test_a_piece_whose_lead_labels_lie_askew_is_numbered_by_the_smoothness_of_the_page(shift):
+    """The labels right of a tear point to the next column; the sheet goes on as it does on the left."""
+    truth = bent()
+    visible = (CELLS[..., 1] < 30) | (CELLS[..., 1] >= 37)
+    keypoints = truth[LABEL_ROWS, LABEL_COLUMNS].copy()
+    keypoints[LABEL_COLUMNS >= 37, 0] += shift * FRAME_PX_PER_SQUARE
+    grid = decode_grid(draw_frame_map(truth[visible], 2), page_with(keypoints))
+    assert squares_off(grid.gridpoint_xy, truth)[4:-4, 3:-3].max() < 0.05
+
+
+def test_points_that_err_to_one_side_hardly_draw_the_sheet_along():
+    """A tenth of the points lie half a millimetre too far right, as next to dark ink."""
+    rng = np.random.default_rng(0)
+    truth = bent() - REFERENCE
+    seen = truth + rng.normal(0, 0.01 * FRAME_PX_PER_SQUARE, truth.shape)
+    seen[rng.random(truth.shape[:2]) < 0.1, 0] += 0.1 * FRAME_PX_PER_SQUARE
+    sheet = fit_smoothest_plate(seen, np.ones(truth.shape[:2]))
+    along = (sheet - truth)[4:-4, 4:-4, 0] / FRAME_PX_PER_SQUARE
+    assert abs(along.mean()) < 0.005, "half of what their mean is off"
+    assert along.std() < 0.006
+
+
+def test_a_lattice_numbered_one_square_off_is_told_by_the_lead_labels():
+    """0.2 s or 0.5 mV: nothing else on the page may give it away."""
+    truth = bent()
+    page = page_with(truth[LABEL_ROWS, LABEL_COLUMNS])
+    seen, certain = np.ones(truth.shape[:2], bool), np.ones(100)
+    right = judge_grid(truth, seen, 0.3, certain, page, boundaries=1.0)
+    for axis in (0, 1):
+        off = judge_grid(np.roll(truth, 1, axis), seen, 0.3, certain, page, boundaries=1.0)
+        assert right["labels_on_grid"] == 1
+        assert off["labels_on_grid"] == 0
 
 
 def test_another_grid_beside_the_page_is_left_alone():

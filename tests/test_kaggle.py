@@ -148,6 +148,7 @@ def leads_of(values: pd.Series, image: str, length: int) -> np.ndarray:
     return leads
 
 
+@pytest.mark.slow
 @needs_nbconvert
 def test_the_notebook_digitizes_a_good_page_and_leaves_zeros_for_bad_ones(kaggle, monkeypatch):
     (kaggle / "sitecustomize.py").write_text(REFUSE)
@@ -167,6 +168,7 @@ def test_the_notebook_digitizes_a_good_page_and_leaves_zeros_for_bad_ones(kaggle
     assert "NOTHING WAS DIGITIZED" not in printed
 
 
+@pytest.mark.slow
 def test_damaged_weights_still_give_a_whole_submission_and_the_reason(kaggle, capsys):
     weights = next((kaggle / "input").rglob("stage2.pt"))
     weights.write_bytes(weights.read_bytes()[:1000])
@@ -186,6 +188,7 @@ def test_without_our_dataset_all_is_zeros(kaggle, capsys):
     assert "NOTHING WAS DIGITIZED" in printed
 
 
+@pytest.mark.slow
 def test_images_left_over_when_the_time_is_up_are_zeros(kaggle, monkeypatch, capsys):
     monkeypatch.setenv("KAGGLE_HOURS", "0")
     run_cells()
@@ -195,6 +198,7 @@ def test_images_left_over_when_the_time_is_up_are_zeros(kaggle, monkeypatch, cap
     assert "predict.py" not in printed.split("processes:")[1]
 
 
+@pytest.mark.slow
 def test_predict_is_stopped_at_the_deadline(kaggle):
     namespace = functions("settings", "digitize")
     (kaggle / "predict.py").write_text("import time; print('begun', flush=True); time.sleep(60)")

@@ -14,18 +14,20 @@ INNER = (slice(2, -2), slice(FIRST + 1, LAST))
 BENT = 0.015 * np.sin(COLUMNS / 9 + ROWS / 12)  # squares (3 ms), as stage 1 errs on buckled sheets
 
 
-def draw_page(whole_pixels: bool, noise: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
+def draw_page(whole_pixels: bool, noise: float = 3.0, fine_ink: float = 45) -> tuple[np.ndarray, np.ndarray]:
     """A page with lines of 5 mm and 1 mm, on whole pixels or exactly in place, and its true lattice."""
     rng = np.random.default_rng(0)
     height, width = 1760, 2260
     x, y = np.arange(width), np.arange(height)
-    ink = np.zeros((height, width))
-    for places, along, across in ((x, GRID_COLUMNS, 0), (y, GRID_ROWS, 1)):
-        for fifth in range(5 * (along - 1) + 1):
-            place = 20 + fifth * SQUARE / 5
-            place = np.round(place) if whole_pixels else place
-            line = np.clip(1 - np.abs(places - place), 0, 1) * (110 if fifth % 5 == 0 else 45)
-            ink = np.maximum(ink, line[None, :] if across == 0 else line[:, None])
+
+    def lines(places: np.ndarray, squares: int) -> np.ndarray:
+        fifths = np.arange(5 * squares + 1)
+        at = 20 + fifths * SQUARE / 5
+        at = np.round(at) if whole_pixels else at
+        covered = np.clip(1 - np.abs(places - at[:, None]), 0, 1)  # (lines, places)
+        return (covered * np.where(fifths % 5 == 0, 110, fine_ink)[:, None]).max(axis=0)
+
+    ink = np.maximum.outer(lines(y, GRID_ROWS - 1), lines(x, GRID_COLUMNS - 1))
     for row in (20, 27, 34, 41):  # traces, which are darker than any line
         trace = np.round(20 + SQUARE * (row + 0.8 * np.sin(x / 23) ** 15)).astype(int)
         ink[trace, x] = ink[trace + 1, x] = 200
@@ -46,6 +48,12 @@ def test_a_lattice_that_errs_smoothly_is_put_right(whole_pixels):
     assert error(wrong, truth) > 0.008
     assert error(refined, truth) < 0.0015, "0.3 ms"
     np.testing.assert_allclose(refined[..., 1], truth[..., 1], atol=0.02)
+
+
+def test_lines_of_1_mm_as_dark_as_those_of_5_mm_are_not_taken_for_them():
+    image, truth = draw_page(whole_pixels=False, noise=8.0, fine_ink=110)
+    wrong = truth + np.stack([BENT * SQUARE, np.zeros_like(BENT)], axis=-1)
+    assert error(refine_columns(wrong, rectify_grey(image, wrong, MEASURING)), truth) < 0.003
 
 
 def test_lines_on_whole_pixels_do_not_draw_the_lattice_along():

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -6,13 +7,15 @@ import pytest
 
 from configs.leads import mask_to_quarters
 from configs.page import LEADS
-from tests.shared import SHARED, needs_shared
 from utils.kaggle_metric import CAP, align, image_snr, lead_snr, score, to_db
 
+DATA = Path(__file__).parent / "data"
 
-@pytest.fixture
+
+@pytest.fixture(scope="module")
 def examples() -> dict:
-    return json.loads((SHARED / "docs/reference/metric_examples.json").read_text())
+    """The competition's own: 3 samples a lead at 1 Hz, and what its metric says of them."""
+    return json.loads((DATA / "metric_examples.json").read_text())
 
 
 def page_table(fs: int = 8) -> pd.DataFrame:
@@ -22,7 +25,6 @@ def page_table(fs: int = 8) -> pd.DataFrame:
     return pd.DataFrame({"id": ids, "fs": fs, "value": np.sin(np.arange(len(ids)))})
 
 
-@needs_shared
 def test_scores_are_those_of_the_worked_examples(examples):
     for case in examples["score"]:
         solution = pd.DataFrame({"id": examples["id"], "fs": examples["fs"], "value": case["label"]})
@@ -30,7 +32,6 @@ def test_scores_are_those_of_the_worked_examples(examples):
         assert score(solution, submission) == pytest.approx(case["expected"], abs=1e-4)
 
 
-@needs_shared
 def test_alignment_is_that_of_the_worked_examples(examples):
     for case in examples["align"]:
         aligned = align(np.array(case["label"]), np.array(case["prediction"]), case.get("max_shift"))
@@ -45,6 +46,22 @@ def test_a_shift_within_a_fifth_of_a_second_and_an_offset_cost_only_the_lost_sam
     assert lead_snr(label[:-100], label[:-100] + 3, 500, cap=None) > 1e20
     np.testing.assert_allclose(align(label, late, 100)[:-100], label[:-100], atol=1e-9)
     assert lead_snr(label, late, 500, cap=None) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("fs", [250, 1025])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_beat_is_looked_for_a_fifth_of_a_second_early_or_late_and_no_further(fs, sign):
+    """A single QRS read too early or too late: aligned up to 0.2 s, beyond that it counts as noise twice."""
+    seconds = np.arange(10 * fs) / fs
+
+    def beat_at(time: float) -> np.ndarray:
+        return np.exp(-(((seconds - time) / 0.012) ** 2))
+
+    within, beyond = (
+        lead_snr(beat_at(5), beat_at(5 + sign * shift), fs) for shift in (int(0.2 * fs) / fs, 0.24)
+    )
+    assert within == CAP
+    assert beyond < 1.05
 
 
 def test_a_flat_prediction_is_not_shifted():

@@ -40,9 +40,10 @@ ROOT = Path(__file__).parent.parent
 
 TIMM_BACKBONES = ("convnextv2", "hrnet", "efficientnetv2", "resnet34", "efficientnet_lite0")
 BACKBONES = ("compact", "compact_wide", "convnextv2_atto", *TIMM_BACKBONES)
+SLOW = dict.fromkeys(("convnextv2", "hrnet", "efficientnetv2"), pytest.mark.slow)
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW.get(name, ())) for name in BACKBONES])
 def test_every_backbone_runs_learns_and_comes_back_from_its_checkpoint(name, tmp_path):
     net = Stage2Net(importlib.import_module(f"configs.{name}").config)
     image = torch.rand(2, 3, 64, 128)
@@ -72,7 +73,7 @@ def test_every_backbone_keeps_a_feature_for_every_second_column(name):
     assert second.shape[2:] == ((16, 48) if name.startswith("compact") else (32, 48))
 
 
-@pytest.mark.parametrize("name", TIMM_BACKBONES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW.get(name, ())) for name in TIMM_BACKBONES])
 def test_a_light_stem_leaves_the_backbone_its_imagenet_weights(name):
     config = importlib.import_module(f"configs.{name}").config
     whole = timm.create_model(config.backbone, features_only=True)

@@ -31,6 +31,7 @@ def sample() -> np.ndarray:
     return read_rgb(SAMPLE)
 
 
+@pytest.mark.slow
 @needs_shared
 def test_the_public_page_has_its_grid_where_its_reference_says(straightener):
     overlay = read_rgb(SHARED / "docs/reference/640106434-0001.overlay.png")
@@ -44,6 +45,7 @@ def test_the_public_page_has_its_grid_where_its_reference_says(straightener):
 WHOLE_PAGES = ("scans/*.png", "renders/*.png", "competition/*-0001.png")  # of our layout, at full size
 
 
+@pytest.mark.slow
 @needs_shared
 @pytest.mark.parametrize(
     "path",
@@ -56,6 +58,7 @@ def test_real_pages_are_found_and_trusted(straightener, path):
     assert page.slip is None  # renders never saw a scanner, and this scanner's feed was steady
 
 
+@pytest.mark.slow
 @needs_shared
 @pytest.mark.parametrize("name", ["1006867983-0003", "46930936-0003"])
 def test_thumbnails_of_the_competitions_scans_are_found_and_their_slip(straightener, name):
@@ -65,6 +68,7 @@ def test_thumbnails_of_the_competitions_scans_are_found_and_their_slip(straighte
     assert page.slip.columns == pytest.approx([44.5], abs=0.8)  # square 44 is the narrow one
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("orientation", range(8))
 def test_a_page_is_found_alike_in_all_orientations(straightener, sample, orientation):
     upright = straightener.straighten(sample)
@@ -122,6 +126,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_papers_are_never_read_silently(digitizer, sample, name):
     """Where half a page is found in its place, the leads that it does not show are doubted."""

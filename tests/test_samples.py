@@ -199,12 +199,17 @@ def test_colours_are_changed_and_nothing_moves():
     image = np.full((64, 96, 3), 255, np.uint8)
     image[8:24, 10:30] = 0
     rng = np.random.default_rng(4)
+    seen = changes = 0
     for _ in range(60):
-        changed = augment_colours(image, rng).astype(float).mean(axis=2)
+        changed = augment_colours(image, rng).astype(float)
+        changes += np.abs(changed - image).max() > 20
+        changed = changed.mean(axis=2)
         darker = np.argwhere(changed < changed[40:, 40:].min() - 20) + 0.5
-        if len(darker) < 100:
+        if len(darker) < 100:  # noise hides the square
             continue
         np.testing.assert_allclose(darker.mean(axis=0), (16, 20), atol=1)
+        seen += 1
+    assert min(seen, changes) > 30
 
 
 def test_an_augmented_jpeg_is_what_cameras_write():
@@ -218,6 +223,45 @@ def test_an_augmented_jpeg_is_what_cameras_write():
     got = jpeg_roundtrip(image, 60).astype(float)
     swapped = jpeg_roundtrip(np.ascontiguousarray(image[..., ::-1]), 60)[..., ::-1].astype(float)
     assert np.abs(got - expected).mean() < 0.5 * np.abs(swapped - expected).mean()
+
+
+def marked(strength: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Stage 0's output of an upright page: (20, 20) logits of the first lead label, of class none as 0."""
+    marker = torch.full((1, 14, 20, 20), -20.0)
+    marker[:, 0], marker[0, 1] = 0, strength
+    return {"marker": marker, "orientation": torch.eye(8)[:1] * 20}
+
+
+def test_a_lead_label_that_is_missed_costs_more_than_one_too_many():
+    """Labels cover a hundredth of a page: what is missed among them must not drown in the rest."""
+    classes, upright = torch.zeros((1, 20, 20), dtype=torch.uint8), torch.tensor([[0]])
+    here, there = (slice(4, 8), slice(4, 8)), (slice(14, 18), slice(14, 18))
+    classes[0][here] = 1
+    seen = torch.full((20, 20), -8.0)
+    seen[here] = 8.0
+    missed, too_many = seen.clone(), seen.clone()
+    missed[here], too_many[there] = -8.0, 8.0
+    right, miss, more = (
+        float(stage0_loss(marked(each), classes, upright, Stage0Config()))
+        for each in (seen, missed, too_many)
+    )
+    assert right < 0.01
+    assert miss > 2 * more > 10 * right
+
+
+def test_an_error_at_a_qrs_costs_more_than_the_same_error_on_a_flat_stretch():
+    y = torch.full((1, 4, 64), 800.0)
+    y[..., 30:34] = torch.tensor([760.0, 700.0, 700.0, 760.0])
+    bins = torch.arange(INPUT_HEIGHT // 4, dtype=torch.float32)[:, None]
+
+    def loss(wrong: slice) -> float:
+        read = y.clone()
+        read[..., wrong] += 12.0  # px
+        centre = (read + 0.5) / 4 - 0.5
+        return float(stage2_loss(-0.5 * (bins - centre[:, :, None]) ** 2, y, 4, Stage2Config()))
+
+    right, flat, steep = loss(slice(0)), loss(slice(5, 9)), loss(slice(30, 34))
+    assert steep - right > 1.5 * (flat - right) > 0
 
 
 @pytest.mark.parametrize("stage", [0, 1])

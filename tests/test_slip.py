@@ -144,6 +144,16 @@ def test_a_curled_edge_or_a_square_little_too_narrow_is_no_slip(steady_page, col
     assert find_slip(moved, LINES.astype(float), 0.0) is None
 
 
+@pytest.mark.parametrize("share", [0.4, 0.6])
+def test_a_crease_over_part_of_the_pages_height_is_no_slip(steady_page, share):
+    """A scanner that slips loses the same slice in all rows."""
+    moved = move_columns(steady_page, COLUMNS + 0.1 * (COLUMNS > 30.5))
+    creased = steady_page.copy()
+    creased[: round(share * len(creased))] = moved[: round(share * len(creased))]
+    assert find_slip(creased, LINES.astype(float), 0.0) is None
+    assert find_slip(moved, LINES.astype(float), 0.0) is not None
+
+
 def test_noisy_lines_show_a_slip_at_the_usual_place_alone():
     rng = np.random.default_rng(0)
     for seen, column in ((True, 44), (False, 20)):

@@ -10,7 +10,7 @@ from data_preparation.synthesize import find_sources, synthesize_folder
 from datasets.competition import image_path, read_train_table, record_path
 from datasets.competition import read_record as read_csv_record
 from synthesis import synthesize
-from synthesis.capture import capture
+from synthesis.capture import capture, label_keypoints
 from synthesis.ink import stroke
 from synthesis.page import (
     MM_PER_MV,
@@ -26,6 +26,7 @@ from synthesis.page import (
     draw_page,
     draw_traces,
     lattice,
+    write_names,
 )
 from synthesis.signals import (
     CUT_QRS_S,
@@ -181,6 +182,33 @@ def test_the_same_seed_gives_the_same_capture():
 def test_an_unknown_type_is_refused():
     with pytest.raises(ValueError, match="9999"):
         synthesize(made_up_record(), "9999", np.random.default_rng(0))
+
+
+def test_lead_labels_are_printed_where_stage_0_is_taught_that_they_are():
+    """Each of the thirteen keypoints has ink about it, and all ink is about one of them."""
+    for has_pulse in (True, False):
+        image = np.full((PAGE_HEIGHT, PAGE_WIDTH, 3), 255, np.uint8)
+        grid = lattice(has_pulse)
+        start, zero_lines = grid[0, 3, 0], np.array(ZERO_LINES_MM) * PAGE_PX_PER_MM
+        write_names(image, start, zero_lines, Style(), np.random.default_rng(0))
+        inked = np.argwhere(image[..., 0] < 128)[:, ::-1]
+        away = np.linalg.norm(inked[:, None] - label_keypoints(grid), axis=2) / SQUARE_PX  # (N, 13)
+        assert away.min(axis=0).max() < 0.5
+        assert away.min(axis=1).max() < 1.5
+
+
+def test_varied_records_differ_in_height_in_beginning_and_in_zero_line():
+    """Ten seconds of one patient serve for many: most copies are no copies."""
+    record = made_up_record()
+    copies = [vary(record, np.random.default_rng(seed)).leads for seed in range(40)]
+    off = [np.abs(leads - record.leads).max() for leads in copies]
+    assert np.mean(np.array(off) > 0.05) > 0.7
+    heights = np.array([np.percentile(leads[0], 99.5) for leads in copies])
+    heights /= np.percentile(record.leads[0], 99.5)
+    assert heights.min() < 0.8
+    assert heights.max() > 1.4
+    beginnings = {int(np.abs(leads).max(axis=0)[:FS].argmax()) // 25 for leads in copies}
+    assert len(beginnings) > 8  # of the 20 twentieths of a second in which the first beat may fall
 
 
 def test_varied_records_keep_the_relations_of_the_limb_leads():

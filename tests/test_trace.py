@@ -85,6 +85,21 @@ def test_a_mask_covers_two_pixels_with_its_centroid_at_the_exact_height():
     np.testing.assert_allclose(centroid, y[0, drawn], atol=0.01)
 
 
+@pytest.mark.parametrize(("fs", "hz"), [(1000, 300), (1025, 390)])
+def test_a_tone_that_columns_cannot_hold_leaves_no_other_tone(fs, hz):
+    """The page has 393 columns a second, which hold up to 196 Hz: 300 Hz would come back as 93."""
+    tone = np.tile(np.sin(2 * np.pi * hz * np.arange(10 * fs) / fs), (4, 1))
+    y = columns_from_rows(tone)[3]
+    inner = np.flatnonzero(np.isfinite(y))[200:-200]
+    assert np.abs(y[inner] - RECTIFIED.zero_lines[3]).max() < 0.02 * RECTIFIED.px_per_mv
+
+
+def test_a_tone_that_the_sampling_rate_cannot_hold_leaves_no_other_tone():
+    tone = np.tile(np.sin(2 * np.pi * 170 * np.arange(10000) / 1000), (4, 1))
+    read = rows_from_columns(columns_from_rows(tone), 2500)  # at 250 Hz, where it would be one of 80 Hz
+    assert np.abs(read[3, 200:-200]).max() < 0.02
+
+
 def test_an_empty_row_of_a_mask_is_refused():
     mask = draw_traces(heartbeats(250))
     mask[..., 2] = 0

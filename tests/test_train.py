@@ -1,16 +1,18 @@
 """The trainer end to end on records that the test writes itself."""
 
+import io
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from dataclasses import replace
 from itertools import count, islice
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -71,27 +73,60 @@ def write_records(folder: Path) -> None:
         )  # fmt: skip
 
 
-@pytest.mark.parametrize("stage", [0, 1, 2])
-def test_each_stage_trains_validates_saves_and_resumes(stage, tmp_path):
-    write_records(tmp_path / "records")
-    command = [
-        sys.executable,
-        "train.py",
-        "--stage",
-        str(stage),
-        "--debug",
-        "--device",
-        "cpu",
-        "--threads",
-        "1",
-    ]
-    command += ["--records", str(tmp_path / "records"), "--runs", str(tmp_path / "runs")]
-    first = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wfdb") / "records"
+    write_records(folder)
+    return folder
+
+
+class Result(NamedTuple):
+    """What a command says and how it ends."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run_script(*arguments: object) -> Result:
+    """train.py in a process of its own."""
+    command = [sys.executable, str(ROOT / "train.py"), *map(str, arguments), "--threads", "1"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    return Result(result.returncode, result.stdout, result.stderr)
+
+
+def run_train(*arguments: object) -> Result:
+    """train.py in this process, whose modules are loaded: what `__main__` makes of its errors included."""
+    threads, said = torch.get_num_threads(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said):
+        patch.setattr("sys.argv", ["train.py", *map(str, arguments), "--threads", "1"])
+        try:
+            return Result(train.main(), said.getvalue(), "")
+        except (ValueError, OSError, CheckpointError) as error:
+            return Result(1, said.getvalue(), str(error))
+        finally:
+            torch.set_num_threads(threads)
+
+
+NARROW = ("--set", "encoder_channels=8,8,8,8,8", "--set", "decoder_channels=8,8,8,8")
+NARROW_STAGE0 = ("--set", "encoder_channels=8,8,8,8", "--set", "decoder_channels=8,8,8")
+DEBUG = ("--debug", "--device", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("stage", "run"),
+    [(0, run_train), (1, run_train), pytest.param(2, run_script, marks=pytest.mark.slow)],
+    ids=["stage 0", "stage 1", "stage 2"],
+)
+def test_each_stage_trains_validates_saves_and_resumes(stage, run, records, tmp_path):
+    narrow = NARROW if stage else NARROW_STAGE0
+    command = ["--stage", stage, *DEBUG, *narrow, "--records", records, "--runs", tmp_path / "runs"]
+    first = run(*command)
     assert first.returncode == 0, first.stderr
     assert "validation" in first.stdout
     path = next((tmp_path / "runs").glob(f"*/stage{stage}.pt"))
     load_network(path, stage)
-    again = subprocess.run([*command, "--resume"], cwd=ROOT, capture_output=True, text=True)
+    again = run(*command, "--resume")
     assert again.returncode == 0, again.stderr
     assert "at step 3" in again.stdout
 
@@ -114,15 +149,11 @@ def write_prepared(data: Path, outputs: Path) -> None:
     assert not generate_masks(data, ["1", "2"])
 
 
-def run_train(*arguments: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, "train.py", *map(str, arguments), "--threads", "1"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-
-
+@pytest.mark.slow
 def test_stage_2_trains_on_prepared_pages_and_is_scored_on_the_fold_held_back(tmp_path):
     data, outputs = tmp_path / "data", tmp_path / "outputs"
     write_prepared(data, outputs)
-    where = ["--data", data, "--outputs", outputs, "--runs", tmp_path / "runs", "--debug", "--device", "cpu"]
+    where = ["--data", data, "--outputs", outputs, "--runs", tmp_path / "runs", *DEBUG, *NARROW]
     result = run_train(*where, "--fold", 1)
     assert result.returncode == 0, result.stderr
     assert "validation: score" in result.stdout
@@ -131,7 +162,6 @@ def test_stage_2_trains_on_prepared_pages_and_is_scored_on_the_fold_held_back(tm
         result = run_train(*where, "--runs", tmp_path / "other", *wrong)
         assert result.returncode != 0
         assert message in result.stderr
-        assert "Traceback" not in result.stderr
     next((outputs / FOLDER).glob("*.png")).unlink()
     assert "a run is there already" in run_train(*where).stderr
     assert "run prepare_inputs.py" in run_train(*where, "--runs", tmp_path / "other").stderr
@@ -141,9 +171,9 @@ def test_stages_0_and_1_learn_from_images_that_were_labelled_on_disk(tmp_path):
     data = tmp_path / "data"
     assert not synthesize_folder(data, None, count=2, seed=5, types=("0001",))
     write_folds(data, make_folds(read_train_table(data), 2, seed=0))
-    where = ["--data", data, "--runs", tmp_path / "runs", "--debug", "--device", "cpu"]
-    for stage in (0, 1):
-        trained = run_train(*where, "--stage", stage)
+    where = ["--data", data, "--runs", tmp_path / "runs", *DEBUG]
+    for stage, narrow in ((0, NARROW_STAGE0), (1, NARROW)):
+        trained = run_train(*where, *narrow, "--stage", stage)
         assert trained.returncode == 0, trained.stderr
         load_network(next((tmp_path / "runs").glob(f"*/stage{stage}.pt")), stage)
 
@@ -177,19 +207,15 @@ def test_a_backbone_that_nobody_knows_is_named():
         Stage2Net(Stage2Config(backbone="nonsense"))
 
 
-def test_a_bare_command_trains_on_the_folder_data(tmp_path):
+@pytest.mark.slow
+def test_a_bare_command_trains_on_the_folder_data(tmp_path, monkeypatch):
     """As after make_folds.py and prepare_inputs.py; with --set, which the checkpoint keeps."""
-    command = [sys.executable, str(ROOT / "train.py"), "--debug", "--device", "cpu", "--threads", "1"]
-
-    def bare(*arguments: str) -> subprocess.CompletedProcess:
-        return subprocess.run([*command, *arguments], cwd=tmp_path, capture_output=True, text=True)
-
-    missing = bare()
+    monkeypatch.chdir(tmp_path)
+    missing = run_train(*DEBUG)
     assert missing.returncode != 0
-    assert missing.stderr.count("\n") == 1
     assert "synthesize.py --out data" in missing.stderr
     write_prepared(tmp_path / "data", tmp_path / "outputs")
-    trained = bare("--set", "crop_columns=96", "--set", "decoder_channels=32,24,16,16")
+    trained = run_train(*DEBUG, "--set", "crop_columns=96", "--set", "decoder_channels=32,24,16,16")
     assert trained.returncode == 0, trained.stderr
     config = load_network(tmp_path / "runs" / "compact" / "stage2.pt", 2).config
     assert config.crop_columns == 96
@@ -253,12 +279,12 @@ def test_weights_of_another_checkpoint_are_taken_where_they_fit(tmp_path, capsys
         copy_weights(torch.nn.Linear(5, 7), tmp_path / "some.pt")
 
 
-def test_a_folder_without_records_is_named(tmp_path):
-    command = [sys.executable, "train.py", "--records", str(tmp_path), "--runs", str(tmp_path)]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert result.returncode != 0
+@pytest.mark.slow
+def test_a_folder_without_records_is_named_in_a_line(tmp_path):
+    result = run_script("--records", tmp_path, "--runs", tmp_path)
+    assert result.returncode == 1
     assert str(tmp_path) in result.stderr
-    assert "Traceback" not in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -337,11 +363,11 @@ def test_arguments_that_make_no_sense_are_refused_at_once(wrong, monkeypatch, tm
     assert wrong[0].strip("-") in said or wrong[1] in said
 
 
-def test_weights_are_no_state_of_a_run(tmp_path):
+def test_weights_are_no_state_of_a_run(records, tmp_path):
     torch.save({"state_dict": {}}, tmp_path / "last.pt")
     (tmp_path / "compact").mkdir()
     (tmp_path / "last.pt").rename(tmp_path / "compact" / "last.pt")
-    result = run_train("--records", tmp_path, "--runs", tmp_path, "--resume", "--debug")
+    result = run_train("--records", records, "--runs", tmp_path, "--resume", *DEBUG)
     assert result.returncode == 1
     assert "not the state of a training run" in result.stderr
 
@@ -349,13 +375,6 @@ def test_weights_are_no_state_of_a_run(tmp_path):
 def read_log(run: Path, name: str = "loss") -> list[float]:
     table = pd.read_csv(run / "log.csv")
     return table.loc[table["name"] == name, "value"].tolist()
-
-
-@pytest.fixture(scope="module")
-def records(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wfdb") / "records"
-    write_records(folder)
-    return folder
 
 
 SMALL = Stage2Config(
@@ -409,11 +428,11 @@ def small_run(records, monkeypatch):
     torch.set_num_threads(threads)
 
 
-def test_the_same_seed_gives_the_same_first_twenty_losses(small_run, tmp_path):
-    first = read_log(small_run(tmp_path / "a", seed=3))
-    again = read_log(small_run(tmp_path / "b", seed=3))
+def test_the_same_seed_gives_the_same_losses(small_run, tmp_path):
+    first = read_log(small_run(tmp_path / "a", seed=3, steps=8))
+    again = read_log(small_run(tmp_path / "b", seed=3, steps=8))
     other = read_log(small_run(tmp_path / "c", seed=4, steps=3))
-    assert len(first) == 20
+    assert len(first) == 8, "of four pages, one more than the pool holds"
     assert first == again
     assert first[:3] != other
 
@@ -428,14 +447,15 @@ def test_a_run_in_bfloat16_learns_and_goes_on_in_float32_with_the_same_weights(
     assert np.mean(losses[-3:]) < np.mean(losses[:3]) - 0.1
     single = read_log(small_run(tmp_path / "single", seed=3, steps=10, precision="float32"))
     assert losses != single
-    assert losses[:5] == pytest.approx(single[:5], abs=0.1)  # each step doubles what rounding changes
+    assert losses[:4] == pytest.approx(single[:4], abs=0.1), "rounding has hardly added up yet"
+    assert np.mean(losses) == pytest.approx(np.mean(single), abs=0.1)
     state = torch.load(run / "last.pt")["state_dict"]
     assert {value.dtype for value in state.values() if value.is_floating_point()} == {torch.float32}
     small_run(tmp_path, seed=3, steps=11, precision="float32", resume=True)
     assert len(read_log(run)) == 11
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_run_that_was_stopped_and_resumed_ends_bit_for_bit_as_one_that_was_not(
     workers, small_run, tmp_path, monkeypatch
 ):
@@ -565,6 +585,7 @@ def no_child_stays():
             child.join()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_child_stays")
 def test_loaders_that_hang_end_with_the_run(small_run, tmp_path, monkeypatch):
     """One that lives on would keep the trainer's process from ending, for ever."""
@@ -589,9 +610,9 @@ def test_loaders_that_hang_end_with_the_run(small_run, tmp_path, monkeypatch):
     assert set(multiprocessing.active_children()) <= before
 
 
-def test_a_signal_to_the_whole_group_stops_the_run_and_not_its_loaders(tmp_path):
-    write_records(tmp_path / "records")
-    where = ["--records", tmp_path / "records", "--runs", tmp_path / "runs", "--device", "cpu"]
+@pytest.mark.slow
+def test_a_signal_to_the_whole_group_stops_the_run_and_not_its_loaders(records, tmp_path):
+    where = ["--records", records, "--runs", tmp_path / "runs", "--device", "cpu", *NARROW]
     command = [sys.executable, "train.py", *map(str, where), "--threads", "1", "--log-every", "1"]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
@@ -642,20 +663,13 @@ def test_checkpointing_changes_neither_loss_nor_gradients(backbone):
         torch.testing.assert_close(plain, again)
 
 
+@pytest.mark.slow
 def test_two_processes_learn_as_one(records, tmp_path):
     """Weights other than those of the first process alone show that the second one's gradients joined."""
     both, alone = tmp_path / "both", tmp_path / "alone"
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        "train.py",
-    ]
-    options = ["--records", records, "--debug", "--steps", 3, "--device", "cpu", "--threads", "1"]
-    command += [*options, "--runs", both]
+    options = ["--records", records, *DEBUG, *NARROW, "--steps", 3]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*torchrun, "train.py", *options, "--threads", "1", "--runs", both]
     result = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("best score") == 1  # the first process speaks for both
@@ -667,10 +681,11 @@ def test_two_processes_learn_as_one(records, tmp_path):
     assert not any(torch.equal(one[name], two[name]) for name in ("encoder.stem.0.weight", "head.weight"))
 
 
+@pytest.mark.slow
 def test_all_folds_are_trained_and_prepared_pages_mix_with_drawn_ones(records, tmp_path):
     data, outputs = tmp_path / "data", tmp_path / "outputs"
     write_prepared(data, outputs)
-    where = ["--data", data, "--outputs", outputs, "--runs", tmp_path / "runs", "--debug", "--device", "cpu"]
+    where = ["--data", data, "--outputs", outputs, "--runs", tmp_path / "runs", *DEBUG, *NARROW]
     result = run_train(*where, "--records", records, "--fold", "all")
     assert result.returncode == 0, result.stderr
     for fold in (0, 1):
