@@ -23,9 +23,9 @@ MUTANTS = (
     Mutant("utils/kaggle_metric.py", "MAX_SHIFT_S = 0.2", "MAX_SHIFT_S = 0.4", "metric"),
     Mutant("configs/leads.py", "k * length // QUARTERS", "k * (length // QUARTERS)", "leads"),
     # Millivolts from stage 2's maps
-    Mutant(f"{SIGNAL}/limb_leads.py", "TOLERANCE = 0.05", "TOLERANCE = 0.15", "limbs"),
-    Mutant(f"{SIGNAL}/decode.py", "bins = bridge(bins, mass > UNSURE, starts)", "pass", "decode"),
-    Mutant(f"{SIGNAL}/decode.py", "EARLY_OR_LATE = 0.9", "EARLY_OR_LATE = 2.7", "decode"),
+    Mutant(f"{SIGNAL}/limb_leads.py", "TOLERANCE_MV = 0.05", "TOLERANCE_MV = 0.15", "limbs"),
+    Mutant(f"{SIGNAL}/decode.py", "bins = bridge(bins, mass > MAX_CONFIDENCE_GAP, starts)", "pass", "decode"),
+    Mutant(f"{SIGNAL}/decode.py", "TIMING_SD_COLUMNS = 0.9", "TIMING_SD_COLUMNS = 2.7", "decode"),
     Mutant(f"{SIGNAL}/path.py", "STEP_COST = 0.15", "STEP_COST = 0.45", "decode"),
     Mutant(
         f"{SIGNAL}/decode.py",
@@ -42,8 +42,8 @@ MUTANTS = (
         "decode",
     ),
     Mutant(f"{SIGNAL}/beats.py", "ZERO_LINE_S = 0.1", "ZERO_LINE_S = 0.3", "decode"),
-    Mutant(f"{SIGNAL}/beats.py", "UNLIKE = 0.4", "UNLIKE = 1.2", "decode"),
-    Mutant(f"{SIGNAL}/quality.py", "UNSURE = 0.05", "UNSURE = 0.15", "decode"),
+    Mutant(f"{SIGNAL}/beats.py", "MAX_DIFFERENCE = 0.4", "MAX_DIFFERENCE = 1.2", "decode"),
+    Mutant(f"{SIGNAL}/quality.py", "MAX_CONFIDENCE_GAP = 0.05", "MAX_CONFIDENCE_GAP = 0.15", "decode"),
     Mutant(f"{SIGNAL}/traces.py", "cutoff = min(1.0, 1.0 / step)", "cutoff = 1.0", "trace"),
     # The grid from stage 1's maps
     Mutant(f"{GEOMETRY}/lattice.py", "GROWTH_TOLERANCE = 0.35", "GROWTH_TOLERANCE = 1.05", "geometry"),
@@ -113,15 +113,15 @@ MUTANTS = (
     Mutant("training/losses.py", "loss += factor * F.", "loss += 0 * F.", "samples"),
     Mutant(
         "training/losses.py",
-        "known * (1 + config.steep_weight * rise.clamp(max=STEEP_CAP))",
+        "known * (1 + config.steep_weight * rise.clamp(max=MAX_RISE))",
         "known * 1.0",
         "samples",
     ),
     # What is drawn for them
     Mutant(
         "synthesis/page.py",
-        "NAME_BELOW_MM = (7.0, 7.0, 7.0, 8.0)",
-        "NAME_BELOW_MM = (21.0, 21.0, 21.0, 24.0)",
+        "LABEL_BELOW_MM = (7.0, 7.0, 7.0, 8.0)",
+        "LABEL_BELOW_MM = (21.0, 21.0, 21.0, 24.0)",
         "synthesis",
     ),
     Mutant("synthesis/page.py", "        if has_pulse:\n", "        if False:\n", "synthesis"),

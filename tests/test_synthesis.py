@@ -26,7 +26,7 @@ from synthesis.page import (
     draw_page,
     draw_traces,
     lattice,
-    write_names,
+    write_lead_labels,
 )
 from synthesis.signals import (
     CUT_QRS_S,
@@ -190,7 +190,7 @@ def test_lead_labels_are_printed_where_stage_0_is_taught_that_they_are():
         image = np.full((PAGE_HEIGHT, PAGE_WIDTH, 3), 255, np.uint8)
         grid = lattice(has_pulse)
         start, zero_lines = grid[0, 3, 0], np.array(ZERO_LINES_MM) * PAGE_PX_PER_MM
-        write_names(image, start, zero_lines, Style(), np.random.default_rng(0))
+        write_lead_labels(image, start, zero_lines, Style(), np.random.default_rng(0))
         inked = np.argwhere(image[..., 0] < 128)[:, ::-1]
         away = np.linalg.norm(inked[:, None] - label_keypoints(grid), axis=2) / SQUARE_PX  # (N, 13)
         assert away.min(axis=0).max() < 0.5
