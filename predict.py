@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from configs.leads import QUARTERS
+from configs.layouts import COMPETITION
 from configs.page import DURATION_S, LEADS, RHYTHM_LEAD
 from datasets.competition import read_test_table
 from digitization.digitizer import MAX_FS, Digitized, Digitizer
@@ -160,7 +160,7 @@ def predict_test(
 
 def check_lengths(table: pd.DataFrame) -> list[str]:
     """A line when test.csv asks for other numbers of rows than its fs gives; they are what is written."""
-    seconds = np.where(table["lead"] == RHYTHM_LEAD, DURATION_S, DURATION_S / QUARTERS)
+    seconds = np.where(table["lead"] == RHYTHM_LEAD, DURATION_S, DURATION_S / COMPETITION.columns)
     odd = np.abs(table["number_of_rows"] - seconds * table["fs"]) > 1
     if not odd.any():
         return []

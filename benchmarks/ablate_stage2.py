@@ -27,7 +27,7 @@ from benchmarks.decoder_steps import VARIANTS as DECODERS
 from benchmarks.decoder_steps import Maps
 from configs.compact import config as compact
 from configs.efficientnet_lite0 import config as lite0
-from configs.leads import leads_from_rows
+from configs.layouts import leads_from_rows
 from configs.page import FLAT_TYPES
 from configs.stage2 import INPUT_HEIGHT
 from digitization.signal.tracer import stage2_config

@@ -23,7 +23,7 @@ from scipy import signal
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.labelled import open_digitizer, page_arguments, selected_pages
-from configs.leads import leads_from_rows, rows_from_leads
+from configs.layouts import leads_from_rows, rows_from_leads
 from configs.page import DURATION_S, MM_PER_SECOND, PAGE_PX_PER_MM, RECTIFIED
 from datasets.labels import read_labels, read_slip
 from digitization.digitizer import Digitizer

@@ -21,7 +21,7 @@ from scipy.signal import resample
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.labelled import open_digitizer, page_arguments, selected_pages
-from configs.leads import leads_from_rows
+from configs.layouts import leads_from_rows
 from configs.page import DURATION_S, FLAT_TYPES, RECTIFIED
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT, Stage2Config
 from digitization.geometry.locate import PageNotFound

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from configs.leads import leads_from_rows, rows_from_leads
+from configs.layouts import leads_from_rows, rows_from_leads
 from configs.page import SAMPLING_RATES
 from digitization.signal.traces import draw_traces, read_traces
 from synthesis.signals import find_records, read_record, resample

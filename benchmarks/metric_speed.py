@@ -15,7 +15,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from configs.leads import lead_slice
+from configs.layouts import lead_slice
 from configs.page import DURATION_S, LEADS
 from utils.command import positive_int, run_main
 from utils.kaggle_metric import image_snr, score

@@ -21,7 +21,12 @@ SIGNAL, GEOMETRY = "digitization/signal", "digitization/geometry"
 MUTANTS = (
     # The metric, and which lead stands where
     Mutant("utils/kaggle_metric.py", "MAX_SHIFT_S = 0.2", "MAX_SHIFT_S = 0.4", "metric"),
-    Mutant("configs/leads.py", "k * length // QUARTERS", "k * (length // QUARTERS)", "leads"),
+    Mutant(
+        "configs/layouts.py",
+        "return self.column * length // self.columns",
+        "return self.column * (length // self.columns)",
+        "leads",
+    ),
     # Millivolts from stage 2's maps
     Mutant(f"{SIGNAL}/limb_leads.py", "TOLERANCE_MV = 0.05", "TOLERANCE_MV = 0.15", "limbs"),
     Mutant(f"{SIGNAL}/decode.py", "bins = bridge(bins, mass > MAX_CONFIDENCE_GAP, starts)", "pass", "decode"),

@@ -27,7 +27,7 @@ from scipy.ndimage import median_filter
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.labelled import LabelledPage, open_digitizer, page_arguments, selected_pages
-from configs.leads import rows_from_leads
+from configs.layouts import rows_from_leads
 from configs.page import DURATION_S
 from datasets.labels import read_labels
 from digitization.digitizer import Digitizer

@@ -19,7 +19,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from configs.leads import QUARTERS
+from configs.layouts import COMPETITION
 from configs.page import DURATION_S, LEADS, RHYTHM_LEAD, SAMPLING_RATES
 from utils.command import positive_int, run_main
 from utils.submission import row_ids, write_submission
@@ -31,7 +31,7 @@ def make_table(images: int) -> pd.DataFrame:
     for image in range(images):
         fs = SAMPLING_RATES[image % len(SAMPLING_RATES)]
         for lead in LEADS:
-            seconds = DURATION_S if lead == RHYTHM_LEAD else DURATION_S / QUARTERS
+            seconds = DURATION_S if lead == RHYTHM_LEAD else DURATION_S / COMPETITION.columns
             rows.append((str(10**9 + image), lead, fs, int(seconds * fs)))
     return pd.DataFrame(rows, columns=["id", "lead", "fs", "number_of_rows"])
 

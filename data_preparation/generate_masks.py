@@ -14,7 +14,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from configs.leads import rows_from_leads
+from configs.layouts import rows_from_leads
 from configs.page import MASK_HEIGHT, MASK_WIDTH
 from datasets.competition import DATA, check_data, read_record, record_path
 from digitization.signal.traces import draw_traces

@@ -18,7 +18,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from configs.leads import mask_to_quarters
+from configs.layouts import mask_unprinted
 from configs.page import DURATION_S, IMAGE_TYPES, SAMPLING_RATES
 from datasets.competition import (
     DATA,
@@ -88,7 +88,7 @@ def make_record(task: Task) -> None:
     record = replace(record, leads=resample(record.leads, record.fs, task.fs), fs=task.fs)
     if rng.random() < task.paced:  # at the rate of the page, which a spike's one sample would not survive
         record = pace(record, rng)
-    write_record(record_path(task.root, task.id), mask_to_quarters(record.leads), task.fs)
+    write_record(record_path(task.root, task.id), mask_unprinted(record.leads), task.fs)
     for image_type in task.types:
         rng = np.random.default_rng((*task.seed, IMAGE_TYPES.index(image_type)))
         page = draw_page(record, rng, image_type)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from configs.leads import mask_to_quarters
+from configs.layouts import mask_unprinted
 from configs.page import IMAGE_TYPES, LEADS, MAX_FS
 from utils.files import atomic_write
 from utils.submission import row_ids
@@ -59,7 +59,7 @@ def list_images(root: Path) -> pd.DataFrame:
 def read_record(path: Path) -> np.ndarray:
     """The signals of a record: (12, L) float32 mV in the order of LEADS, NaN where the file is blank.
 
-    Every lead must be finite in the interval in which the page shows it, see configs.leads.lead_slice.
+    Every lead must be finite in the interval in which the page shows it, see configs.layouts.lead_slice.
     """
     table = read_csv(path, LEADS)
     try:
@@ -68,7 +68,7 @@ def read_record(path: Path) -> np.ndarray:
         raise ValueError(f"{path}: {error}") from error
     if np.isinf(leads).any():
         raise ValueError(f"{path}: infinite values in lead {LEADS[np.isinf(leads).any(axis=1).argmax()]}")
-    gaps = np.isnan(leads) & ~np.isnan(mask_to_quarters(np.nan_to_num(leads)))
+    gaps = np.isnan(leads) & ~np.isnan(mask_unprinted(np.nan_to_num(leads)))
     if gaps.any():
         raise ValueError(f"{path}: lead {LEADS[gaps.any(axis=1).argmax()]} is blank in its own time")
     return np.ascontiguousarray(leads)

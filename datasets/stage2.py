@@ -5,7 +5,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from configs.leads import rows_from_leads
+from configs.layouts import rows_from_leads
 from configs.page import MASK_WIDTH
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT, Stage2Config
 from datasets.augmentation import augment_colours

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from configs.leads import leads_from_rows
+from configs.layouts import leads_from_rows
 from configs.page import DURATION_S, LEADS, MAX_FS
 from digitization.geometry.straighten import RectifiedPage, Straightener
 from digitization.overlay import draw_on_photo
@@ -60,7 +60,7 @@ class Digitized:
     @property
     def limb_residual(self) -> float:
         """Deviation of the limb leads from Einthoven's and Goldberger's relations, mV rms."""
-        return float(np.sqrt(np.mean(self.trace_result.limb_residuals**2)))
+        return float(np.sqrt(np.nanmean(self.trace_result.limb_residuals**2)))
 
     @property
     def doubts(self) -> list[str]:

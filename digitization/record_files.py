@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from configs.leads import check_shape
+from configs.layouts import check_shape
 from configs.page import DURATION_S, LEADS
 from utils.files import atomic_write
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from configs.leads import QUARTERS, lead_place, lead_slice
+from configs.layouts import COMPETITION, Segment, lead_slice
 from configs.page import DURATION_S, LEADS, MM_PER_MV, MM_PER_SECOND, RHYTHM_LEAD, ROW_PITCH_MM, ROWS
 from digitization.signal.path import runs
 from prediction.templates import environment
@@ -13,11 +13,6 @@ LEAST_EDGE_MM = 20.0  # least distance from the first zero line to the top, from
 POINTS_PER_SECOND = int(MM_PER_SECOND * UNIT)  # points of a path: one per SVG unit
 NAME_ABOVE_MM = 9.0  # height of a lead's label over its zero line
 WIDTH = round((2 * MARGIN_MM + DURATION_S * MM_PER_SECOND) * UNIT)
-
-
-def lead_row(lead: str) -> tuple[int, int]:
-    """(row, quarter) of a lead's own time; the rhythm lead has the last row."""
-    return (len(ROWS), 0) if lead == RHYTHM_LEAD else lead_place(lead)
 
 
 def trace_path(x: float, y: float, signal: np.ndarray, fs: int) -> str:
@@ -57,12 +52,12 @@ def draw_paper(
     top = edge_mm([signals[lead] for lead in ROWS[0]])
     height = round((top + len(ROWS) * ROW_PITCH_MM + edge_mm([-signals[RHYTHM_LEAD]])) * UNIT)
 
-    def start(row: int, quarter: int) -> tuple[float, float]:
-        x = MARGIN_MM + quarter * DURATION_S / QUARTERS * MM_PER_SECOND
-        return x * UNIT, (top + row * ROW_PITCH_MM) * UNIT
+    def start(segment: Segment) -> tuple[float, float]:
+        x = MARGIN_MM + segment.column * DURATION_S / segment.columns * MM_PER_SECOND
+        return x * UNIT, (top + segment.row * ROW_PITCH_MM) * UNIT
 
     def describe_lead(lead: str) -> dict:
-        index, (x, y) = LEADS.index(lead), start(*lead_row(lead))
+        index, (x, y) = LEADS.index(lead), start(COMPETITION.segment_of(lead))
         spans = [("gap", *span) for span in (gaps or {}).get(lead, ())]
         if imputed is not None:
             spans += [("imputed", first / fs, last / fs) for first, last in runs(imputed[index])]
@@ -84,7 +79,8 @@ def draw_paper(
             ],
         }
 
-    copy = signals[RHYTHM_LEAD][: leads.shape[1] // QUARTERS]
+    short = COMPETITION.cell_of(RHYTHM_LEAD)
+    copy = signals[RHYTHM_LEAD][short.span(leads.shape[1])]
     return (
         environment()
         .get_template("paper.svg")
@@ -93,7 +89,7 @@ def draw_paper(
             height=height,
             title=title,
             leads=[describe_lead(lead) for lead in LEADS],
-            copy=trace_path(*start(*lead_place(RHYTHM_LEAD)), copy, fs),
+            copy=trace_path(*start(short), copy, fs),
             name_above=round(NAME_ABOVE_MM * UNIT),
             foot=f"{MM_PER_SECOND:g} mm/s, {MM_PER_MV:g} mm/mV",
         )

@@ -9,7 +9,7 @@ from benchmarks.decoder_steps import VARIANTS, Maps
 from benchmarks.mutants import Mutant
 from benchmarks.mutations import insert_mistake
 from benchmarks.row_ends import PARTS, part_errors, spike_facts
-from configs.leads import rows_from_leads
+from configs.layouts import rows_from_leads
 from configs.page import RECTIFIED
 from digitization.geometry.frame import CELLS
 from digitization.signal.decode import decode_rows

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from configs.leads import mask_to_quarters
+from configs.layouts import mask_unprinted
 from configs.page import LEADS, SAMPLING_RATES
 from data_preparation.make_folds import make_folds
 from datasets.competition import (
@@ -25,7 +25,7 @@ from utils.images import write_png
 
 @pytest.mark.parametrize("fs", SAMPLING_RATES)
 def test_a_record_reads_back_to_a_ten_thousandth_of_a_millivolt(tmp_path, fs):
-    leads = mask_to_quarters(np.random.default_rng(0).normal(size=(12, 10 * fs)).astype(np.float32))
+    leads = mask_unprinted(np.random.default_rng(0).normal(size=(12, 10 * fs)).astype(np.float32))
     write_record(record_path(tmp_path, "7"), leads, fs)
     read = read_record(record_path(tmp_path, "7"))
     assert read.dtype == np.float32

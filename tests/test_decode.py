@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from configs.leads import rows_from_leads
+from configs.layouts import rows_from_leads
 from configs.page import LEADS, RECTIFIED
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT, INPUT_WIDTH, STEEP_REACH, Stage2Config
 from digitization.signal.beats import expected_traces, find_beats

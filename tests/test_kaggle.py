@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from configs.leads import lead_slice
+from configs.layouts import lead_slice
 from configs.page import LEADS, RHYTHM_LEAD
 from datasets.competition import read_record, read_sample_submission, write_sample_submission
 from notebooks.pack_dataset import CONTENTS, ROOT, find_contents, pack_dataset

@@ -1,26 +1,30 @@
 import numpy as np
 import pytest
 
-from configs.leads import (
+from configs.layouts import (
+    COMPETITION,
     lead_slice,
     leads_from_rows,
-    mask_to_quarters,
-    quarter_bounds,
+    mask_unprinted,
     rows_from_leads,
     split_rows,
 )
 from configs.page import LEADS, SAMPLING_RATES
 
 
+def quarters(length: int) -> tuple[tuple[int, int], ...]:
+    return tuple(segment.bounds(length) for segment in COMPETITION.row_segments(0))
+
+
 def test_quarters_at_1025_hz_are_those_of_the_competition():
-    assert quarter_bounds(10250) == ((0, 2562), (2562, 5125), (5125, 7687), (7687, 10250))
+    assert quarters(10250) == ((0, 2562), (2562, 5125), (5125, 7687), (7687, 10250))
 
 
 @pytest.mark.parametrize("fs", SAMPLING_RATES)
 def test_quarters_are_cut_at_int_of_k_times_a_quarter(fs):
     length = 10 * fs
     expected = tuple((int(k * length / 4), int((k + 1) * length / 4)) for k in range(4))
-    assert quarter_bounds(length) == expected
+    assert quarters(length) == expected
 
 
 def test_leads_lie_in_the_columns_of_the_page():
@@ -41,7 +45,7 @@ def test_rows_join_their_leads_and_split_again():
         {"III", "aVF", "V3", "V6"},
         {"II"},
     ]
-    np.testing.assert_array_equal(leads_from_rows(rows), mask_to_quarters(leads))
+    np.testing.assert_array_equal(leads_from_rows(rows), mask_unprinted(leads))
     assert {lead: len(signal) for lead, signal in split_rows(rows).items() if lead in ("I", "V1", "II")} == {
         "I": 2562,
         "V1": 2562,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from configs.leads import rows_from_leads
+from configs.layouts import rows_from_leads
 from configs.page import LEADS
 from digitization.signal.limb_leads import reconcile_limbs
 

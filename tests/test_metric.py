@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from configs.leads import mask_to_quarters
+from configs.layouts import mask_unprinted
 from configs.page import LEADS
 from utils.kaggle_metric import CAP, align, image_snr, lead_snr, score, to_db
 
@@ -91,7 +91,7 @@ def test_lags_are_those_of_direct_correlation():
 def test_a_page_counts_each_lead_in_its_own_time():
     rng = np.random.default_rng(2)
     labels = rng.normal(size=(12, 2500))
-    elsewhere = np.where(np.isnan(mask_to_quarters(labels)), np.nan, labels)
+    elsewhere = np.where(np.isnan(mask_unprinted(labels)), np.nan, labels)
     assert image_snr(labels, elsewhere, 250) == CAP
     assert to_db(CAP) == pytest.approx(25.8433, abs=1e-4)
 

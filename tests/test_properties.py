@@ -11,12 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from configs.leads import (
-    lead_place,
+from configs.layouts import (
+    COMPETITION,
     lead_slice,
     leads_from_rows,
-    mask_to_quarters,
-    quarter_bounds,
+    mask_unprinted,
     rows_from_leads,
 )
 from configs.page import LEADS, RHYTHM_LEAD, ROWS
@@ -34,7 +33,7 @@ quickly = settings(
 
 @given(st.integers(0, 50_000))
 def test_quarters_share_the_time_without_gap_or_overlap(length):
-    bounds = quarter_bounds(length)
+    bounds = tuple(segment.bounds(length) for segment in COMPETITION.row_segments(0))
     assert [start for start, _ in bounds] == [int(k * length / 4) for k in range(4)]
     assert bounds[-1][1] == length
     assert all(left[1] == right[0] for left, right in pairwise(bounds))
@@ -47,14 +46,14 @@ def test_quarters_share_the_time_without_gap_or_overlap(length):
 def test_leads_come_back_from_their_rows(leads):
     rows = rows_from_leads(leads)
     again = leads_from_rows(rows)
-    np.testing.assert_array_equal(again, mask_to_quarters(leads))
+    np.testing.assert_array_equal(again, mask_unprinted(leads))
     for row, names in enumerate(ROWS):
         for lead in names:
             inside = lead_slice(lead, leads.shape[1])
             known = np.isfinite(again[LEADS.index(lead)])
             assert known[inside].all()
             assert known.sum() == inside.stop - inside.start
-            start, stop = quarter_bounds(leads.shape[1])[lead_place(lead)[1]]
+            start, stop = COMPETITION.cell_of(lead).bounds(leads.shape[1])
             np.testing.assert_array_equal(rows[row, start:stop], leads[LEADS.index(lead), start:stop])
 
 
@@ -62,7 +61,7 @@ def test_leads_come_back_from_their_rows(leads):
 @given(FS, st.integers(0, 2**32 - 1))
 def test_a_record_is_read_as_it_was_written(tmp_path, fs, seed):
     leads = np.random.default_rng(seed).normal(scale=3, size=(12, 10 * fs)).astype(np.float32)
-    leads = mask_to_quarters(leads)
+    leads = mask_unprinted(leads)
     write_record(tmp_path / "record.csv", leads, fs)
     np.testing.assert_allclose(read_record(tmp_path / "record.csv"), leads, atol=1e-4)
 

@@ -1,12 +1,18 @@
 import numpy as np
 import pytest
 
-from configs.leads import mask_to_quarters, quarter_bounds, rows_from_leads
+from configs.layouts import mask_unprinted, rows_from_leads
 from configs.page import MASK_HEIGHT, MASK_WIDTH, RECTIFIED, SAMPLING_RATES
 from data_preparation.generate_masks import generate_masks, mask_path
 from datasets.competition import record_path
 from digitization.record_files import write_record
-from digitization.signal.traces import columns_from_rows, draw_traces, read_traces, rows_from_columns
+from digitization.signal.traces import (
+    columns_from_rows,
+    draw_traces,
+    read_traces,
+    rows_from_columns,
+    segments,
+)
 from synthesis.signals import find_records, read_record, resample
 from tests.shared import SHARED, needs_shared
 from utils.kaggle_metric import to_db
@@ -21,7 +27,7 @@ def heartbeats(fs: int, seed: int = 0) -> np.ndarray:
         beats = np.arange(rng.uniform(0, 0.8), 10, 0.8)
         row[:] = sum(np.exp(-(((time - beat) / 0.012) ** 2)) for beat in beats)
         row += 0.1 * np.sin(2 * np.pi * 0.3 * time)
-    for start, stop in quarter_bounds(len(time)):
+    for start, stop in segments(len(time), 0):
         rows[:3, start:stop] += rng.normal(0, 0.3, (3, 1))
     return rows.astype(np.float32)
 
@@ -63,7 +69,7 @@ def test_a_millivolt_has_its_height_and_a_second_its_width():
 @pytest.mark.parametrize("fs", SAMPLING_RATES)
 def test_nothing_leaks_over_the_seams(fs):
     rows = np.zeros((4, 10 * fs), np.float32)
-    for quarter, (start, stop) in enumerate(quarter_bounds(10 * fs)):
+    for quarter, (start, stop) in enumerate(segments(10 * fs, 0)):
         rows[:3, start:stop] = quarter
     y = columns_from_rows(rows)
     levels = (RECTIFIED.zero_lines[0] - y[0, np.isfinite(y[0])]) / RECTIFIED.px_per_mv
@@ -110,7 +116,7 @@ def test_an_empty_row_of_a_mask_is_refused():
 def test_masks_are_cached_small_and_failures_named(tmp_path):
     rng = np.random.default_rng(0)
     leads = np.cumsum(rng.normal(0, 0.02, (12, 2500)), axis=1)
-    write_record(record_path(tmp_path, "11"), mask_to_quarters(leads), 250)
+    write_record(record_path(tmp_path, "11"), mask_unprinted(leads), 250)
     failures = generate_masks(tmp_path, ["11", "12"])
     assert list(failures) == ["12"]
     assert "12.csv" in failures["12"]

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 
 import train
 from configs.changes import change_config, parse_change
-from configs.leads import rows_from_leads
+from configs.layouts import rows_from_leads
 from configs.page import LEADS, MASK_WIDTH, RECTIFIED
 from configs.stage2 import INPUT_HEIGHT, LOSSES, Stage2Config
 from data_preparation.generate_masks import generate_masks

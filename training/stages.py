@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from configs.leads import leads_from_rows
+from configs.layouts import leads_from_rows
 from configs.network import NetworkConfig
 from configs.page import DURATION_S, FLAT_TYPES, IMAGE_TYPES
 from configs.stage2 import CROP_TOP

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.fft import irfft, next_fast_len, rfft
 
-from configs.leads import lead_slice
+from configs.layouts import lead_slice
 from configs.page import DURATION_S, LEADS, RHYTHM_LEAD
 
 Ratios = TypeVar("Ratios", np.ndarray, pd.Series, pd.DataFrame)

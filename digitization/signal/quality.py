@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from configs.leads import lead_place, lead_slice, split_rows
-from configs.page import DURATION_S, LEADS, RECTIFIED, RHYTHM_LEAD, ROWS
+from configs.layouts import COMPETITION, lead_slice, split_rows
+from configs.page import DURATION_S, LEADS, RECTIFIED
 from digitization.signal.traces import TIMELINE, segment_columns
 
 MIN_GAP_S = 0.02  # seconds, shortest gap that is reported
@@ -60,6 +60,5 @@ def find_gaps(confidence: np.ndarray) -> dict[str, list[tuple[float, float]]]:
 
 def lead_spans() -> Iterator[tuple[str, int, tuple[int, int]]]:
     """Each lead with its row and the (start, stop) samples of TIMELINE in which it is printed."""
-    for lead in LEADS:
-        inside = lead_slice(lead, TIMELINE)
-        yield lead, len(ROWS) if lead == RHYTHM_LEAD else lead_place(lead)[0], (inside.start, inside.stop)
+    for lead, segment in COMPETITION.longest.items():
+        yield lead, segment.row, segment.bounds(TIMELINE)

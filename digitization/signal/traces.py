@@ -9,8 +9,8 @@ from functools import lru_cache
 import numpy as np
 from scipy.sparse import csr_array
 
-from configs.leads import check_shape, quarter_bounds
-from configs.page import DURATION_S, MASK_HEIGHT, MASK_WIDTH, RECTIFIED, ROWS, Canvas
+from configs.layouts import COMPETITION, Layout, check_shape
+from configs.page import DURATION_S, MASK_HEIGHT, MASK_WIDTH, RECTIFIED, Canvas
 
 TIMELINE = 10_000  # samples of ten seconds, fine enough to assign every column to its lead
 LOBES = 24  # zero crossings of the windowed sinc on either side
@@ -48,9 +48,9 @@ def resampling_matrix(positions: np.ndarray, length: int, step: float) -> csr_ar
     return csr_array((values, (rows, columns)), shape=(len(positions), length))
 
 
-def segments(length: int, row: int) -> tuple[tuple[int, int], ...]:
-    """The (start, stop) samples, of `length` in ten seconds, of the leads printed in a row."""
-    return quarter_bounds(length) if row < len(ROWS) else ((0, length),)
+def segments(length: int, row: int, layout: Layout = COMPETITION) -> tuple[tuple[int, int], ...]:
+    """The (start, stop) samples, of `length` on the page, of the leads printed in a row."""
+    return tuple(segment.bounds(length) for segment in layout.row_segments(row))
 
 
 @lru_cache(maxsize=64)
