@@ -40,7 +40,7 @@ def decibels(ratio: float | None) -> str:
 def draw_entry(
     image: np.ndarray, drawn: np.ndarray, digitized: Digitized, result: PageResult, truth: np.ndarray | None
 ) -> ReportEntry:
-    """The card of a page that was read: `drawn` is the photo (H, W, 3) uint8 RGB with its traces."""
+    """The entry of a page that was read: `drawn` is the photo (H, W, 3) uint8 RGB with its traces."""
     confidence = digitized.confidence
     unsure = frozenset(lead for lead, value in zip(LEADS, confidence, strict=True) if value < UNSURE_LEAD)
     title = f"traces of {result.page.name}"
@@ -58,7 +58,7 @@ def draw_entry(
 
 
 def draw_failed_entry(image: np.ndarray | None) -> ReportEntry:
-    """The card of a page that could not be read; the image too may be unreadable."""
+    """The entry of a page that could not be read; the image too may be unreadable."""
     if image is None:
         return ReportEntry("", "")
     return ReportEntry(
@@ -105,7 +105,8 @@ def list_leads(confidence: np.ndarray, ratios: np.ndarray | None) -> str:
 class Report:
     """Collects a run's pages and writes report.html: all of them in a table, the worst `most` in full.
 
-    The cards wait in a file of their own, so that a run may be of any length.
+    As a context it is written at the end. The entries wait in a file of their own, so that a run may be of
+    any length.
     """
 
     def __init__(self, path: Path, title: str, facts: str, most: int):
@@ -116,16 +117,18 @@ class Report:
     def __enter__(self) -> "Report":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, error: type | None, *_) -> None:
+        if error is None:
+            self.write()
         self.spool.close()
 
     def add(self, result: PageResult) -> None:
-        card = result.card or ReportEntry("", "")
+        entry = result.entry or ReportEntry("", "")
         places = []
-        for text in (card.thumbnail, card.body):
+        for text in (entry.thumbnail, entry.body):
             start = self.spool.seek(0, 2)
             places.append((start, self.spool.write(text.encode())))
-        result.card = None
+        result.entry = None
         self.rows.append((severity(result), len(self.rows), result, *places))
 
     def read(self, place: tuple[int, int]) -> str:
