@@ -173,7 +173,7 @@ def start_device_worker(
     call = call_here
     if decoders > 1:
         executor = ProcessPoolExecutor(decoders, get_context("spawn"), start)
-        # At its end this process waits for them: they are sent away before multiprocessing closes their queue.
+        # At its end this process waits for them, so they go before multiprocessing closes their queue.
         Finalize(executor, executor.shutdown, exitpriority=FIRST)
         call = partial(call_in_process, executor)
     in_worker[run] = options.build(nets, device, call)
