@@ -34,11 +34,14 @@ def test_a_row_is_on_disk_as_soon_as_it_is_added(path):
 
 def test_an_error_leaves_what_was_done(path):
     journal = Journal(path, COLUMNS)
-    unfinished = journal.replace(["b", "c"])
-    unfinished.__enter__()
-    journal.add({"name": "c", "outcome": "done"})
+
+    def fail_in_the_middle() -> None:
+        with journal.replace(["b", "c"]):
+            journal.add({"name": "c", "outcome": "done"})
+            raise RuntimeError
+
     with pytest.raises(RuntimeError):
-        unfinished.__exit__(RuntimeError, RuntimeError(), None)
+        fail_in_the_middle()
     assert read(path) == {"a": "done, with a comma", "c": "done"}
 
 

@@ -3,6 +3,8 @@
 import os
 import re
 import shutil
+import signal
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +15,11 @@ import torch
 import predict
 from configs.page import LEADS
 from datasets.competition import read_record
+from digitization import Digitized, Digitizer
 from digitization.record_files import write_wfdb
 from models.checkpoint import CHECKPOINTS, read_checkpoint
 from prediction.inputs import find_image, find_images, find_inputs, name_outputs
+from tests.test_workers import wait_until
 from utils.command import log, show_log
 from utils.files import folder_lock
 from utils.images import read_rgb, write_png
@@ -30,16 +34,27 @@ def sample() -> Path:
     return SAMPLES[0]
 
 
+@pytest.fixture(scope="module")
+def digitizer() -> Digitizer:
+    return Digitizer()
+
+
+@pytest.fixture(scope="module")
+def page(digitizer, sample) -> Digitized:
+    """The sample as read by the shipped networks."""
+    return digitizer(read_rgb(sample))
+
+
 def run(monkeypatch, *arguments: object) -> int:
     monkeypatch.setattr("sys.argv", ["predict.py", *map(str, arguments)])
     show_log()
     return predict.main()
 
 
-def test_three_lines_of_python_digitize_a_page(sample):
+def test_a_digitizer_reads_a_page_at_the_rate_asked_for(digitizer, sample):
     truth = read_record(sample.with_name(f"{sample.parent.name}.csv"))
     fs = truth.shape[1] // 10
-    page = predict.Digitizer()(read_rgb(sample), fs=fs)
+    page = digitizer(read_rgb(sample), fs)
     assert page.leads.shape == truth.shape
     assert to_db(image_snr(truth, page.leads, fs)) > 15
     assert page.rectified.doubts == []
@@ -150,7 +165,7 @@ def test_a_page_whose_file_cannot_be_written_does_not_stop_the_others(sample, tm
 
 
 def test_damaged_weights_make_no_signals(sample):
-    digitizer = predict.Digitizer()
+    digitizer = Digitizer()
     with torch.no_grad():
         next(digitizer.tracer.nets[0].parameters()).fill_(torch.nan)
     with pytest.raises(ValueError, match="not finite"):
@@ -165,22 +180,20 @@ def test_hidden_files_are_no_pages_and_suffixes_may_be_capital(tmp_path):
 
 
 @pytest.mark.parametrize("view", ["moved", "mirrored"])
-def test_several_networks_and_another_view_read_alike(sample, view):
-    image = read_rgb(sample)
-    plain = predict.Digitizer()(image)
+def test_several_networks_and_another_view_read_alike(sample, page, view):
     path = CHECKPOINTS / "stage2.pt"
-    several = predict.Digitizer(stage2=[path, path], tta=[view])(image)
+    several = Digitizer(stage2=[path, path], tta=[view])(read_rgb(sample))
     assert several.confidence.shape == (12,)
-    difference = np.nan_to_num(several.leads - plain.leads)
+    difference = np.nan_to_num(several.leads - page.leads)
     assert 0 < np.sqrt(np.mean(difference**2)) < 0.02  # mV
     assert several.trace_result.limb_residuals.max() < 0.1
 
 
 def test_unknown_views_and_ways_to_merge_are_refused():
     with pytest.raises(ValueError, match="upside_down"):
-        predict.Digitizer(tta=["upside_down"])
+        Digitizer(tta=["upside_down"])
     with pytest.raises(ValueError, match="'mode': not among mean, median"):
-        predict.Digitizer(merge="mode")
+        Digitizer(merge="mode")
 
 
 def test_the_median_of_several_networks_is_asked_for_by_name(sample, tmp_path, monkeypatch):
@@ -289,7 +302,8 @@ def test_the_examples_of_the_documentation_run(tmp_path, monkeypatch):
 
 
 def test_what_cannot_be_a_wfdb_record_is_refused(tmp_path):
-    from digitization.record_files import write_wfdb
+    from digitization import Digitized, Digitizer
+from digitization.record_files import write_wfdb
 
     with pytest.raises(ValueError, match=r"40\.0 mV do not fit"):
         write_wfdb(tmp_path / "a", np.full((12, 100), 40.0), 10)
@@ -330,14 +344,94 @@ def test_a_second_run_leaves_out_what_is_there(sample, tmp_path, monkeypatch, ca
     assert pd.read_csv(out / "pages.csv")["outcome"].tolist() == ["done", "done"]
 
 
-def test_several_workers_read_as_one_does(sample, tmp_path, monkeypatch):
-    shutil.copy(sample, tmp_path / "a.png")
-    (tmp_path / "b.png").touch()
-    for workers in (1, 2):
-        out = tmp_path / f"out{workers}"
-        assert run(monkeypatch, tmp_path, "--output", out, "--workers", workers) == 1
-    tables = [pd.read_csv(tmp_path / f"out{workers}" / "a.csv") for workers in (1, 2)]
-    np.testing.assert_allclose(tables[0], tables[1], atol=0.02)  # sums in another order, on steep strokes
+@pytest.fixture(scope="module")
+def plain_run(tmp_path_factory) -> Path:
+    """Four good pages and a bad one below pages/, and in out/ what one worker makes of them."""
+    folder = tmp_path_factory.mktemp("plain")
+    (folder / "pages").mkdir()
+    for name, path in zip("abcd", [*SAMPLES, SAMPLES[0]], strict=True):
+        shutil.copy(path, folder / "pages" / f"{name}.png")
+    (folder / "pages" / "e.png").touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        arguments = ["pages", "--output", "out", "--fs", 100, "--workers", 1, "--threads", 1, "--device", "cpu"]
+        assert run(patch, *arguments) == 1
+    return folder
+
+
+def check_alike(out: Path, plain: Path, atol: float = 0.0) -> None:
+    """Tables of pages are the same but for the time taken, signals within some mV."""
+    tables = [
+        pd.read_csv(folder / "pages.csv").sort_values("name", ignore_index=True) for folder in (out, plain)
+    ]
+    tables = [table.drop(columns="seconds") for table in tables]
+    pd.testing.assert_frame_equal(*tables, atol=atol, rtol=0)
+    assert tables[1]["outcome"].tolist() == ["done"] * 4 + ["failed"]
+    for name in tables[0]["name"]:
+        signals = [pd.read_csv(folder / f"{name}.csv") for folder in (out, plain)]
+        pd.testing.assert_frame_equal(*signals, atol=atol, rtol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "atol"),
+    [(["--workers", 2, "--device", "cpu"], 0.0), (["--workers", 2, "--device", "cpu:0"], 0.02)],
+    ids=["processes", "a device's process"],
+)
+def test_several_workers_read_as_one_does(options, atol, plain_run, monkeypatch, tmp_path):
+    """On a device images are multiplied in batches, whose sums may have another order."""
+    monkeypatch.chdir(plain_run)
+    assert run(monkeypatch, "pages", "--output", tmp_path / "out", "--fs", 100, *options) == 1
+    check_alike(tmp_path / "out", plain_run / "out", atol)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    distributed = pytest.importorskip("distributed")
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
+    with distributed.LocalCluster(**options) as cluster:
+        yield cluster
+
+
+@pytest.mark.slow
+def test_a_cluster_of_which_a_worker_is_killed_reads_as_one_worker_does(
+    cluster, plain_run, monkeypatch, tmp_path, capsys
+):
+    with cluster.get_client() as client:
+        victim = min(client.run(os.getpid).values())
+    table = tmp_path / "out" / "pages.csv"
+    done_before: list[int] = []
+
+    def kill_in_the_middle() -> None:
+        wait_until(lambda: table.exists() and ",done," in table.read_text())
+        os.kill(victim, signal.SIGKILL)
+        done_before.append(len(table.read_text().splitlines()) - 1)
+
+    shutil.copytree(plain_run / "pages", tmp_path / "pages")
+    monkeypatch.chdir(tmp_path)
+    arguments = ["pages", "--output", "out", "--fs", 100, "--device", "cpu"]
+    killer = threading.Thread(target=kill_in_the_middle)
+    killer.start()
+    assert run(monkeypatch, *arguments, "--dask", cluster.scheduler_address) == 1
+    killer.join()
+    assert done_before[0] < 4
+    check_alike(tmp_path / "out", plain_run / "out")
+    assert run(monkeypatch, *arguments, "--resume") == 1
+    assert "4 of 5 pages are there already" in capsys.readouterr().err, "the cluster's, and without it"
+
+
+@pytest.mark.slow
+def test_a_cluster_sends_the_signals_of_a_test_table_back(cluster, sample, monkeypatch, tmp_path):
+    (tmp_path / "test").mkdir()
+    shutil.copy(sample, tmp_path / "test" / "7.png")
+    rows = [("7", lead, 500, 5000 if lead == "II" else 1250) for lead in LEADS]
+    table = pd.DataFrame(rows, columns=["id", "lead", "fs", "number_of_rows"])
+    table.to_csv(tmp_path / "test.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, "test.csv", "--output", "my.csv", "--dask", cluster.scheduler_address) == 0
+    values = pd.read_csv("my.csv")["value"]
+    assert len(values) == 5000 + 11 * 1250
+    assert values.std() > 0.05  # mV
 
 
 def test_lengths_that_disagree_with_fs_are_said_and_written_as_asked(sample, tmp_path, monkeypatch, capsys):
@@ -422,9 +516,9 @@ def test_odd_files_end_neither_the_run_nor_the_report(tmp_path, monkeypatch):
     "image",
     [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 4), np.uint8), np.zeros((0, 9, 3), np.uint8), "a.png"],
 )
-def test_what_is_no_image_is_told_to_python_too(image):
+def test_what_is_no_image_is_told_to_python_too(digitizer, image):
     with pytest.raises(ValueError, match="the image"):
-        predict.Digitizer()(image)
+        digitizer(image)
 
 
 def test_messages_can_be_silenced_from_python(tmp_path, monkeypatch, capsys, caplog):
