@@ -9,11 +9,14 @@ lie among the worst 5 % by page score.
 
 import argparse
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import nn
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -23,14 +26,26 @@ from datasets.labels import grid_errors, read_labels, time_error
 from digitization.geometry import straighten
 from digitization.geometry.locate import PageNotFound
 from digitization.geometry.straighten import DOUBTFUL, Straightener
+from digitization.options import StraightenerOptions
 from evaluate import GROSS_ERROR, rank_failures
-from models.checkpoint import CHECKPOINTS, load_network
+from models.checkpoint import CHECKPOINTS
 from utils.command import positive_int, run_main
 from utils.device import use_one_thread
 from utils.images import read_rgb
-from utils.workers import map_unordered
+from utils.pool import Pool
+from utils.workers import WorkerDied
 
-in_worker: dict = {}
+
+@dataclass(frozen=True)
+class GridOptions(StraightenerOptions):
+    """The networks of a Straightener, which without `lines` leaves the lattice as stage 1 sees it."""
+
+    lines: bool = True
+
+    def build(self, nets: Sequence[nn.Module], device: torch.device, run: Callable) -> Straightener:
+        if not self.lines:
+            straighten.refine_columns = lambda gridpoint_xy, *_, **__: gridpoint_xy
+        return super().build(nets, device, run)
 
 
 @dataclass(frozen=True)
@@ -40,15 +55,7 @@ class Page:
     path: Path
 
 
-def start_worker(checkpoints: Path, lines: bool) -> None:
-    use_one_thread()
-    if not lines:
-        straighten.refine_columns = lambda gridpoint_xy, *_, **__: gridpoint_xy
-    stage0, stage1 = (load_network(checkpoints / f"stage{n}.pt", n) for n in (0, 1))
-    in_worker["straightener"] = Straightener(stage0, stage1)
-
-
-def measure(page: Page) -> dict:
+def measure(straightener: Straightener, page: Page) -> dict:
     """Grid errors of one page and its page score; a page not found has the score 0 and no errors."""
     labels = page.path.with_name(f"{page.path.stem}.labels.npz")
     truth, orientation = read_labels(labels)
@@ -56,7 +63,7 @@ def measure(page: Page) -> dict:
         row = {"image_id": page.image_id, "type": page.type, "pulse": bool(file["has_pulse"])}
     image = read_rgb(page.path)
     try:
-        found = in_worker["straightener"].straighten(image)
+        found = straightener.straighten(image)
     except PageNotFound as error:
         return row | {"found": False, "score": 0.0, "reason": str(error)}
     median, p95 = np.percentile(
@@ -94,8 +101,14 @@ def list_pages(folders: list[Path], types: list[str] | None) -> list[Page]:
 
 
 def measure_all(pages: list[Page], workers: int, checkpoints: Path, lines: bool = True) -> pd.DataFrame:
-    results = map_unordered(measure, pages, workers, start_worker, (checkpoints, lines))
-    rows = [row for _, row in tqdm(results, total=len(pages), unit="page", disable=None)]
+    options = GridOptions(checkpoints / "stage0.pt", checkpoints / "stage1.pt", "cpu", lines=lines)
+    use_one_thread()
+    results = Pool(options, workers).map(measure, pages)
+    rows = []
+    for page, row in tqdm(results, total=len(pages), unit="page", disable=None):
+        if isinstance(row, WorkerDied):
+            raise ValueError(f"{page.path}: {row}")
+        rows.append(row)
     return pd.DataFrame(rows).sort_values("image_id")
 
 

@@ -153,6 +153,7 @@ def test_signals_beside_their_image_are_not_overwritten(sample, tmp_path, monkey
     assert (tmp_path / "b.csv").read_text() == "the truth"
 
 
+@pytest.mark.slow
 def test_a_page_whose_file_cannot_be_written_does_not_stop_the_others(sample, tmp_path, monkeypatch, capsys):
     pages, out = tmp_path / "pages", tmp_path / "out"
     pages.mkdir()
@@ -179,6 +180,7 @@ def test_hidden_files_are_no_pages_and_suffixes_may_be_capital(tmp_path):
     assert find_image(tmp_path, "7").name == "7.PNG"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", ["moved", "mirrored"])
 def test_several_networks_and_another_view_read_alike(sample, page, view):
     path = CHECKPOINTS / "stage2.pt"
@@ -196,6 +198,7 @@ def test_unknown_views_and_ways_to_merge_are_refused():
         Digitizer(merge="mode")
 
 
+@pytest.mark.slow
 def test_the_median_of_several_networks_is_asked_for_by_name(sample, tmp_path, monkeypatch):
     """Of three networks, one of them astray, it is read as by one of the two that agree."""
     sound = read_checkpoint(CHECKPOINTS / "stage2.pt")
@@ -302,9 +305,6 @@ def test_the_examples_of_the_documentation_run(tmp_path, monkeypatch):
 
 
 def test_what_cannot_be_a_wfdb_record_is_refused(tmp_path):
-    from digitization import Digitized, Digitizer
-from digitization.record_files import write_wfdb
-
     with pytest.raises(ValueError, match=r"40\.0 mV do not fit"):
         write_wfdb(tmp_path / "a", np.full((12, 100), 40.0), 10)
     assert not list(tmp_path.iterdir())
@@ -354,8 +354,8 @@ def plain_run(tmp_path_factory) -> Path:
     (folder / "pages" / "e.png").touch()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        arguments = ["pages", "--output", "out", "--fs", 100, "--workers", 1, "--threads", 1, "--device", "cpu"]
-        assert run(patch, *arguments) == 1
+        one_thread = ["--workers", 1, "--threads", 1, "--device", "cpu"]
+        assert run(patch, "pages", "--output", "out", "--fs", 100, *one_thread) == 1
     return folder
 
 
@@ -447,6 +447,7 @@ def test_lengths_that_disagree_with_fs_are_said_and_written_as_asked(sample, tmp
     assert submission["id"].str.endswith("_V1").sum() == 700
 
 
+@pytest.mark.slow
 def test_doubtful_pages_fail_a_strict_run(sample, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("digitization.geometry.straighten.DOUBTFUL", 1.1)
     assert run(monkeypatch, sample, "--output", tmp_path / "a", "--fs", 100) == 0
@@ -454,6 +455,7 @@ def test_doubtful_pages_fail_a_strict_run(sample, tmp_path, monkeypatch, capsys)
     assert "doubtful, page score" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_with_other_wishes_does_not_take_the_old_files_for_its_own(
     sample, tmp_path, monkeypatch, capsys
 ):
@@ -473,6 +475,7 @@ def test_a_run_with_other_wishes_does_not_take_the_old_files_for_its_own(
     assert "1 of 1 pages are there already" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_table_of_0_2_0_is_read_and_its_pages_are_done_again(sample, tmp_path, monkeypatch, capsys):
     out = tmp_path / "out"
     assert run(monkeypatch, sample, "--output", out, "--fs", 100) == 0
@@ -483,6 +486,7 @@ def test_a_table_of_0_2_0_is_read_and_its_pages_are_done_again(sample, tmp_path,
     assert len(pd.read_csv(out / "pages.csv", dtype=str)["networks"].item()) == 8
 
 
+@pytest.mark.slow
 def test_its_own_results_are_no_pages_and_a_page_may_be_called_pages(sample, tmp_path, monkeypatch):
     shutil.copy(sample, tmp_path / "pages.png")
     monkeypatch.chdir(tmp_path)

@@ -33,18 +33,20 @@ def raise_at_three(number: int) -> int:
     return number
 
 
+@pytest.mark.slow
 def test_only_the_task_that_kills_its_process_is_lost():
-    tasks = [*range(6), -1, *range(6, 12)]
+    tasks = [*range(3), -1, *range(3, 6)]
     results = dict(map_unordered(square_or_die, tasks, 2))
     assert isinstance(results.pop(-1), WorkerDied)
-    assert results == {number: number**2 for number in range(12)}
+    assert results == {number: number**2 for number in range(6)}
 
 
+@pytest.mark.slow
 def test_a_task_whose_process_was_killed_by_chance_is_done_again(tmp_path):
     assert dict(map_unordered(die_the_first_time, [tmp_path / "marker"], 2)) == {tmp_path / "marker": "alive"}
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_an_error_comes_through(workers):
     with pytest.raises(ValueError, match="three"):
         list(map_unordered(raise_at_three, range(6), workers))
@@ -59,6 +61,7 @@ def own_process(_: int) -> int:
     return os.getpid()
 
 
+@pytest.mark.slow
 def test_the_initializer_runs_in_each_process(capfd):
     assert dict(map_unordered(square_or_die, range(3), 2, print, ("started",))) == {0: 0, 1: 1, 2: 4}
     assert capfd.readouterr().out.count("started") in (1, 2)
@@ -95,6 +98,7 @@ def wait_until(condition, seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_workers_end_with_their_killed_parent(tmp_path):
     script, folder = tmp_path / "parent.py", tmp_path / "pids"
