@@ -24,18 +24,17 @@ from configs.page import FLAT_TYPES, LEADS, PHOTO_TYPES
 from datasets.competition import DATA, check_data, list_images, read_folds, record_path
 from datasets.labels import labels_path
 from models.checkpoint import CHECKPOINTS, checkpoint_path
-from prediction.engine import Engine, EngineOptions, add_ensemble_arguments
+from prediction.arguments import add_digitizer_arguments, digitizer_options
+from prediction.engine import Engine
 from prediction.inputs import find_images, name_outputs
-from prediction.pages import Step
 from prediction.plots import plot_by_lead, plot_by_type
 from prediction.report import Report
 from prediction.results import OutputOptions, Page, PageResult
-from prediction.table import PageTable, read_page_rows
-from utils.command import log, positive_int, progress, run_main
-from utils.device import add_precision_argument
+from prediction.runs import digitize_pages
+from prediction.table import page_journal
+from utils.command import positive_int, run_main
 from utils.files import folder_lock
 from utils.kaggle_metric import to_db
-from utils.workers import WorkerDied
 
 GROSS_ERROR = 3.0  # px of a 200 dpi page, median over a page's grid points
 WORST_SHARE = 0.05  # of the pages, by page score
@@ -75,25 +74,6 @@ def find_pages(data: Path, fold: int | None = None) -> list[Page]:
 def add_truth(image: Path, name: str, truth: Path, image_type: str) -> Page:
     labels = labels_path(image)
     return Page(name, image, truth=truth, labels=labels if labels.exists() else None, type=image_type)
-
-
-def evaluate(
-    engine: Engine, pages: list[Page], report: Report | None = None, table: PageTable | None = None
-) -> list[PageResult]:
-    """The results of all pages, those without usable truth too: their ratio is None, and they are named."""
-    results = []
-    wanted = OutputOptions(card=report is not None)
-    for page, result in progress(engine.map(Step(wanted), pages), len(pages), "page"):
-        if isinstance(result, WorkerDied):
-            result = PageResult(page, "failed", [str(result)], ratio=0.0)
-        if result.ratio is None:
-            log.warning(f"warning: not scored: {page.path}: {'; '.join(result.warnings)}")
-        if report:
-            report.add(result)
-        if table:
-            table.add(result)
-        results.append(result)
-    return results
 
 
 def tabulate(results: list[PageResult]) -> pd.DataFrame:
@@ -215,26 +195,7 @@ def main() -> int:
         default=CHECKPOINTS,
         help="folder with stage0.pt, stage1.pt and stage2.pt (default: %(default)s)",
     )
-    parser.add_argument(
-        "--stage2",
-        "--weights",
-        type=Path,
-        nargs="+",
-        help="checkpoint of stage 2, or several whose readings are merged (default: that of --checkpoints)",
-    )
-    add_ensemble_arguments(parser)
-    add_precision_argument(parser)
-    parser.add_argument(
-        "--device", help="cpu, cuda:0, cuda:0,cuda:1 ... (default: all CUDA devices, else the CPU)"
-    )
-    parser.add_argument(
-        "--workers", type=positive_int, help="number of processes (default: 1, for many pages up to 4)"
-    )
-    parser.add_argument(
-        "--threads",
-        type=int,
-        help="number of torch threads on the CPU, with a single worker (default: torch's)",
-    )
+    add_digitizer_arguments(parser)
     args = parser.parse_args()
     if args.report and not args.output:
         raise ValueError("--report: say where with --output")
@@ -248,26 +209,20 @@ def main() -> int:
     if not pages:
         raise ValueError(f"{args.data}: no pages of type {', '.join(args.types)}")
     stage0, stage1, stage2 = (checkpoint_path(n, args.checkpoints) for n in range(3))
-    weights = tuple(args.stage2 or [stage2])
-    setup = EngineOptions(
-        stage0, stage1, weights, tta=tuple(args.tta), merge=args.merge, impute=args.impute,
-        device=args.device, workers=args.workers, threads=args.threads, precision=args.precision,
-    )  # fmt: skip
-    engine = Engine(setup)
+    weights = args.stage2 or [stage2]
+    engine = Engine(digitizer_options(args, stage0, stage1, weights), args.workers, args.threads)
     with ExitStack() as stack:
-        report = table = None
+        report = journal = None
         if args.output:
             args.output.mkdir(parents=True, exist_ok=True)
             stack.enter_context(folder_lock(args.output))
-            read_page_rows(args.output / "pages.csv")  # whatever else is called so is not replaced
-            table = stack.enter_context(PageTable(args.output / "pages.csv", {}, (), engine.networks))
+            journal = page_journal(args.output / "pages.csv")  # whatever else is called so is not replaced
+            journal.rows.clear()
         if args.report:
             facts = f"evaluate.py {args.data} – {time.strftime('%Y-%m-%d %H:%M')}"
             report = Report(args.output / "report.html", "ECG digitization, scored", facts, args.report_pages)
             stack.enter_context(report)
-        scored = evaluate(engine, pages, report, table)
-        if report:
-            report.write()
+        scored = list(digitize_pages(engine, pages, OutputOptions(entry=args.report), journal, report))
     results = tabulate(scored)
     print(f"weights: {', '.join(map(str, (stage0, stage1, *weights)))}")
     if args.tta or len(weights) > 1:

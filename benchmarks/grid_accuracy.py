@@ -17,11 +17,14 @@ The last lines say how many pages above 3 px or not found are among the worst 5 
 
 import argparse
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import nn
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -31,14 +34,26 @@ from datasets.labels import grid_errors, read_labels, time_error
 from digitization.geometry import straighten
 from digitization.geometry.locate import PageNotFound
 from digitization.geometry.straighten import MIN_PAGE_SCORE, Straightener
+from digitization.options import StraightenerOptions
 from evaluate import GROSS_ERROR, rank_failures
-from models.checkpoint import CHECKPOINTS, load_network
+from models.checkpoint import CHECKPOINTS
 from utils.command import positive_int, run_main
 from utils.device import use_one_thread
 from utils.images import read_rgb
-from utils.workers import map_unordered
+from utils.pool import Pool
+from utils.workers import WorkerDied
 
-worker_state: dict = {}
+
+@dataclass(frozen=True)
+class GridOptions(StraightenerOptions):
+    """The networks of a Straightener, which without `lines` leaves the lattice as stage 1 sees it."""
+
+    lines: bool = True
+
+    def build(self, nets: Sequence[nn.Module], device: torch.device, run: Callable) -> Straightener:
+        if not self.lines:
+            straighten.refine_columns = lambda gridpoint_xy, *_, **__: gridpoint_xy
+        return super().build(nets, device, run)
 
 
 @dataclass(frozen=True)
@@ -48,15 +63,7 @@ class Page:
     path: Path
 
 
-def start_worker(checkpoints: Path, lines: bool) -> None:
-    use_one_thread()
-    if not lines:
-        straighten.refine_columns = lambda gridpoint_xy, *_, **__: gridpoint_xy
-    stage0, stage1 = (load_network(checkpoints / f"stage{n}.pt", n) for n in (0, 1))
-    worker_state["straightener"] = Straightener(stage0, stage1)
-
-
-def measure(page: Page) -> dict:
+def measure(straightener: Straightener, page: Page) -> dict:
     """Grid errors and page score of one page; a page that is not found has the score 0 and no errors."""
     labels = page.path.with_name(f"{page.path.stem}.labels.npz")
     truth, orientation = read_labels(labels)
@@ -64,7 +71,7 @@ def measure(page: Page) -> dict:
         row = {"image_id": page.image_id, "type": page.type, "pulse": bool(file["has_pulse"])}
     image = read_rgb(page.path)
     try:
-        found = worker_state["straightener"].straighten(image)
+        found = straightener.straighten(image)
     except PageNotFound as error:
         return row | {"found": False, "score": 0.0, "reason": str(error)}
     median, p95 = np.percentile(
@@ -102,8 +109,14 @@ def list_pages(folders: list[Path], types: list[str] | None) -> list[Page]:
 
 
 def measure_all(pages: list[Page], workers: int, checkpoints: Path, lines: bool = True) -> pd.DataFrame:
-    results = map_unordered(measure, pages, workers, start_worker, (checkpoints, lines))
-    rows = [row for _, row in tqdm(results, total=len(pages), unit="page", disable=None)]
+    options = GridOptions(checkpoints / "stage0.pt", checkpoints / "stage1.pt", "cpu", lines=lines)
+    use_one_thread()
+    results = Pool(options, workers).map(measure, pages)
+    rows = []
+    for page, row in tqdm(results, total=len(pages), unit="page", disable=None):
+        if isinstance(row, WorkerDied):
+            raise ValueError(f"{page.path}: {row}")
+        rows.append(row)
     return pd.DataFrame(rows).sort_values("image_id")
 
 

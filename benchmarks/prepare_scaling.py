@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from dataclasses import replace
+from functools import partial
 from multiprocessing import active_children, get_context
 from pathlib import Path
 
@@ -24,10 +24,12 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_preparation.prepare_inputs import Job, prepare_here
+from data_preparation.straighten_image import OK, straighten_image
 from datasets.competition import list_images
-from models.checkpoint import CHECKPOINTS
+from digitization.options import StraightenerOptions
 from utils.command import positive_int, run_main
+from utils.device import use_one_thread
+from utils.pool import Pool
 
 SAMPLE_S = 0.02  # interval between samples of the memory
 
@@ -48,15 +50,17 @@ def watch(stop: threading.Event, peaks: list[float]) -> None:
         peaks.append(max(map(private_mib, children or [os.getpid()])))
 
 
-def measure(tasks: list[tuple[str, Path]], job: Job, workers: int, answer) -> None:
+def measure(tasks: list[tuple[str, Path]], workers: int, answer) -> None:
     """Send images per second, the number of pages found, and a worker's peak private and resident MiB."""
     stamps: list[float] = []
     good, peaks, stop = 0, [0.0], threading.Event()
     threading.Thread(target=watch, args=(stop, peaks), daemon=True).start()
     with tempfile.TemporaryDirectory() as folder:
-        for outcome in prepare_here(tasks, replace(job, folder=Path(folder)), workers):
+        use_one_thread()
+        pool = Pool(StraightenerOptions(device="cpu"), workers)
+        for _, outcome in pool.map(partial(straighten_image, folder=Path(folder)), tasks):
             stamps.append(time.perf_counter())
-            good += outcome.seconds is not None
+            good += getattr(outcome, "outcome", None) == OK
     stop.set()
     who = resource.RUSAGE_SELF if workers == 1 else resource.RUSAGE_CHILDREN
     rate = (len(stamps) - workers) / (stamps[-1] - stamps[workers - 1])
@@ -82,12 +86,11 @@ def main() -> None:
     tasks = list(zip(table["image_id"], table["path"], strict=True))[: args.images]
     if len(tasks) <= max(args.workers):
         parser.error(f"{args.data}: {len(tasks)} images are too few for {max(args.workers)} workers")
-    job = Job(CHECKPOINTS / "stage0.pt", CHECKPOINTS / "stage1.pt", "cpu", Path(), False)
     rows: list[tuple[int, int, int, float, float, float]] = []
     for workers in args.workers:
         context = get_context("spawn")  # a fresh process, whose memory is its own
         receive, send = context.Pipe(duplex=False)
-        process = context.Process(target=measure, args=(tasks, job, workers, send))
+        process = context.Process(target=measure, args=(tasks, workers, send))
         process.start()
         send.close()
         rate, good, *memory = receive.recv()

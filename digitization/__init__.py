@@ -18,6 +18,7 @@ signal/: from the rectified page to signals
   traces                    y-coordinates to millivolts and back
   limb_leads                Einthoven's and Goldberger's relations
   quality                   confidence, gaps, and which samples are imputed
+options                     which networks a digitizer or a straightener has, as a value for other processes
 overlay                     the grid and the traces drawn over the image
 record_files                the leads as CSV and WFDB records
 """

@@ -1,6 +1,6 @@
 """One image to twelve leads: the three stages in sequence."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from digitization.signal.tracer import Tracer, TraceResult
 from digitization.signal.traces import TIMELINE
 from models.checkpoint import checkpoint_path, load_network
 from utils.device import AUTO, choose_device, choose_precision
+from utils.workers import call_here
 
 UNSURE_LEAD = 0.7  # confidence below which a lead is warned about: on drawn pages most score under 10 dB
 LIMB_RESIDUAL_MV = 0.06  # mV rms, residual above which the limb leads contradict each other
@@ -127,22 +128,32 @@ class Digitizer:
     def of_networks(
         cls,
         nets: Sequence[nn.Module],
-        device: str = "cpu",
+        device: torch.device | str = "cpu",
         tta: Sequence[str] = (),
         merge: str = "mean",
         impute: bool = True,
+        run: Callable = call_here,
     ) -> "Digitizer":
-        """A Digitizer of networks already loaded: stage 0, stage 1, and one or more of stage 2."""
+        """A Digitizer of networks already loaded: stage 0, stage 1, and one or more of stage 2.
+
+        `run` calls the decoder of stage 2's maps, see Tracer.
+        """
         digitizer = cls.__new__(cls)
-        digitizer.set_up(nets, device, tta, merge, impute)
+        digitizer.set_up(nets, device, tta, merge, impute, run)
         return digitizer
 
     def set_up(
-        self, nets: Sequence[nn.Module], device: str, tta: Sequence[str], merge: str, impute: bool
+        self,
+        nets: Sequence[nn.Module],
+        device: torch.device | str,
+        tta: Sequence[str],
+        merge: str,
+        impute: bool,
+        run: Callable = call_here,
     ) -> None:
         stage0, stage1, *several = (net.eval().to(device) for net in nets)
         self.straightener = Straightener(stage0, stage1, device)
-        self.tracer = Tracer(several, device, tta, merge, impute)
+        self.tracer = Tracer(several, device, tta, merge, impute, run)
 
     def __call__(self, image: np.ndarray, fs: int = 500) -> Digitized:
         """Digitize a photo or scan (H, W, 3) uint8 RGB to signals of `fs` Hz.

@@ -1,162 +1,69 @@
-"""One digitizer for many pages: in this process, or in many that share its networks."""
+"""Many pages through one digitizer: `Engine(DigitizerOptions()).digitize(pages, outputs)`."""
 
-import argparse
-import hashlib
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TypeVar
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 
-import torch
-from torch import nn
-
-from digitization.digitizer import Digitizer, load_networks
-from digitization.signal.decode import MERGES
-from models.checkpoint import checkpoint_path
-from utils.device import (
-    AUTO,
-    choose_devices,
-    choose_precision,
-    keep_memory,
-    limit_threads,
-    use_one_thread,
-)
-from utils.files import hash_file
-from utils.serving import NetServer
-from utils.workers import WorkerDied, map_unordered
-
-BATCH_SIZE = 4  # pages; not measured on CUDA yet
-FEW_PAGES = 8  # for less, starting more processes takes longer than they save
-MANY_WORKERS = 4  # by default at most: each needs about 1 GB
-
-Task = TypeVar("Task")
-Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class EngineOptions:
-    """Which networks digitize, where, and by how many processes.
-
-    `device` names one or several ("cuda:0,cuda:1"); None means all CUDA devices, else the CPU. Without
-    `workers` there is one for few pages, and up to MANY_WORKERS for many. `threads` are those of a single
-    worker; several have one each. `precision` is one of utils.device.PRECISIONS, or "auto".
-    """
-
-    stage0: Path = field(default_factory=lambda: checkpoint_path(0))
-    stage1: Path = field(default_factory=lambda: checkpoint_path(1))
-    stage2: tuple[Path, ...] = field(default_factory=lambda: (checkpoint_path(2),))
-    tta: tuple[str, ...] = ()
-    merge: str = "mean"
-    impute: bool = True
-    device: str | None = None
-    workers: int | None = None
-    threads: int | None = None
-    batch_size: int = BATCH_SIZE
-    precision: str = AUTO
-
-    def name_networks(self) -> str:
-        """Eight hexadecimal digits that are the same for the same weights, views and way to merge."""
-        weights = [hash_file(path) for path in (self.stage0, self.stage1, *self.stage2)]
-        views = sorted(set(self.tta))
-        merge = (
-            self.merge if len(self.stage2) > 1 or views else None
-        )  # of a single reading it changes nothing
-        parts = (weights, views, merge) if self.impute else (weights, views, merge, "not imputed")
-        return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
-
-
-def add_ensemble_arguments(parser: argparse.ArgumentParser) -> None:
-    """How pages are read: --tta and --tta-mirrored (the list args.tta), --merge and --no-impute."""
-    parser.add_argument(
-        "--tta",
-        action="append_const",
-        const="moved",
-        default=[],
-        help="read the page moved by a fraction of a square too",
-    )
-    parser.add_argument(
-        "--tta-mirrored",
-        action="append_const",
-        const="mirrored",
-        dest="tta",
-        help="read the mirrored page too, for networks trained to",
-    )
-    parser.add_argument(
-        "--merge",
-        choices=MERGES,
-        default="mean",
-        help="how readings of several networks and views become one, weighted by confidence (default: mean)",
-    )
-    parser.add_argument(
-        "--no-impute",
-        action="store_false",
-        dest="impute",
-        help="bridge what the page hardly shows, rather than complete it from the other beats of its lead",
-    )
+from digitization.digitizer import Digitizer
+from digitization.options import DigitizerOptions
+from prediction.pages import process_page, write_unknown
+from prediction.results import FAILED, OutputOptions, Page, PageResult
+from utils.command import log, progress
+from utils.device import limit_threads
+from utils.pool import BATCH_SIZE, Pool
+from utils.workers import WorkerDied
 
 
 class Engine:
     """Loads the networks at once, so that a bad checkpoint or device stops a run before its first page.
 
-    Raises CheckpointError, and ValueError for a device that cannot be had.
+    `workers`, `batch_size` and `dask` are those of utils.pool.Pool; `threads` are torch's of a single worker,
+    several have one each. Raises CheckpointError, and ValueError for a device that cannot be had.
     """
 
-    def __init__(self, setup: EngineOptions):
-        self.setup = setup
-        limit_threads(setup.threads)
-        keep_memory()
-        self.devices = choose_devices(setup.device)
-        precision = choose_precision(setup.precision, self.devices[0])
-        self.nets = load_networks(setup.stage0, setup.stage1, setup.stage2, precision)
-        self.networks = setup.name_networks()
+    def __init__(
+        self,
+        options: DigitizerOptions,
+        workers: int | None = None,
+        threads: int | None = None,
+        batch_size: int = BATCH_SIZE,
+        dask: str | None = None,
+    ):
+        limit_threads(threads)
+        if dask:  # whose workers have working directories of their own
+            stage2 = tuple(path.absolute() for path in options.stage2)
+            stage0, stage1 = options.stage0.absolute(), options.stage1.absolute()
+            options = replace(options, stage0=stage0, stage1=stage1, stage2=stage2)
+        self.pool: Pool[Digitizer] = Pool(options, workers, batch_size, dask)
+        self.networks = options.name_networks()
 
-    def map(
-        self, function: Callable[[Digitizer, Task], Result], tasks: Sequence[Task]
-    ) -> Iterator[tuple[Task, Result | WorkerDied]]:
-        """(task, function(digitizer, task)) as they are done. More than one worker: it must pickle."""
-        workers = self.setup.workers or default_workers(len(tasks))
-        if workers == 1 and len(self.devices) == 1:
-            setup = self.setup
-            digitizer = Digitizer.of_networks(
-                self.nets, str(self.devices[0]), setup.tta, setup.merge, setup.impute
-            )
-            yield from ((task, function(digitizer, task)) for task in tasks)
-            return
-        with ExitStack() as stack:
-            if self.devices == [torch.device("cpu")]:
-                nets: Iterable[nn.Module] = [net.share_memory() for net in self.nets]
-            else:
-                half = self.setup.precision == AUTO
-                server = NetServer(self.nets, self.devices, self.setup.batch_size, half)
-                nets = stack.enter_context(server).remotes()
-            start = (function, list(nets), self.setup.tta, self.setup.merge, self.setup.impute)
-            yield from map_unordered(call, tasks, max(workers, 2), start_worker, start)
+    def digitize(self, pages: list[Page], outputs: OutputOptions) -> Iterator[PageResult]:
+        """Digitize pages and write what `outputs` names; the results as they are done, their warnings logged.
 
-
-def default_workers(pages: int) -> int:
-    return 1 if pages < FEW_PAGES else min(available_cores(), MANY_WORKERS)
-
-
-def available_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        A page whose process dies is a failed one.
+        """
+        by_name, tasks = {page.name: page for page in pages}, pages
+        if self.pool.dask:
+            tasks = [replace(page, path=page.path.absolute()) for page in pages]
+            outputs = replace(outputs, folder=outputs.folder.absolute())
+        results = self.pool.map(partial(process_page, outputs=outputs), tasks)
+        for task, result in progress(results, len(pages), "page"):
+            page = by_name[task.name]
+            if isinstance(result, WorkerDied):
+                result = PageResult(page, FAILED, [str(result)], ratio=None if page.truth is None else 0.0)
+                if outputs.signals:
+                    write_unknown(page, outputs, result)
+            result.page = page
+            log_warnings(result)
+            yield result
 
 
-in_worker: dict = {}  # what start_worker leaves in its process for call
-
-
-def start_worker(
-    function: Callable, nets: list[nn.Module], tta: tuple[str, ...], merge: str, impute: bool
-) -> None:
-    use_one_thread()
-    keep_memory()
-    in_worker.update(
-        function=function, digitizer=Digitizer.of_networks(nets, tta=tta, merge=merge, impute=impute)
-    )
-
-
-def call(task):
-    return in_worker["function"](in_worker["digitizer"], task)
+def log_warnings(result: PageResult) -> None:
+    """Say what is wrong with a page; of one that is scored, only why it could not be."""
+    path = result.page.path
+    if result.page.truth is None:
+        doubtful = "" if result.outcome == FAILED else "doubtful, "
+        for warning in result.warnings:
+            log.warning(f"warning: {path}: {doubtful}{warning}")
+    elif result.ratio is None:
+        log.warning(f"warning: not scored: {path}: {'; '.join(result.warnings)}")

@@ -1,4 +1,4 @@
-"""One page from its file to everything that is wanted of it, and the row that says how it went."""
+"""One page from its file to everything that `outputs` names, and the row that says how it went."""
 
 import time
 from pathlib import Path
@@ -20,19 +20,19 @@ from utils.kaggle_metric import CAP, page_powers, ratio_of
 OVERLAY_QUALITY = 90  # of JPEG
 
 
-def process_page(digitizer: Digitizer, page: Page, wanted: OutputOptions) -> PageResult:
-    """Digitize a page and write what is wanted of it. Whatever goes wrong becomes its outcome."""
+def process_page(digitizer: Digitizer, page: Page, outputs: OutputOptions) -> PageResult:
+    """Digitize a page and write what `outputs` names. Whatever goes wrong becomes its outcome."""
     started = time.monotonic()
     result = PageResult(page, FAILED)
     try:
-        digitize(digitizer, page, wanted, result)
+        digitize(digitizer, page, outputs, result)
     except Exception as error:  # one page never stops the others
         result.outcome = FAILED
         result.warnings.append(explain(error, page.path))
-        if wanted.signals:
-            write_unknown(page, wanted, result)
-        if wanted.card:
-            result.card = draw_failed_entry(read_if_possible(page.path))
+        if outputs.signals:
+            write_unknown(page, outputs, result)
+        if outputs.entry:
+            result.entry = draw_failed_entry(read_if_possible(page.path))
     result.seconds = time.monotonic() - started
     return result
 
@@ -51,10 +51,10 @@ def explain(error: Exception, path: Path) -> str:
     return text if isinstance(error, (ValueError, OSError)) and text else f"{type(error).__name__}: {text}"
 
 
-def write_unknown(page: Page, wanted: OutputOptions, result: PageResult) -> None:
+def write_unknown(page: Page, outputs: OutputOptions, result: PageResult) -> None:
     """Zeros in place of the signals of a page that could not be read."""
     try:
-        write_record(signals_path(page, wanted), unknown_leads(page.fs), page.fs)
+        write_record(signals_path(page, outputs), unknown_leads(page.fs), page.fs)
     except OSError as error:
         reason = explain(error, page.path)
         if reason not in result.warnings:
@@ -65,28 +65,28 @@ def unknown_leads(fs: int) -> np.ndarray:
     return np.zeros((len(LEADS), int(DURATION_S * fs)), np.float32)
 
 
-def signals_path(page: Page, wanted: OutputOptions) -> Path:
-    return wanted.folder / f"{page.name}.csv"
+def signals_path(page: Page, outputs: OutputOptions) -> Path:
+    return outputs.folder / f"{page.name}.csv"
 
 
-def overlay_path(page: Page, wanted: OutputOptions) -> Path:
-    return wanted.folder / f"{page.name}.overlay.jpg"
+def overlay_path(page: Page, outputs: OutputOptions) -> Path:
+    return outputs.folder / f"{page.name}.overlay.jpg"
 
 
-def wfdb_path(page: Page, wanted: OutputOptions) -> Path:
+def wfdb_path(page: Page, outputs: OutputOptions) -> Path:
     """Without the suffix, and as WFDB allows names."""
-    path = wanted.folder / "wfdb" / page.name
+    path = outputs.folder / "wfdb" / page.name
     return path.with_name(record_name(path.name))
 
 
-def wanted_files(page: Page, wanted: OutputOptions) -> list[Path]:
+def output_files(page: Page, outputs: OutputOptions) -> list[Path]:
     """What a page leaves in the folder."""
-    files = [signals_path(page, wanted)] if wanted.signals else []
-    files += [overlay_path(page, wanted)] if wanted.overlay else []
-    return files + ([Path(f"{wfdb_path(page, wanted)}.hea")] if wanted.wfdb else [])
+    files = [signals_path(page, outputs)] if outputs.signals else []
+    files += [overlay_path(page, outputs)] if outputs.overlay else []
+    return files + ([Path(f"{wfdb_path(page, outputs)}.hea")] if outputs.wfdb else [])
 
 
-def digitize(digitizer: Digitizer, page: Page, wanted: OutputOptions, result: PageResult) -> None:
+def digitize(digitizer: Digitizer, page: Page, outputs: OutputOptions, result: PageResult) -> None:
     """Fill in the result of a page as far as it comes; raises what stopped it."""
     truth, fs = (None, page.fs) if page.truth is None else read_truth(page.truth)
     labels = None if page.labels is None else read_labels(page.labels)
@@ -109,35 +109,25 @@ def digitize(digitizer: Digitizer, page: Page, wanted: OutputOptions, result: Pa
         errors = grid_errors(rectified.gridpoint_xy, *labels, image.shape[:2])
         result.grid_median, result.grid_p95 = np.median(errors), np.percentile(errors, 95)
     result.outcome = DOUBTFUL if result.warnings else DONE
-    if wanted.leads:
+    if outputs.leads:
         result.leads = digitized.leads
     drawn = (
-        draw_on_photo(image, rectified, digitized.trace_result) if wanted.overlay or wanted.card else image
+        draw_on_photo(image, rectified, digitized.trace_result) if outputs.overlay or outputs.entry else image
     )
-    if wanted.card:
-        result.card = draw_entry(image, drawn, digitized, result, truth)
-    if wanted.overlay:
-        with atomic_write(overlay_path(page, wanted)) as partial:
+    if outputs.entry:
+        result.entry = draw_entry(image, drawn, digitized, result, truth)
+    if outputs.overlay:
+        with atomic_write(overlay_path(page, outputs)) as partial:
             partial.write_bytes(encode_jpeg(drawn, OVERLAY_QUALITY))
-    if wanted.wfdb:
+    if outputs.wfdb:
         comments = [f"image: {page.path.name}", f"page score: {rectified.page_score:.3f}"]
         comments += [f"doubt: {warning}" for warning in result.warnings]
-        write_wfdb(wfdb_path(page, wanted), digitized.leads, fs, comments, digitized.imputed)
-    if wanted.signals:  # last: who finds it finds the rest
-        write_record(signals_path(page, wanted), digitized.leads, fs)
+        write_wfdb(wfdb_path(page, outputs), digitized.leads, fs, comments, digitized.imputed)
+    if outputs.signals:  # last: who finds it finds the rest
+        write_record(signals_path(page, outputs), digitized.leads, fs)
 
 
 def score_leads(truth: np.ndarray, digitized: Digitized) -> tuple[float, np.ndarray]:
     """The competition's ratio of a page, and that of each lead by itself, (12,)."""
     powers = page_powers(truth, digitized.leads, digitized.fs)
     return ratio_of(powers, CAP), np.array([ratio_of([power], None) for power in powers])
-
-
-class Step:
-    """process_page with what is wanted, for other processes to be sent."""
-
-    def __init__(self, wanted: OutputOptions):
-        self.wanted = wanted
-
-    def __call__(self, digitizer: Digitizer, page: Page) -> PageResult:
-        return process_page(digitizer, page, self.wanted)

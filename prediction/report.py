@@ -94,7 +94,8 @@ def confidence_level(confidence: float) -> str:
 class Report:
     """Collects a run's pages and writes report.html: all of them in a table, the worst `most` in full.
 
-    The entries wait in a temporary file, so that a run may be of any length.
+    As a context it is written at the end. The entries wait in a temporary file, so that a run may be of any
+    length.
     """
 
     def __init__(self, path: Path, title: str, facts: str, most: int):
@@ -106,15 +107,17 @@ class Report:
     def __enter__(self) -> "Report":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, error: type | None, *_) -> None:
+        if error is None:
+            self.write()
         self.spool.close()
 
     def add(self, result: PageResult) -> None:
         """Take a page's result; its entry is moved to the temporary file."""
-        entry = result.card or ReportEntry("", "")
+        entry = result.entry or ReportEntry("", "")
         self.places.append((self.keep(entry.thumbnail), self.keep(entry.body)))
         self.results.append(result)
-        result.card = None
+        result.entry = None
 
     def keep(self, text: str) -> tuple[int, int]:
         """Append a text to the temporary file: where it starts, and its length in bytes."""

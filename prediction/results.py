@@ -1,4 +1,4 @@
-"""What is asked of a page and what became of it, as values."""
+"""What to write of a page and what became of it, as values."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,13 +41,13 @@ class OutputOptions:
     signals: bool = False  # <name>.csv
     wfdb: bool = False  # wfdb/<name>.hea, .dat
     overlay: bool = False  # <name>.overlay.jpg
-    card: bool = False  # the page's part of the report, sent back
+    entry: bool = False  # the page's part of the report, sent back
     leads: bool = False  # the signals themselves, sent back
 
 
 @dataclass
 class PageResult:
-    """How a page went. What was not measured is None; `leads` (12, L) mV and `card` only when wanted."""
+    """How a page went. What was not measured is None; `leads` (12, L) mV and `entry` only when asked for."""
 
     page: Page
     outcome: str
@@ -66,7 +66,7 @@ class PageResult:
     grid_median: float | None = None  # px of a 200 dpi page
     grid_p95: float | None = None
     leads: np.ndarray | None = None
-    card: ReportEntry | None = None
+    entry: ReportEntry | None = None
 
     @property
     def gap_seconds(self) -> float:

@@ -1,12 +1,10 @@
 """pages.csv: a row for each page of a run, which says how it went."""
 
-import csv
-from collections.abc import Iterable
 from pathlib import Path
 
 from configs.page import LEADS
 from prediction.results import PageResult
-from utils.files import atomic_write, open_text
+from utils.journal import Journal
 from utils.kaggle_metric import to_db
 
 COLUMNS = (
@@ -21,57 +19,13 @@ COLUMNS = (
 NEWER_COLUMNS = ("imputed_s", "slip", "networks")  # which version 0.2.0 did not write
 
 
-class PageTable:
-    """pages.csv: a row for each page as it is done, so that a run which was killed can go on.
-
-    `rows` are those that an earlier run left there; those of `names`, the pages of this run, are replaced.
-    `networks` tells what reads them from what others read, see prediction.engine.EngineOptions.
-    """
-
-    def __init__(self, path: Path, rows: dict[str, dict], names: Iterable[str], networks: str):
-        again, self.networks = set(names), networks
-        self.path, self.rows = path, {name: row for name, row in rows.items() if name not in again}
-        self.write()
-        self.file = open_text(path, "a")
-        self.writer = csv.DictWriter(self.file, COLUMNS, lineterminator="\n")
-
-    def __enter__(self) -> "PageTable":
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.file.close()
-        self.write()
-
-    def write(self) -> None:
-        with atomic_write(self.path) as partial, open_text(partial) as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.rows.values())
-
-    def add(self, result: PageResult) -> None:
-        row = as_row(result) | {"networks": self.networks}
-        self.rows[result.page.name] = row
-        self.writer.writerow(row)
-        self.file.flush()
-
-
-def read_page_rows(path: Path) -> dict[str, dict]:
-    """The last whole row of each page in pages.csv, by name; ValueError when its columns are others."""
-    if not path.exists():
-        return {}
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            if {*(reader.fieldnames or ()), *NEWER_COLUMNS} == set(COLUMNS):
-                whole = [row for row in reader if None not in row and None not in row.values()]
-                return {row["name"]: dict.fromkeys(NEWER_COLUMNS, "") | row for row in whole}
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: {error}") from error
-    raise ValueError(f"{path}: not a pages.csv of this program; choose another --output")
+def page_journal(path: Path) -> Journal:
+    """pages.csv, a row for each page as it is done. Raises ValueError for another program's file."""
+    return Journal(path, COLUMNS, NEWER_COLUMNS)
 
 
 def as_row(result: PageResult) -> dict[str, object]:
-    """A PageResult as a row of pages.csv, blank where nothing was measured."""
+    """A PageResult as a row of pages.csv but for `networks`, blank where nothing was measured."""
 
     def number(value, digits: int = 4):
         return "" if value is None else round(float(value), digits)

@@ -3,6 +3,8 @@
 import os
 import re
 import shutil
+import signal
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +15,11 @@ import torch
 import predict
 from configs.page import LEADS
 from datasets.competition import read_record
+from digitization import Digitized, Digitizer
 from digitization.record_files import write_wfdb
 from models.checkpoint import CHECKPOINTS, read_checkpoint
 from prediction.inputs import find_image, find_images, find_inputs, name_outputs
+from tests.test_workers import wait_until
 from utils.command import log, show_log
 from utils.files import folder_lock
 from utils.images import read_rgb, write_png
@@ -30,16 +34,27 @@ def sample() -> Path:
     return SAMPLES[0]
 
 
+@pytest.fixture(scope="module")
+def digitizer() -> Digitizer:
+    return Digitizer()
+
+
+@pytest.fixture(scope="module")
+def page(digitizer, sample) -> Digitized:
+    """The sample as read by the shipped networks."""
+    return digitizer(read_rgb(sample))
+
+
 def run(monkeypatch, *arguments: object) -> int:
     monkeypatch.setattr("sys.argv", ["predict.py", *map(str, arguments)])
     show_log()
     return predict.main()
 
 
-def test_three_lines_of_python_digitize_a_page(sample):
+def test_a_digitizer_reads_a_page_at_the_rate_asked_for(digitizer, sample):
     truth = read_record(sample.with_name(f"{sample.parent.name}.csv"))
     fs = truth.shape[1] // 10
-    page = predict.Digitizer()(read_rgb(sample), fs=fs)
+    page = digitizer(read_rgb(sample), fs)
     assert page.leads.shape == truth.shape
     assert to_db(image_snr(truth, page.leads, fs)) > 15
     assert page.rectified.doubts == []
@@ -138,6 +153,7 @@ def test_signals_beside_their_image_are_not_overwritten(sample, tmp_path, monkey
     assert (tmp_path / "b.csv").read_text() == "the truth"
 
 
+@pytest.mark.slow
 def test_a_page_whose_file_cannot_be_written_does_not_stop_the_others(sample, tmp_path, monkeypatch, capsys):
     pages, out = tmp_path / "pages", tmp_path / "out"
     pages.mkdir()
@@ -150,7 +166,7 @@ def test_a_page_whose_file_cannot_be_written_does_not_stop_the_others(sample, tm
 
 
 def test_damaged_weights_make_no_signals(sample):
-    digitizer = predict.Digitizer()
+    digitizer = Digitizer()
     with torch.no_grad():
         next(digitizer.tracer.nets[0].parameters()).fill_(torch.nan)
     with pytest.raises(ValueError, match="not finite"):
@@ -164,25 +180,25 @@ def test_hidden_files_are_no_pages_and_suffixes_may_be_capital(tmp_path):
     assert find_image(tmp_path, "7").name == "7.PNG"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", ["moved", "mirrored"])
-def test_several_networks_and_another_view_read_alike(sample, view):
-    image = read_rgb(sample)
-    plain = predict.Digitizer()(image)
+def test_several_networks_and_another_view_read_alike(sample, page, view):
     path = CHECKPOINTS / "stage2.pt"
-    several = predict.Digitizer(stage2=[path, path], tta=[view])(image)
+    several = Digitizer(stage2=[path, path], tta=[view])(read_rgb(sample))
     assert several.confidence.shape == (12,)
-    difference = np.nan_to_num(several.leads - plain.leads)
+    difference = np.nan_to_num(several.leads - page.leads)
     assert 0 < np.sqrt(np.mean(difference**2)) < 0.02  # mV
     assert several.trace_result.limb_residuals.max() < 0.1
 
 
 def test_unknown_views_and_ways_to_merge_are_refused():
     with pytest.raises(ValueError, match="upside_down"):
-        predict.Digitizer(tta=["upside_down"])
+        Digitizer(tta=["upside_down"])
     with pytest.raises(ValueError, match="'mode': not among mean, median"):
-        predict.Digitizer(merge="mode")
+        Digitizer(merge="mode")
 
 
+@pytest.mark.slow
 def test_the_median_of_several_networks_is_asked_for_by_name(sample, tmp_path, monkeypatch):
     """Of three networks, one of them astray, it is read as by one of the two that agree."""
     sound = read_checkpoint(CHECKPOINTS / "stage2.pt")
@@ -289,8 +305,6 @@ def test_the_examples_of_the_documentation_run(tmp_path, monkeypatch):
 
 
 def test_what_cannot_be_a_wfdb_record_is_refused(tmp_path):
-    from digitization.record_files import write_wfdb
-
     with pytest.raises(ValueError, match=r"40\.0 mV do not fit"):
         write_wfdb(tmp_path / "a", np.full((12, 100), 40.0), 10)
     assert not list(tmp_path.iterdir())
@@ -330,14 +344,94 @@ def test_a_second_run_leaves_out_what_is_there(sample, tmp_path, monkeypatch, ca
     assert pd.read_csv(out / "pages.csv")["outcome"].tolist() == ["done", "done"]
 
 
-def test_several_workers_read_as_one_does(sample, tmp_path, monkeypatch):
-    shutil.copy(sample, tmp_path / "a.png")
-    (tmp_path / "b.png").touch()
-    for workers in (1, 2):
-        out = tmp_path / f"out{workers}"
-        assert run(monkeypatch, tmp_path, "--output", out, "--workers", workers) == 1
-    tables = [pd.read_csv(tmp_path / f"out{workers}" / "a.csv") for workers in (1, 2)]
-    np.testing.assert_allclose(tables[0], tables[1], atol=0.02)  # sums in another order, on steep strokes
+@pytest.fixture(scope="module")
+def plain_run(tmp_path_factory) -> Path:
+    """Four good pages and a bad one below pages/, and in out/ what one worker makes of them."""
+    folder = tmp_path_factory.mktemp("plain")
+    (folder / "pages").mkdir()
+    for name, path in zip("abcd", [*SAMPLES, SAMPLES[0]], strict=True):
+        shutil.copy(path, folder / "pages" / f"{name}.png")
+    (folder / "pages" / "e.png").touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        one_thread = ["--workers", 1, "--threads", 1, "--device", "cpu"]
+        assert run(patch, "pages", "--output", "out", "--fs", 100, *one_thread) == 1
+    return folder
+
+
+def check_alike(out: Path, plain: Path, atol: float = 0.0) -> None:
+    """Tables of pages are the same but for the time taken, signals within some mV."""
+    tables = [
+        pd.read_csv(folder / "pages.csv").sort_values("name", ignore_index=True) for folder in (out, plain)
+    ]
+    tables = [table.drop(columns="seconds") for table in tables]
+    pd.testing.assert_frame_equal(*tables, atol=atol, rtol=0)
+    assert tables[1]["outcome"].tolist() == ["done"] * 4 + ["failed"]
+    for name in tables[0]["name"]:
+        signals = [pd.read_csv(folder / f"{name}.csv") for folder in (out, plain)]
+        pd.testing.assert_frame_equal(*signals, atol=atol, rtol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "atol"),
+    [(["--workers", 2, "--device", "cpu"], 0.0), (["--workers", 2, "--device", "cpu:0"], 0.02)],
+    ids=["processes", "a device's process"],
+)
+def test_several_workers_read_as_one_does(options, atol, plain_run, monkeypatch, tmp_path):
+    """On a device images are multiplied in batches, whose sums may have another order."""
+    monkeypatch.chdir(plain_run)
+    assert run(monkeypatch, "pages", "--output", tmp_path / "out", "--fs", 100, *options) == 1
+    check_alike(tmp_path / "out", plain_run / "out", atol)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    distributed = pytest.importorskip("distributed")
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
+    with distributed.LocalCluster(**options) as cluster:
+        yield cluster
+
+
+@pytest.mark.slow
+def test_a_cluster_of_which_a_worker_is_killed_reads_as_one_worker_does(
+    cluster, plain_run, monkeypatch, tmp_path, capsys
+):
+    with cluster.get_client() as client:
+        victim = min(client.run(os.getpid).values())
+    table = tmp_path / "out" / "pages.csv"
+    done_before: list[int] = []
+
+    def kill_in_the_middle() -> None:
+        wait_until(lambda: table.exists() and ",done," in table.read_text())
+        os.kill(victim, signal.SIGKILL)
+        done_before.append(len(table.read_text().splitlines()) - 1)
+
+    shutil.copytree(plain_run / "pages", tmp_path / "pages")
+    monkeypatch.chdir(tmp_path)
+    arguments = ["pages", "--output", "out", "--fs", 100, "--device", "cpu"]
+    killer = threading.Thread(target=kill_in_the_middle)
+    killer.start()
+    assert run(monkeypatch, *arguments, "--dask", cluster.scheduler_address) == 1
+    killer.join()
+    assert done_before[0] < 4
+    check_alike(tmp_path / "out", plain_run / "out")
+    assert run(monkeypatch, *arguments, "--resume") == 1
+    assert "4 of 5 pages are there already" in capsys.readouterr().err, "the cluster's, and without it"
+
+
+@pytest.mark.slow
+def test_a_cluster_sends_the_signals_of_a_test_table_back(cluster, sample, monkeypatch, tmp_path):
+    (tmp_path / "test").mkdir()
+    shutil.copy(sample, tmp_path / "test" / "7.png")
+    rows = [("7", lead, 500, 5000 if lead == "II" else 1250) for lead in LEADS]
+    table = pd.DataFrame(rows, columns=["id", "lead", "fs", "number_of_rows"])
+    table.to_csv(tmp_path / "test.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, "test.csv", "--output", "my.csv", "--dask", cluster.scheduler_address) == 0
+    values = pd.read_csv("my.csv")["value"]
+    assert len(values) == 5000 + 11 * 1250
+    assert values.std() > 0.05  # mV
 
 
 def test_lengths_that_disagree_with_fs_are_said_and_written_as_asked(sample, tmp_path, monkeypatch, capsys):
@@ -353,6 +447,7 @@ def test_lengths_that_disagree_with_fs_are_said_and_written_as_asked(sample, tmp
     assert submission["id"].str.endswith("_V1").sum() == 700
 
 
+@pytest.mark.slow
 def test_doubtful_pages_fail_a_strict_run(sample, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("digitization.geometry.straighten.MIN_PAGE_SCORE", 1.1)
     assert run(monkeypatch, sample, "--output", tmp_path / "a", "--fs", 100) == 0
@@ -360,6 +455,7 @@ def test_doubtful_pages_fail_a_strict_run(sample, tmp_path, monkeypatch, capsys)
     assert "doubtful, page score" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_with_other_wishes_does_not_take_the_old_files_for_its_own(
     sample, tmp_path, monkeypatch, capsys
 ):
@@ -379,6 +475,7 @@ def test_a_run_with_other_wishes_does_not_take_the_old_files_for_its_own(
     assert "1 of 1 pages are there already" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_table_of_0_2_0_is_read_and_its_pages_are_done_again(sample, tmp_path, monkeypatch, capsys):
     out = tmp_path / "out"
     assert run(monkeypatch, sample, "--output", out, "--fs", 100) == 0
@@ -389,6 +486,7 @@ def test_a_table_of_0_2_0_is_read_and_its_pages_are_done_again(sample, tmp_path,
     assert len(pd.read_csv(out / "pages.csv", dtype=str)["networks"].item()) == 8
 
 
+@pytest.mark.slow
 def test_its_own_results_are_no_pages_and_a_page_may_be_called_pages(sample, tmp_path, monkeypatch):
     shutil.copy(sample, tmp_path / "pages.png")
     monkeypatch.chdir(tmp_path)
@@ -422,9 +520,9 @@ def test_odd_files_end_neither_the_run_nor_the_report(tmp_path, monkeypatch):
     "image",
     [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 4), np.uint8), np.zeros((0, 9, 3), np.uint8), "a.png"],
 )
-def test_what_is_no_image_is_told_to_python_too(image):
+def test_what_is_no_image_is_told_to_python_too(digitizer, image):
     with pytest.raises(ValueError, match="the image"):
-        predict.Digitizer()(image)
+        digitizer(image)
 
 
 def test_messages_can_be_silenced_from_python(tmp_path, monkeypatch, capsys, caplog):

@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from configs.stage0 import Stage0Config
 from configs.stage1 import Stage1Config
 from data_preparation import prepare_inputs as script
 from data_preparation.generate_masks import mask_path
-from data_preparation.prepare_inputs import Job, prepare_inputs, read_outcomes
+from data_preparation.prepare_inputs import prepare_inputs
+from data_preparation.straighten_image import DEBUG_WIDTH
 from datasets.competition import image_path, record_path
 from datasets.labels import read_slip
 from digitization.geometry.calibration import Calibration
@@ -24,11 +26,13 @@ from digitization.geometry.locate import PageNotFound
 from digitization.geometry.rectify import unrectify_points
 from digitization.geometry.slip import Slip
 from digitization.geometry.straighten import RectifiedPage
+from digitization.options import StraightenerOptions
 from digitization.record_files import write_record
 from models.checkpoint import save_network
 from models.stage0 import Stage0Net
 from models.stage1 import Stage1Net
 from utils.images import read_rgb, write_png
+from utils.pool import Pool
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
 IDS = ("1006427285-0001", "1006427285-0005", "2042290760-0006")
@@ -70,112 +74,128 @@ def images(tmp_path) -> pd.DataFrame:
 
 
 @pytest.fixture
-def job(tmp_path) -> Job:
+def folder(tmp_path) -> Path:
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def options(tmp_path) -> StraightenerOptions:
     for stage in (0, 1):
         (tmp_path / f"stage{stage}.pt").write_text("weights, never loaded where the straightener is a stub")
-    return Job(tmp_path / "stage0.pt", tmp_path / "stage1.pt", "cpu", tmp_path / "out", debug=False)
+    return StraightenerOptions(tmp_path / "stage0.pt", tmp_path / "stage1.pt", "cpu")
 
 
 @pytest.fixture
 def straightener(monkeypatch) -> StraightenerOfWhitePages:
     straightener = StraightenerOfWhitePages()
-    monkeypatch.setattr(script, "load_straightener", lambda *_: straightener)
+    monkeypatch.setattr(StraightenerOptions, "load", lambda *_: [])
+    monkeypatch.setattr(StraightenerOptions, "build", lambda *_: straightener)
     return straightener
 
 
-def test_each_image_gets_its_files_and_a_failure_is_named(images, job, straightener):
-    failures = prepare_inputs(images, job, workers=1)
+@pytest.fixture
+def pool(options, straightener) -> Pool:
+    return Pool(options, 1)
+
+
+def outcomes_in(folder: Path) -> pd.DataFrame:
+    return pd.read_csv(folder / "outcomes.csv", index_col="image_id", keep_default_na=False)
+
+
+def test_each_image_gets_its_files_and_a_failure_is_named(images, pool, folder, straightener):
+    failures = prepare_inputs(images, pool, folder)
     assert list(failures) == [IDS[1]]
     assert "0 of 13 lead labels" in failures[IDS[1]]
     for image_id in (IDS[0], IDS[2]):
-        assert (read_rgb(job.folder / f"{image_id}.rect.png") == 255).all()
-        assert int(np.load(job.folder / f"{image_id}.rotation.npy")) == 3
-        assert np.load(job.folder / f"{image_id}.homo.npy").shape == (3, 3)
-        assert np.load(job.folder / f"{image_id}.gridpoint_xy.npy").shape == (GRID_ROWS, GRID_COLUMNS, 2)
-    assert not list(job.folder.glob(f"{IDS[1]}*"))
-    assert not list(job.folder.glob("*.partial"))
-    outcomes = pd.read_csv(job.folder / "outcomes.csv", index_col="image_id")["outcome"]
+        assert (read_rgb(folder / f"{image_id}.rect.png") == 255).all()
+        assert int(np.load(folder / f"{image_id}.rotation.npy")) == 3
+        assert np.load(folder / f"{image_id}.homo.npy").shape == (3, 3)
+        assert np.load(folder / f"{image_id}.gridpoint_xy.npy").shape == (GRID_ROWS, GRID_COLUMNS, 2)
+    assert not list(folder.glob(f"{IDS[1]}*"))
+    assert not list(folder.glob("*.partial"))
+    outcomes = outcomes_in(folder)["outcome"]
     assert list(outcomes[[IDS[0], IDS[2]]]) == ["ok", "ok"]
     assert "lead labels" in outcomes[IDS[1]]
 
 
-def test_a_slip_is_kept_beside_the_grid(images, job, straightener):
+def test_a_slip_is_kept_beside_the_grid(images, pool, folder, straightener):
     straightener.slip = Slip(np.array([20.25, 44.5]), np.array([0.05, 0.1]), slant=0.002)
-    prepare_inputs(images, job, workers=1)
-    grid = np.load(job.folder / f"{IDS[0]}.gridpoint_xy.npy")
+    prepare_inputs(images, pool, folder)
+    grid = np.load(folder / f"{IDS[0]}.gridpoint_xy.npy")
     columns = np.array([10.0, 20.3, 44.4, 44.55, 50.0])
     places = np.stack([columns * RECTIFIED.square_width, np.full(5, 500.0)], axis=1)
-    kept = read_slip(job.folder / f"{IDS[0]}.slip.npz")
+    kept = read_slip(folder / f"{IDS[0]}.slip.npz")
     np.testing.assert_array_equal(
         unrectify_points(places, grid, slip=kept), unrectify_points(places, grid, slip=straightener.slip)
     )
-    outcomes = pd.read_csv(job.folder / "outcomes.csv", index_col="image_id")
-    assert outcomes["slip"][IDS[0]] == str(straightener.slip)
+    assert outcomes_in(folder)["slip"][IDS[0]] == str(straightener.slip)
 
 
-def test_a_steady_page_has_no_slip_beside_its_grid(images, job, straightener):
-    prepare_inputs(images, job, workers=1)
-    assert read_slip(job.folder / f"{IDS[0]}.slip.npz") is None
-    assert read_outcomes(job.folder / "outcomes.csv")[IDS[0]]["slip"] == ""
+def test_a_steady_page_has_no_slip_beside_its_grid(images, pool, folder, straightener):
+    prepare_inputs(images, pool, folder)
+    assert read_slip(folder / f"{IDS[0]}.slip.npz") is None
+    assert outcomes_in(folder)["slip"][IDS[0]] == ""
 
 
-def test_a_second_run_does_only_what_is_missing(images, job, straightener):
-    prepare_inputs(images, job, workers=1)
+def test_a_second_run_does_only_what_is_missing(images, pool, folder, straightener):
+    prepare_inputs(images, pool, folder)
     write_png(images["path"][1], np.full((20, 30, 3), 255, np.uint8))
-    (job.folder / f"{IDS[2]}.rect.png").unlink()
+    (folder / f"{IDS[2]}.rect.png").unlink()
     straightener.calls = 0
-    assert prepare_inputs(images, job, workers=1) == {}
+    assert prepare_inputs(images, pool, folder) == {}
     assert straightener.calls == 2
-    outcomes = read_outcomes(job.folder / "outcomes.csv")
-    assert {row["outcome"] for row in outcomes.values()} == {"ok"}
-    assert prepare_inputs(images, job, workers=1) == {}
+    assert set(outcomes_in(folder)["outcome"]) == {"ok"}
+    assert prepare_inputs(images, pool, folder) == {}
     assert straightener.calls == 2
 
 
-def test_an_image_replaced_since_or_without_one_of_its_files_is_done_again(images, job, straightener):
-    prepare_inputs(images, job, workers=1)
-    (job.folder / f"{IDS[0]}.homo.npy").unlink()
+def test_an_image_replaced_since_or_without_one_of_its_files_is_done_again(
+    images, pool, folder, straightener
+):
+    prepare_inputs(images, pool, folder)
+    (folder / f"{IDS[0]}.homo.npy").unlink()
     later = time.time() + 10
     os.utime(images["path"][2], (later, later))
     straightener.calls = 0
-    prepare_inputs(images, job, workers=1)
+    prepare_inputs(images, pool, folder)
     assert straightener.calls == 3  # both, and the failure
-    assert (job.folder / f"{IDS[0]}.homo.npy").exists()
+    assert (folder / f"{IDS[0]}.homo.npy").exists()
 
 
-def test_pages_of_other_weights_are_not_mixed(images, job, straightener):
-    prepare_inputs(images, job, workers=1)
-    job.stage1.write_text("others")
+def test_pages_of_other_weights_are_not_mixed(images, pool, folder, straightener):
+    prepare_inputs(images, pool, folder)
+    pool.options.stage1.write_text("others")
     with pytest.raises(ValueError, match=r"networks\.json: .*other weights"):
-        prepare_inputs(images, job, workers=1)
+        prepare_inputs(images, pool, folder)
 
 
-def test_a_row_cut_short_by_a_crash_counts_as_not_done(images, job, straightener):
-    prepare_inputs(images, job, workers=1)
-    table = job.folder / "outcomes.csv"
+def test_a_row_cut_short_by_a_crash_counts_as_not_done(images, pool, folder, straightener):
+    prepare_inputs(images, pool, folder)
+    table = folder / "outcomes.csv"
     table.write_text(table.read_text().rstrip().rsplit(",", 3)[0])
     straightener.calls = 0
-    prepare_inputs(images, job, workers=1)
+    prepare_inputs(images, pool, folder)
     assert straightener.calls == 2  # the row cut short, and the failure
 
 
-def test_a_foreign_table_is_refused(job):
-    job.folder.mkdir()
-    (job.folder / "outcomes.csv").write_text("id,fs\n1,2\n")
-    with pytest.raises(ValueError, match=r"outcomes\.csv: columns"):
-        read_outcomes(job.folder / "outcomes.csv")
+def test_a_foreign_table_is_refused(images, pool, folder, straightener):
+    folder.mkdir()
+    (folder / "outcomes.csv").write_text("id,fs\n1,2\n")
+    with pytest.raises(ValueError, match=r"outcomes\.csv: columns of another program"):
+        prepare_inputs(images, pool, folder)
+    assert (folder / "outcomes.csv").read_text() == "id,fs\n1,2\n"
 
 
-def test_an_unreadable_image_does_not_stop_the_others(images, job, straightener):
+def test_an_unreadable_image_does_not_stop_the_others(images, pool, folder, straightener):
     images["path"][0].write_bytes(b"not an image")
-    failures = prepare_inputs(images, job, workers=1)
+    failures = prepare_inputs(images, pool, folder)
     assert set(failures) == {IDS[0], IDS[1]}
     assert str(images["path"][0]) in failures[IDS[0]]
 
 
-def test_debug_draws_the_grid(images, job, straightener):
-    prepare_inputs(images[:1], replace(job, debug=True), workers=1)
-    assert read_rgb(job.folder / f"{IDS[0]}.debug.png").shape[1] == script.DEBUG_WIDTH
+def test_debug_draws_the_grid(images, pool, folder, straightener):
+    prepare_inputs(images[:1], pool, folder, debug=True)
+    assert read_rgb(folder / f"{IDS[0]}.debug.png").shape[1] == DEBUG_WIDTH
 
 
 def save_untrained(folder: Path) -> None:
@@ -184,11 +204,26 @@ def save_untrained(folder: Path) -> None:
     save_network(folder / "stage1.pt", Stage1Net(Stage1Config(**compact)), 1)
 
 
-def test_several_workers_name_every_image_that_untrained_networks_cannot_read(images, job, tmp_path):
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "where",
+    [{"workers": 2}, {"workers": 2, "device": "cpu:0"}, {"dask": True}],
+    ids=["CPU", "device", "Dask"],
+)
+def test_every_image_that_untrained_networks_cannot_read_is_named(where, images, options, folder, tmp_path):
     save_untrained(tmp_path)
-    failures = prepare_inputs(images, job, workers=2)
+    with ExitStack() as stack:
+        if "dask" in where:
+            distributed = pytest.importorskip("distributed")
+            cluster = distributed.LocalCluster(
+                n_workers=1, threads_per_worker=2, memory_limit=0, dashboard_address=":0"
+            )
+            where = {"dask": stack.enter_context(cluster).scheduler_address}
+        options = replace(options, device=where.pop("device", "cpu"))
+        failures = prepare_inputs(images, Pool(options, **where), folder)
     assert set(failures) == set(IDS)
     assert all("lead labels" in reason for reason in failures.values())
+    assert set(outcomes_in(folder).index) == set(IDS)
 
 
 def test_the_script_writes_pages_and_masks_and_its_exit_code_tells_of_failures(
@@ -207,18 +242,18 @@ def test_the_script_writes_pages_and_masks_and_its_exit_code_tells_of_failures(
     assert f"failed: {record}-0005" in capsys.readouterr().err
 
 
-def test_what_a_killed_run_left_half_written_is_removed(images, job, straightener):
-    job.folder.mkdir(parents=True)
-    (job.folder / ".1006427285-0001.rect.4711.partial.png").write_bytes(b"half")
-    prepare_inputs(images, job)
-    assert not list(job.folder.glob(".*.partial*"))
+def test_what_a_killed_run_left_half_written_is_removed(images, pool, folder, straightener):
+    folder.mkdir(parents=True)
+    (folder / ".1006427285-0001.rect.4711.partial.png").write_bytes(b"half")
+    prepare_inputs(images, pool, folder)
+    assert not list(folder.glob(".*.partial*"))
 
 
-def test_two_runs_do_not_write_to_one_folder(images, job, straightener):
-    job.folder.mkdir(parents=True)
-    with FileLock(job.folder / ".lock"), pytest.raises(ValueError, match="another run"):
-        prepare_inputs(images, job)
-    assert set(prepare_inputs(images, job)) == {IDS[1]}
+def test_two_runs_do_not_write_to_one_folder(images, pool, folder, straightener):
+    folder.mkdir(parents=True)
+    with FileLock(folder / ".lock"), pytest.raises(ValueError, match="another run"):
+        prepare_inputs(images, pool, folder)
+    assert set(prepare_inputs(images, pool, folder)) == {IDS[1]}
 
 
 def read_whole(path: Path) -> None:
@@ -229,6 +264,7 @@ def read_whole(path: Path) -> None:
         assert np.isfinite(np.load(path)).all()
 
 
+@pytest.mark.slow
 def test_a_run_killed_again_and_again_loses_nothing_that_was_done(tmp_path):
     data, out = tmp_path / "data", tmp_path / "out"
     shutil.copytree(SAMPLES, data)
@@ -252,39 +288,4 @@ def test_a_run_killed_again_and_again_loses_nothing_that_was_done(tmp_path):
     subprocess.run(command, cwd=script.ROOT, check=True, capture_output=True)
     assert len(list(folder.glob("*.rect.png"))) == len(list(data.glob("train/*/*.png")))
     assert not list(folder.glob(".*.partial*"))
-    outcomes = read_outcomes(folder / "outcomes.csv")
-    assert {row["outcome"] for row in outcomes.values()} == {"ok"}
-
-
-def test_a_dask_cluster_does_the_same_work(images, job, tmp_path):
-    distributed = pytest.importorskip("distributed")
-    save_untrained(tmp_path)
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
-    with distributed.LocalCluster(**options) as cluster:
-        failures = prepare_inputs(images, job, dask=cluster.scheduler_address)
-    assert set(failures) == set(IDS)
-    assert all("lead labels" in reason for reason in failures.values())
-    assert set(read_outcomes(job.folder / "outcomes.csv")) == set(IDS)
-
-
-def test_a_cluster_that_is_not_there_is_an_error(images, job, monkeypatch):
-    pytest.importorskip("distributed")
-    monkeypatch.setattr(script, "DASK_TIMEOUT", 0.2)
-    with pytest.raises(ValueError, match="no scheduler there"):
-        prepare_inputs(images, job, dask="tcp://127.0.0.1:9")
-
-
-def test_on_a_device_other_than_the_cpu_the_workers_ask_one_server(images, job, tmp_path, monkeypatch):
-    save_untrained(tmp_path)
-    served = []
-
-    class Counted(script.NetServer):
-        def run(self, device, number, batch):
-            served.append((number, len(batch)))
-            return super().run(device, number, batch)
-
-    monkeypatch.setattr(script, "NetServer", Counted)
-    failures = prepare_inputs(images, replace(job, device="cpu:0"), workers=2)
-    assert set(failures) == set(IDS)
-    assert all("lead labels" in reason for reason in failures.values())
-    assert len(served) >= len(IDS)
+    assert set(outcomes_in(folder)["outcome"]) == {"ok"}

@@ -49,7 +49,13 @@ def ignore_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, handler)
 
 
-def start(initializer: Callable | None, arguments: tuple) -> None:
+def call_here(function: Callable, *arguments):
+    """function(*arguments) in this process, for what could hand it to another."""
+    return function(*arguments)
+
+
+def start(initializer: Callable | None = None, arguments: tuple = ()) -> None:
+    """What a worker process does first."""
     end_with_parent()
     if initializer:
         initializer(*arguments)
@@ -61,14 +67,15 @@ def map_unordered(
     workers: int,
     initializer: Callable | None = None,
     arguments: tuple = (),
+    spawn: bool = False,
 ) -> Iterator[tuple[Task, Result | WorkerDied]]:
     """(task, function(task)) as they are done; `initializer(*arguments)` is called first in each process.
 
-    One worker is this process itself. More are fresh ones. When one dies, others take over, and the tasks
-    that were in hand are repeated one at a time at the end: that whose process dies again has WorkerDied for
-    a result. What the function raises is raised here.
+    One worker is this process itself, unless `spawn` asks for a fresh one, as several are. When one dies,
+    others take over, and the tasks that were in hand are repeated one at a time at the end: that whose
+    process dies again has WorkerDied for a result. What the function raises is raised here.
     """
-    if workers == 1:
+    if workers == 1 and not spawn:
         if initializer:
             initializer(*arguments)
         for task in tasks:

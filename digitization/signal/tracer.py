@@ -1,6 +1,6 @@
 """Stage 2: a rectified page to its rows in millivolts, by one network or several."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from digitization.signal.decode import (
     merge_traces,
 )
 from models.tensors import to_tensor
+from utils.workers import call_here
 
 
 def stage2_config(net: nn.Module) -> Stage2Config:
@@ -25,6 +26,11 @@ def stage2_config(net: nn.Module) -> Stage2Config:
     config = net.config
     assert isinstance(config, Stage2Config)
     return config
+
+
+def decode_arrays(maps: np.ndarray, row_stride: int, config: Stage2Config, impute: bool) -> RowTraces:
+    """decode_maps for logits (4, H, W) float32 as an array, which travels to other processes."""
+    return decode_maps(torch.from_numpy(maps), row_stride, config, impute)
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,8 @@ class Tracer:
     """Stage 2's networks with the decoder. Their traces are merged column by column.
 
     `tta` names further VIEWS that each network is applied to; `merge` is one of MERGES. Without `impute` no
-    columns are imputed from other beats. Raises ValueError for unknown names.
+    columns are imputed from other beats. `run` calls the decoder, in this process unless it hands it to
+    another. Raises ValueError for unknown names.
     """
 
     def __init__(
@@ -67,12 +74,14 @@ class Tracer:
         tta: Sequence[str] = (),
         merge: str = "mean",
         impute: bool = True,
+        run: Callable = call_here,
     ):
         if unknown := set(tta) - set(VIEWS):
             raise ValueError(f"tta {', '.join(sorted(unknown))}: not among {', '.join(VIEWS)}")
         if merge not in MERGES:
             raise ValueError(f"merge {merge!r}: not among {', '.join(MERGES)}")
         self.nets, self.device, self.merge, self.impute = nets, torch.device(device), merge, impute
+        self.run = run
         self.views = [PLAIN, *(VIEWS[name] for name in dict.fromkeys(tta))]
 
     def trace(self, rect: np.ndarray, length: int) -> TraceResult:
@@ -90,7 +99,9 @@ class Tracer:
     def read(self, net: nn.Module, rect: np.ndarray, view: View) -> RowTraces:
         """The traces of one network in one view, y in px of `rect`."""
         logits = self.maps(net, rect, view)
-        traces = decode_maps(logits, INPUT_HEIGHT // logits.shape[1], stage2_config(net), self.impute)
+        maps = logits.float().cpu().numpy()
+        row_stride = INPUT_HEIGHT // logits.shape[1]
+        traces = self.run(decode_arrays, maps, row_stride, stage2_config(net), self.impute)
         return traces._replace(y=traces.y + view.rows)
 
     @torch.inference_mode()

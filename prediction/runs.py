@@ -1,0 +1,146 @@
+"""Runs over many pages: images into a folder, a test.csv into a submission; with pages.csv and a report."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from configs.layouts import COMPETITION
+from configs.page import DURATION_S, LEADS, RHYTHM_LEAD
+from datasets.competition import read_test_table
+from prediction.engine import Engine
+from prediction.inputs import find_image
+from prediction.pages import output_files
+from prediction.report import Report
+from prediction.results import DONE, DOUBTFUL, FAILED, OutputOptions, Page, PageResult
+from prediction.table import as_row, page_journal
+from utils.command import log
+from utils.files import is_newer, remove_partial_files, remove_partial_files_of
+from utils.journal import Journal
+from utils.submission import write_submission
+
+
+def digitize_pages(
+    engine: Engine,
+    pages: list[Page],
+    outputs: OutputOptions,
+    journal: Journal | None = None,
+    report: Report | None = None,
+) -> Iterator[PageResult]:
+    """Digitize pages, each with its row in the journal and its part of the report."""
+    with journal.replace(page.name for page in pages) if journal else nullcontext():
+        for result in engine.digitize(pages, outputs):
+            if journal:
+                journal.add(as_row(result) | {"networks": engine.networks})
+            if report:
+                report.add(result)
+            yield result
+
+
+def predict_images(
+    engine: Engine,
+    pages: list[Page],
+    outputs: OutputOptions,
+    resume: bool = False,
+    report: Report | None = None,
+) -> Counter:
+    """Digitize images into outputs.folder, and count their outcomes.
+
+    With `resume`, pages that an earlier run has read are left alone unless their image is newer.
+    """
+    started = time.monotonic()
+    remove_partial_files(outputs.folder)
+    journal = page_journal(outputs.folder / "pages.csv")
+    if resume:
+        known = len(pages)
+        pages = [
+            page for page in pages if not is_done(page, journal.rows.get(page.name), outputs, engine.networks)
+        ]
+        log.info(f"{known - len(pages)} of {known} pages are there already")
+    return summarize(digitize_pages(engine, pages, outputs, journal, report), started)
+
+
+def is_done(page: Page, row: Mapping | None, outputs: OutputOptions, networks: str) -> bool:
+    if row is None or row["outcome"] == FAILED:
+        return False
+    if row["imputed_s"] == "":  # by a version that did not tell what it completed
+        return False
+    if (row["image"], row["fs"], row["networks"]) != (str(page.path), str(page.fs), networks):
+        return False
+    return not any(is_newer(page.path, path) for path in output_files(page, outputs))
+
+
+def summarize(results: Iterable[PageResult], started: float) -> Counter:
+    """Count the outcomes of pages as they come, and print them."""
+    counts = Counter(result.outcome for result in results)
+    listed = ", ".join(f"{counts[outcome]} {outcome}" for outcome in (DONE, DOUBTFUL, FAILED))
+    pages = "1 page" if counts.total() == 1 else f"{counts.total()} pages"
+    print(f"{pages}: {listed}; {time.monotonic() - started:.1f} s")
+    return counts
+
+
+@dataclass(frozen=True)
+class SubmissionPaths:
+    """Where the results for a test.csv are written."""
+
+    submission: Path
+    pages: Path  # the table with a row for each image
+    report: Path
+
+    @classmethod
+    def of(cls, output: Path) -> "SubmissionPaths":
+        """`output` is a folder, or the submission's own name when that ends in .csv."""
+        if output.suffix.lower() != ".csv":
+            return cls(output / "submission.csv", output / "pages.csv", output / "report.html")
+        return cls(output, output.with_suffix(".pages.csv"), output.with_suffix(".report.html"))
+
+    @property
+    def folder(self) -> Path:
+        return self.submission.parent
+
+
+def predict_test(
+    engine: Engine, table_path: Path, images: Path, paths: SubmissionPaths, report: Report | None = None
+) -> Counter:
+    """Write a submission with the rows that test.csv asks for, and count the pages' outcomes."""
+    table = read_test_table(table_path)
+    for warning in check_lengths(table):
+        log.warning(f"warning: {table_path}: {warning}")
+    rates = table.groupby("id", sort=False)["fs"].first()
+    pages = [Page(str(name), find_image(images, str(name)), int(fs)) for name, fs in rates.items()]
+    started = time.monotonic()
+    for path in (paths.submission, paths.pages, paths.report):
+        remove_partial_files_of(path)
+    signals: dict[str, dict[str, np.ndarray]] = {}
+    outputs = OutputOptions(paths.folder, leads=True, entry=report is not None)
+
+    def keep_signals() -> Iterator[PageResult]:
+        for result in digitize_pages(engine, pages, outputs, page_journal(paths.pages), report):
+            if result.leads is not None:
+                signals[result.page.name] = {
+                    lead: signal[np.isfinite(signal)]
+                    for lead, signal in zip(LEADS, result.leads, strict=True)
+                }
+                result.leads = None
+            yield result
+        write_submission(paths.submission, table, signals)
+
+    return summarize(keep_signals(), started)
+
+
+def check_lengths(table: pd.DataFrame) -> list[str]:
+    """A line when test.csv asks for other numbers of rows than its fs gives; they are what is written."""
+    seconds = np.where(table["lead"] == RHYTHM_LEAD, DURATION_S, DURATION_S / COMPETITION.columns)
+    odd = np.abs(table["number_of_rows"] - seconds * table["fs"]) > 1
+    if not odd.any():
+        return []
+    first = table[odd].iloc[0]
+    return [
+        f"number_of_rows disagrees with fs for {odd.sum()} leads, the first {first.id} {first.lead}: "
+        f"{first.number_of_rows} rows at {first.fs} Hz; written as asked, cut or held at the last value"
+    ]
