@@ -33,7 +33,7 @@ from synthesis.signals import (
     LEAD_BOUNDARIES_S,
     LEAD_TRANSFORM,
     OVERLAP_MV,
-    MIN_SPIKE_MV,
+    SPIKE_MV,
     Record,
     find_qrs,
     find_records,
@@ -247,7 +247,7 @@ def test_pacing_spikes_are_single_strokes_that_keep_the_relations_of_the_limb_le
         assert len(inked) / len(starts) <= 4 * np.ceil(0.002 * fs)  # a second phase is three times as long
         tallest.append(np.abs(spikes).max())
     assert max(tallest) > 1.0
-    assert max(tallest) <= 2 * MIN_SPIKE_MV[1]  # III may be the sum of two
+    assert max(tallest) <= 2 * SPIKE_MV[1]  # III may be the sum of two
 
 
 def test_qrs_complexes_are_found_and_cut_by_the_leads_boundaries():

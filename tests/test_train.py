@@ -28,7 +28,6 @@ from configs.page import LEADS, MASK_WIDTH, RECTIFIED
 from configs.stage2 import INPUT_HEIGHT, LOSSES, Stage2Config
 from data_preparation.generate_masks import generate_masks
 from data_preparation.make_folds import make_folds
-from data_preparation.prepare_inputs import FOLDER, LAST_FILE
 from data_preparation.synthesize import synthesize_folder
 from datasets.competition import (
     image_path,
@@ -40,7 +39,7 @@ from datasets.competition import (
 )
 from datasets.labels import labels_path, read_labels, write_labels
 from datasets.pages import PagePool, SyntheticPages, training_records
-from datasets.prepared import PreparedPages, prepared_images, read_labelled
+from datasets.prepared import FOLDER, LAST_FILE, PreparedPages, prepared_images, read_labelled
 from datasets.stage2 import Stage2Samples, target_columns
 from digitization.record_files import write_record
 from digitization.signal.traces import draw_traces

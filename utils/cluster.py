@@ -96,7 +96,8 @@ def map_with_client(
 
 
 def take_result(future, killed: type[Exception]):
+    """What a task gave; TimeoutError where the worker that holds it was lost, and none computes it again."""
     try:
-        return future.result()
+        return future.result(timeout=LOST_TIMEOUT)
     except killed:
         return WorkerDied("its workers died, out of memory?")
