@@ -61,6 +61,7 @@ print(faults)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
 def test_memory_that_is_kept_needs_no_new_pages():
     kept, given_back = (

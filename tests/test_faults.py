@@ -10,6 +10,8 @@ import pytest
 from datasets.competition import read_record
 from tests.faults import IMAGES, RUNS, run_fault, run_images
 
+pytestmark = pytest.mark.slow  # the images of all faults are digitized once, in 25 s
+
 
 @pytest.fixture(scope="module")
 def images_run(tmp_path_factory):

@@ -60,6 +60,7 @@ def test_a_digitizer_reads_a_page_at_the_rate_asked_for(digitizer, sample):
     assert page.rectified.doubts == []
 
 
+@pytest.mark.slow
 def test_a_folder_with_bad_pages_gives_a_file_for_each_and_names_the_bad(
     sample, tmp_path, monkeypatch, capsys
 ):
@@ -330,6 +331,7 @@ def test_overlay_and_report_show_the_page(sample, tmp_path, monkeypatch):
     assert "not an image" in report
 
 
+@pytest.mark.slow
 def test_a_second_run_leaves_out_what_is_there(sample, tmp_path, monkeypatch, capsys):
     pages, out = tmp_path / "pages", tmp_path / "out"
     pages.mkdir()

@@ -47,6 +47,7 @@ def test_published_files_in_the_folder_are_taken_for_stages_0_and_1(published):
     assert [checkpoint_path(stage).name for stage in range(3)] == ["stage0.pt", "stage1.pt", "stage2.pt"]
 
 
+@pytest.mark.slow
 def test_predict_and_prepare_inputs_run_on_them(published, tmp_path, monkeypatch, capsys):
     """Random numbers find no page; that they say so shows that stage 0's maps were decoded."""
     monkeypatch.setitem(checkpoint.PUBLISHED, 0, replace(stage0.published, input_width=128))  # quick
@@ -77,6 +78,7 @@ class Shortsighted(nn.Module):
         return {name: functional.interpolate(values, size=image.shape[2:]) for name, values in maps.items()}
 
 
+@pytest.mark.slow
 def test_the_published_stage_1_looks_at_the_page_that_our_stage_0_found(published):
     """Random numbers are no grid: the page is refused, or doubted."""
     image = read_rgb(SAMPLE)

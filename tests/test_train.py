@@ -639,6 +639,7 @@ def test_what_is_wrong_with_a_page_is_told_in_a_line(small_run, tmp_path, monkey
         small_run(tmp_path, workers=1)
 
 
+@pytest.mark.slow
 def test_accumulated_batches_step_as_one_large_batch(small_run, tmp_path):
     halves = small_run(tmp_path / "a", steps=2, accumulate=2)
     assert read_log(halves, "images_per_s")
