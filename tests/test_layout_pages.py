@@ -1,0 +1,104 @@
+"""Drawn pages of any layout: labels, grid points and rows lie where the image shows them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from configs.layouts import find_layout
+from configs.page import IMAGE_TYPES, LEADS, SQUARE_MM
+from synthesis.layout_capture import capture_layout
+from synthesis.layout_page import draw_layout_page
+from synthesis.signals import Record
+
+FS = 250
+NAMES = ("3x4", "3x4+II", "3x4+V1+II+V5", "6x2", "6x2+II", "12x1", "6x1-limb", "6x1-chest", "cabrera-12x1")
+
+
+def stepped_record() -> Record:
+    """Each lead flat at a height of its own, 0.03 mV times its number, so that a row's ink tells its lead."""
+    leads = 0.03 * np.arange(len(LEADS))[:, None] * np.ones((len(LEADS), 10 * FS), np.float32)
+    return Record("steps", leads.astype(np.float32), FS)
+
+
+def darkest_rows(image: np.ndarray, x: float, around: float, reach: int) -> float:
+    """The y px of the darkest pixel in a column, within some px of a place."""
+    low = max(round(around) - reach, 0)
+    column = image[low : round(around) + reach + 1, round(x)].astype(int).sum(axis=1)
+    dark = column == column.min()
+    return low + float(np.flatnonzero(dark).mean())
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("changes", [{}, {"mm_per_second": 50.0, "duration_s": 5.0}, {"mm_per_mv": 20.0}])
+def test_each_lead_is_printed_in_its_row_and_column_at_its_height(name, changes):
+    layout = find_layout(name, **changes)
+    found = 0
+    for seed in range(3):
+        page = draw_layout_page(stepped_record(), layout, np.random.default_rng(seed))
+        square = float(page.gridpoint_xy[0, 1, 0] - page.gridpoint_xy[0, 0, 0])
+        left, top = page.gridpoint_xy[0, 0].astype(float)
+        for segment in layout.segments:
+            middle = (segment.column + 0.6) / segment.columns * layout.duration_s * layout.mm_per_second
+            x = left + square * (page.start + middle / SQUARE_MM)
+            height = segment.sign * 0.03 * LEADS.index(segment.lead) * layout.mm_per_mv / SQUARE_MM
+            y = top + square * (page.zero_lines[segment.row] - height)
+            found += abs(darkest_rows(page.image, x, y, 6) - y) <= 1.5
+    assert found >= 0.9 * 3 * len(
+        layout.segments
+    )  # a label or a dark line of the grid may lie beside a trace
+
+
+@pytest.mark.parametrize("name", ["3x4", "12x1", "6x1-chest"])
+def test_grid_points_lie_on_the_crossings_of_dark_lines(name):
+    for seed in range(4):
+        page = draw_layout_page(stepped_record(), find_layout(name), np.random.default_rng(seed))
+        inner = page.gridpoint_xy[2:-2, 2:-2].reshape(-1, 2)
+        square = float(page.gridpoint_xy[0, 1, 0] - page.gridpoint_xy[0, 0, 0])
+        off = inner + square / 2 + 2  # in the middle of a square, beside its 1 mm lines
+        dark, light = (
+            page.image[y, x].sum(axis=1).mean() for x, y in (np.round(p).astype(int).T for p in (inner, off))
+        )
+        assert dark < light
+
+
+@pytest.mark.parametrize("image_type", IMAGE_TYPES)
+def test_labels_of_a_capture_are_those_of_its_orientation_and_crop(image_type):
+    page = draw_layout_page(stepped_record(), find_layout("6x2"), np.random.default_rng(1))
+    upright = capture_layout(page, image_type, np.random.default_rng(5), orientation=0, crop=True)
+    rotated = capture_layout(page, image_type, np.random.default_rng(5), orientation=1, crop=True)
+    height, width = upright.image.shape[:2]
+    assert rotated.image.shape[:2] == (width, height)
+    flat = upright.gridpoint_xy.reshape(-1, 2)
+    expected = np.stack([flat[:, 1], width - 1 - flat[:, 0]], axis=1)
+    np.testing.assert_allclose(rotated.gridpoint_xy.reshape(-1, 2), expected, atol=0.01)
+    inside = [(0 <= x < width) and (0 <= y < height) for _, x, y in upright.labels]
+    assert len(inside) == 12
+    assert np.mean(inside) > 0.4  # a tight crop may cut labels off
+    assert [name for name, *_ in upright.labels] == [name for name, *_ in page.labels]
+
+
+def test_a_crop_shows_all_rows_and_less_of_the_sheet():
+    page = draw_layout_page(stepped_record(), find_layout("3x4+II"), np.random.default_rng(2))
+    whole = capture_layout(page, "0001", np.random.default_rng(3), orientation=0, crop=False)
+    cropped = capture_layout(page, "0001", np.random.default_rng(3), orientation=0, crop=True)
+    assert cropped.image.size < whole.image.size
+    moved = whole.gridpoint_xy[0, 0] - cropped.gridpoint_xy[0, 0]
+    x, y = np.round(moved).astype(int)
+    height, width = cropped.image.shape[:2]
+    np.testing.assert_array_equal(cropped.image, whole.image[y : y + height, x : x + width])
+    square = float(cropped.gridpoint_xy[0, 1, 0] - cropped.gridpoint_xy[0, 0, 0])
+    rows = cropped.gridpoint_xy[0, 0, 1] + square * cropped.zero_lines
+    assert (rows > 0).all()
+    assert (rows < height).all()
+
+
+def test_a_page_that_cannot_be_printed_is_refused():
+    with pytest.raises(ValueError, match="longer than record steps"):
+        draw_layout_page(stepped_record(), find_layout("3x4", duration_s=12.0), np.random.default_rng(0))
+    wide = replace(find_layout("12x1"), mm_per_second=100.0)
+    with pytest.raises(ValueError, match="fit on no sheet"):
+        draw_layout_page(stepped_record(), wide, np.random.default_rng(0))
+    page = draw_layout_page(stepped_record(), find_layout("3x4"), np.random.default_rng(0))
+    with pytest.raises(ValueError, match="image type"):
+        capture_layout(page, "0002", np.random.default_rng(0))
