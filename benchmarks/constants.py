@@ -2,8 +2,8 @@
 
     python benchmarks/constants.py DATA --count 1
 
-The networks run once on each page; then stage 2's maps are decoded, and stage 1's maps become a grid,
-with one constant changed at a time. The first table has the change of the mean score in dB (`x 3`, `/ 3`); the
+The networks run once on each page; then stage 2's maps are decoded, and stage 1's maps become a grid, with
+one constant changed at a time. The first table has the change of the mean score in dB (`x 3`, `/ 3`); the
 second has that of the mean of the pages' 95th percentiles of the grid error, in px of a 200 dpi page, and
 the pages lost. A constant that moves neither is marked `-`: on these pages it does not matter.
 """
