@@ -7,8 +7,8 @@ import pytest
 
 from configs.layouts import find_layout
 from configs.page import IMAGE_TYPES, LEADS, SQUARE_MM
-from synthesis.layout_capture import capture_layout
-from synthesis.layout_page import draw_layout_page
+from synthesis.layouts.capture import capture_layout
+from synthesis.layouts.page import draw_layout_page
 from synthesis.signals import Record
 
 FS = 250

@@ -8,7 +8,7 @@ from configs.layouts import Layout
 from configs.page import FLAT_TYPES, IMAGE_TYPES
 from digitization.geometry.orientation import apply_orientation, orient_points
 from synthesis.capture import choose_orientation
-from synthesis.layout_page import LayoutPage
+from synthesis.layouts.page import LayoutPage
 from synthesis.page import Page
 from synthesis.photo import photograph
 from synthesis.scanner import scan

@@ -1,0 +1,1 @@
+"""Pages of any layout, drawn, captured and cropped with exact labels."""
