@@ -135,18 +135,17 @@ def tabulate(
     for module_name in names:
         module = importlib.import_module(f"digitization.{package}.{module_name}")
         for name, value in constants_of(module):
-            changes, lost = [], 0
+            changes, lost, error_name = [], 0, ""
             for factor in FACTORS:
                 with changed(module, name, value * factor):
                     try:
                         after, pages = measure()
                     except Exception as error:  # whatever an absurd constant makes of the program
-                        after, pages = np.nan, 0
-                        name = f"{name} ({type(error).__name__})"
+                        after, pages, error_name = np.nan, 0, f" ({type(error).__name__})"
                 changes.append(after - before)
                 lost += pages
             mark = "-" if np.nanmax(np.abs(changes)) < smallest and not lost else ""
-            rows.append((f"{module_name}.{name}", value, *changes, lost, mark))
+            rows.append((f"{module_name}.{name}{error_name}", value, *changes, lost, mark))
     return pd.DataFrame(rows, columns=["constant", "value", "x 3", "/ 3", "pages lost", ""]).set_index(
         "constant"
     )
