@@ -10,11 +10,13 @@ demo: $(VENV)/.installed
 	$(BIN)/python predict.py samples/train/3443727300 --output outputs/demo
 	$(BIN)/python evaluate.py samples
 
-# Quick and slow tests run side by side, one core each; their coverage is counted together.
+# Quick and slow tests run side by side, one core each; their coverage is counted together. A shell's background
+# processes do not hear Ctrl-C.
 HALF = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --cov --cov-report= --cov-fail-under=0
 test: $(VENV)/.installed-dev
 	rm -f .coverage.*
 	COVERAGE_FILE=.coverage.slow $(HALF) -m slow > .slow-tests.log 2>&1 & slow=$$!; \
+	trap "kill $$slow" INT TERM; \
 	COVERAGE_FILE=.coverage.quick $(HALF) -m "not slow"; quick=$$?; \
 	wait $$slow; slow=$$?; cat .slow-tests.log; rm .slow-tests.log; [ $$quick$$slow = 00 ]
 	$(BIN)/python -m coverage combine --quiet

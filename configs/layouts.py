@@ -7,9 +7,10 @@ A name says what a layout shows: `find_layout` knows "3x4+II", "6x2", "12x1", "3
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
+from typing import Any
 
 import numpy as np
 
@@ -178,11 +179,13 @@ def find_layout(name: str, **changes: float) -> Layout:
     elif name.isidentifier():
         try:
             module = import_module(f"configs.layout_{name}")
-        except ModuleNotFoundError:
-            pass
+        except ModuleNotFoundError as error:
+            if error.name != f"configs.layout_{name}":  # the module is there, and what it imports is not
+                raise
         else:
             if isinstance(layout := getattr(module, "layout", None), Layout):
-                return layout
+                values: dict[str, Any] = {**changes}
+                return replace(layout, **values)
     raise ValueError(
         f"layout {name!r}: neither a grid such as 3x4+II, 6x2, 12x1, 6x1-limb or cabrera-6x2, nor a module "
         "configs/layout_<name>.py that defines `layout`"

@@ -74,7 +74,12 @@ def check_networks(options, folder: Path) -> None:
     if not path.exists():
         with atomic_write(path) as unfinished:
             unfinished.write_text(json.dumps(weights, indent=1))
-    elif json.loads(path.read_text()) != weights:
+        return
+    try:
+        made_with = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; choose another --out") from None
+    if made_with != weights:
         raise ValueError(f"{path}: pages there were made with other weights; choose another --out")
 
 
@@ -91,7 +96,7 @@ def prepare_inputs(
         check_networks(pool.options, folder)
         journal = Journal(folder / "outcomes.csv", COLUMNS, NEWER_COLUMNS)
         undone = find_undone(images, journal.rows, folder)
-        if pool.dask:
+        if pool.dask is not None:
             undone = [(image_id, path.absolute()) for image_id, path in undone]
         results = pool.map(partial(straighten_image, folder=folder, debug=debug), undone)
         failures = {}

@@ -14,7 +14,7 @@ import pandas as pd
 
 from configs.layouts import check_shape
 from configs.page import DURATION_S, LEADS
-from utils.files import atomic_write
+from utils.files import as_utf8, atomic_write
 
 DECIMALS = 5  # decimal places of the values in a CSV, mV
 GAIN = 1000.0  # digital units per mV: steps of 1 uV
@@ -41,7 +41,7 @@ def write_record(path: Path, leads: np.ndarray, fs: int) -> None:
 def record_name(name: str) -> str:
     """A name that WFDB allows, of letters, digits, - and _; a changed one ends in a hash of the original."""
     allowed = re.sub(r"[^A-Za-z0-9_-]", "_", name)
-    return name if name == allowed else f"{allowed}-{zlib.crc32(name.encode()):08x}"
+    return name if name == allowed else f"{allowed}-{zlib.crc32(as_utf8(name)):08x}"
 
 
 def write_wfdb(
@@ -75,7 +75,7 @@ def write_wfdb(
             fmt=[FORMAT] * len(LEADS),
             adc_gain=[GAIN] * len(LEADS),
             baseline=[0] * len(LEADS),
-            comments=[" ".join(comment.split()) for comment in comments],
+            comments=[as_utf8(" ".join(comment.split())).decode() for comment in comments],
             write_dir=folder,
         )
         path.with_name(f"{name}.{ANNOTATOR}").unlink(missing_ok=True)

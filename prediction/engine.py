@@ -30,7 +30,7 @@ class Engine:
         dask: str | None = None,
     ):
         limit_threads(threads)
-        if dask:  # whose workers have working directories of their own
+        if dask is not None:  # whose workers have working directories of their own
             stage2 = tuple(path.absolute() for path in options.stage2)
             stage0, stage1 = options.stage0.absolute(), options.stage1.absolute()
             options = replace(options, stage0=stage0, stage1=stage1, stage2=stage2)
@@ -43,7 +43,7 @@ class Engine:
         A page whose process dies is a failed one.
         """
         by_name, tasks = {page.name: page for page in pages}, pages
-        if self.pool.dask:
+        if self.pool.dask is not None:
             tasks = [replace(page, path=page.path.absolute()) for page in pages]
             outputs = replace(outputs, folder=outputs.folder.absolute())
         results = self.pool.map(partial(process_page, outputs=outputs), tasks)

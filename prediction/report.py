@@ -16,7 +16,7 @@ from digitization.overlay import shrink
 from prediction.paper import draw_paper
 from prediction.results import DONE, DOUBTFUL, FAILED, PageResult, ReportEntry
 from prediction.templates import environment
-from utils.files import atomic_write
+from utils.files import as_utf8, atomic_write
 from utils.images import encode_jpeg
 from utils.kaggle_metric import to_db
 
@@ -121,7 +121,7 @@ class Report:
 
     def keep(self, text: str) -> tuple[int, int]:
         """Append a text to the temporary file: where it starts, and its length in bytes."""
-        return self.spool.seek(0, 2), self.spool.write(text.encode())
+        return self.spool.seek(0, 2), self.spool.write(as_utf8(text))
 
     def read(self, place: tuple[int, int]) -> str:
         self.spool.seek(place[0])

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from utils import device
-from utils.device import choose_precision, cpu_has_amx
+from utils.device import choose_devices, choose_precision, cpu_has_amx
 
 ROOT = Path(__file__).parent.parent
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
@@ -20,6 +20,13 @@ def test_a_precision_is_taken_as_named_and_others_are_refused():
     assert choose_precision("bfloat16", CPU) == torch.bfloat16
     with pytest.raises(ValueError, match="--precision half: not among auto, float32, bfloat16"):
         choose_precision("half", CPU)
+
+
+@pytest.mark.parametrize("name", ["toaster", "cpu:-1", "privateuseone", "vulkan", "meta", "cpu,", "cpu,cpu"])
+def test_a_device_that_cannot_be_had_is_an_error_of_one_short_line(name):
+    with pytest.raises(ValueError, match=f"--device {name.removesuffix('cpu,')}") as error:
+        choose_devices(name)
+    assert len(str(error.value)) < 150
 
 
 @pytest.mark.parametrize(("amx", "expected"), [(True, torch.bfloat16), (False, torch.float32)])

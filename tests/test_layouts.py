@@ -105,6 +105,10 @@ def test_a_laboratory_adds_a_layout_as_a_module(tmp_path, monkeypatch):
     )
     monkeypatch.setattr("configs.__path__", [*__import__("configs").__path__, str(tmp_path)])
     assert find_layout("ours").rows == (("V1",), ("II",))
+    assert find_layout("ours", mm_per_mv=5).mm_per_mv == 5
+    (tmp_path / "layout_theirs.py").write_text("import nobody_has_it\n")
+    with pytest.raises(ModuleNotFoundError, match="nobody_has_it"):
+        find_layout("theirs")
 
 
 @pytest.mark.parametrize("name", NAMES + CABRERA_NAMES)

@@ -1,9 +1,13 @@
 """Tasks through networks loaded once: alike wherever they run, and none is lost with a process."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -131,11 +135,43 @@ def test_a_dask_cluster_does_the_same_and_loses_only_the_task_that_kills_its_wor
     assert os.getpid() not in {results[number][2] for number in range(3)}
 
 
+@pytest.mark.slow
+def test_a_cluster_started_elsewhere_needs_this_repository_on_no_path(tmp_path, monkeypatch):
+    """Scheduler and worker as the command `dask` starts them, in a folder of their own."""
+    pytest.importorskip("distributed")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # where `use` is
+    file = tmp_path / "scheduler.json"
+    with ExitStack() as stack:
+
+        def start(*arguments: str) -> None:
+            command = [sys.executable, "-m", "dask", *arguments, "--no-dashboard"]
+            command += ["--scheduler-file", str(file)]
+            process = stack.enter_context(subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL))
+            stack.callback(process.terminate)
+
+        start("scheduler", "--port", "0")
+        wait_until(lambda: file.exists() and file.read_text().endswith("}"))
+        start("worker", "--nthreads", "1", "--no-nanny")
+        address = json.loads(file.read_text())["address"]
+        wait_until(lambda: has_worker(address))
+        check(doubled(Pool(DoublingOptions(), dask=address), range(3)), range(3))
+
+
+def has_worker(address: str) -> bool:
+    from dask.distributed import Client
+
+    with Client(address) as client:
+        return bool(client.nthreads())
+
+
 def test_a_cluster_that_is_not_there_or_has_no_workers_is_an_error(monkeypatch):
     distributed = pytest.importorskip("distributed")
     monkeypatch.setattr(dask_cluster, "CONNECT_TIMEOUT", 0.2)
     with pytest.raises(ValueError, match="no scheduler there"):
         doubled(Pool(DoublingOptions(), dask="tcp://127.0.0.1:9"), [0])
+    for address in ("tls://127.0.0.1:9", ""):
+        with pytest.raises(ValueError, match="no scheduler there"):
+            doubled(Pool(DoublingOptions(), dask=address), [0])
     monkeypatch.undo()
     with (
         distributed.LocalCluster(n_workers=0, dashboard_address=":0") as empty,

@@ -251,6 +251,17 @@ def test_a_wfdb_record_reads_back(sample, tmp_path, monkeypatch):
     assert np.isnan(record.p_signal[:2562, LEADS.index("aVR")]).all()
 
 
+def test_a_page_whose_name_is_no_text_is_read_and_reported(sample, tmp_path, monkeypatch):
+    wfdb = pytest.importorskip("wfdb")
+    out = tmp_path / "out"
+    image = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xe9 {{ 7 * 7 }} <i>.png"))
+    shutil.copy(sample, image)
+    assert run(monkeypatch, image, "--output", out, "--fs", 100, "--wfdb", "--report") == 0
+    (header,) = (out / "wfdb").glob("*.hea")
+    assert "image: \\udce9 {{ 7 * 7 }} <i>.png" in wfdb.rdrecord(str(header.with_suffix(""))).comments
+    assert "<h2>\\udce9 {{ 7 * 7 }} &lt;i&gt;</h2>" in (out / "report.html").read_text()
+
+
 def test_a_submission_leaves_what_lies_beside_it(sample, tmp_path, monkeypatch):
     images = tmp_path / "test"
     images.mkdir()

@@ -167,6 +167,9 @@ def test_pages_of_other_weights_are_not_mixed(images, pool, folder, straightener
     pool.options.stage1.write_text("others")
     with pytest.raises(ValueError, match=r"networks\.json: .*other weights"):
         prepare_inputs(images, pool, folder)
+    (folder / "networks.json").write_text("")
+    with pytest.raises(ValueError, match=r"networks\.json: "):
+        prepare_inputs(images, pool, folder)
 
 
 def test_a_row_cut_short_by_a_crash_counts_as_not_done(images, pool, folder, straightener):

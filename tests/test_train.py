@@ -43,7 +43,7 @@ from datasets.prepared import FOLDER, LAST_FILE, PreparedPages, prepared_images,
 from datasets.stage2 import Stage2Samples, target_columns
 from digitization.record_files import write_record
 from digitization.signal.traces import draw_traces
-from models.checkpoint import CheckpointError, load_network
+from models.checkpoint import RENAMED_FIELDS, CheckpointError, load_network
 from models.stage2 import Stage2Net
 from synthesis import synthesize
 from synthesis.signals import deepfake_record, is_heldout
@@ -527,6 +527,10 @@ def test_a_run_goes_on_with_its_own_recipe_only(small_run, tmp_path):
         small_run(tmp_path, steps=2, resume=True, fold=1, seed=5)
     state = torch.load(run / "last.pt")
     del state["recipe"]["positive_weight"]  # as a run was begun before there was this field
+    torch.save(state, run / "last.pt")
+    for old, new in RENAMED_FIELDS.items():  # and as 0.2.0 called them
+        if new in state["recipe"]:
+            state["recipe"][old] = state["recipe"].pop(new)
     torch.save(state, run / "last.pt")
     small_run(tmp_path, steps=1, resume=True)
     torch.save(state | {"optimizer": {}}, run / "last.pt")

@@ -39,7 +39,7 @@ def connect(address: str) -> Iterator[Any]:
 
     try:
         client = Client(address, timeout=CONNECT_TIMEOUT)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:  # TypeError: of a protocol that needs certificates
         raise ValueError(f"--dask {address}: no scheduler there ({error})") from None
     with client:
         if not client.nthreads():
@@ -71,15 +71,25 @@ def map_on_cluster(
 def map_with_client(
     client, address: str, function: Callable[[Task], Result], tasks: Iterable[Task]
 ) -> Iterator[tuple[Task, Result | WorkerDied]]:
-    """As map_on_cluster, but nothing is repeated. Dask has no more tasks in hand than workers' threads."""
+    """As map_on_cluster, but nothing is repeated. Dask has no more tasks in hand than workers' threads.
+
+    The scheduler unpickles what it passes on, and this repository may not be on its path: so tasks are bytes.
+    """
     from dask.distributed import CancelledError, KilledWorker, TimeoutError, wait
+    from distributed.protocol.pickle import dumps
+
+    def call(pickled: bytes) -> Any:
+        import pickle  # Dask sends this function by value: it must name nothing of this repository
+
+        function, task = pickle.loads(pickled)
+        return function(task)
 
     tasks = iter(tasks)
     running: dict[Any, Task] = {}
     while True:
         threads = sum(client.nthreads().values()) or 1  # while they restart
         for task in islice(tasks, max(threads - len(running), 0)):
-            running[client.submit(function, task, pure=False)] = task
+            running[client.submit(call, dumps((function, task)), pure=False)] = task
         if not running:
             return
         try:

@@ -30,8 +30,10 @@ def choose_device(name: str | None = None) -> torch.device:
         raise ValueError(f"--device {name}: this machine has no CUDA device")
     try:
         torch.zeros(1, device=device).cpu()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(f"--device {name}: {str(error).splitlines()[0]}") from None
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
+        # The first sentence: torch lists all its kinds of devices in the next.
+        reason = str(error).splitlines()[0].split(". ")[0]
+        raise ValueError(f"--device {name}: {reason}") from None
     return device
 
 

@@ -32,6 +32,11 @@ def open_text(path: Path, mode: str = "w") -> IO[str]:
     return open(path, mode, encoding="utf-8", errors="backslashreplace", newline="")
 
 
+def as_utf8(text: str) -> bytes:
+    """A text in UTF-8, as a file from open_text has it."""
+    return text.encode(errors="backslashreplace")
+
+
 @contextmanager
 def folder_lock(folder: Path, lock: Path | None = None) -> Iterator[None]:
     """Lock a folder against other runs. Raises ValueError when another run holds the lock.

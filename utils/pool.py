@@ -67,7 +67,7 @@ class Pool(Generic[Tool]):
     ):
         self.options, self.workers, self.batch_size, self.dask = options, workers, batch_size, dask
         keep_memory()
-        self.devices = [CPU] if dask else choose_devices(options.device)
+        self.devices = [CPU] if dask is not None else choose_devices(options.device)
         self.nets = options.load(choose_precision(options.precision, self.devices[0]))
 
     def map(
@@ -76,7 +76,7 @@ class Pool(Generic[Tool]):
         """(task, function(tool, task)) as they are done. But for one worker on the CPU it must pickle."""
         run, workers = secrets.token_hex(8), self.workers or default_workers(len(tasks))
         call = partial(call_with_tool, run, self.options, function)
-        if self.dask:
+        if self.dask is not None:
             return map_on_cluster(self.dask, call, tasks)
         if self.devices != [CPU]:
             return self.map_on_devices(call, run, tasks, workers)
