@@ -67,7 +67,7 @@ def test_columns_of_older_versions_are_blank_and_other_columns_are_refused(tmp_p
     path = tmp_path / "pages.csv"
     path.write_text("name,outcome\na,done\n")
     assert Journal(path, COLUMNS, ("slip",)).rows["a"]["slip"] == ""
-    for text in ("name,outcome\na,done\n", "id,fs\n1,2\n", ""):
+    for text in ("name,outcome\na,done\n", "id,fs\n1,2\n"):
         path.write_text(text)
         with pytest.raises(ValueError, match=r"pages\.csv: columns of another program"):
             Journal(path, COLUMNS)

@@ -26,7 +26,7 @@ class Journal:
                 reader = csv.DictReader(file)
                 if reader.fieldnames is None:
                     return {}
-                if {*(reader.fieldnames or ()), *self.newer_columns} != set(self.columns):
+                if {*reader.fieldnames, *self.newer_columns} != set(self.columns):
                     raise ValueError(f"{self.path}: columns of another program; choose another folder")
                 blank = dict.fromkeys(self.newer_columns, "")
                 whole = [row for row in reader if None not in row and None not in row.values()]
