@@ -6,7 +6,7 @@ pages. OUT gets pages.csv, both tables, plots of them, and with --report the rep
 included.
 
 The score of several pages is the competition's: the mean of their linear signal-to-noise ratios, in dB. A
-page's ratio is capped at 25.84 dB; a page that is not found counts as zeros, -inf dB.
+page's ratio is capped at 25.84 dB; a page that is not found counts as a ratio of 0.
 
 Exit code: 0 all pages scored, however badly; 1 some have no usable truth, or nothing could be done; 2 the
 command was not understood.

@@ -83,7 +83,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--device", help="cpu, cuda, ... (default: CUDA when there is one)")
     add_precision_argument(parser)
     parser.add_argument(
-        "--workers", type=int, default=1, help="number of processes that draw pages (default: %(default)s)"
+        "--workers",
+        type=int,
+        default=1,
+        help="number of processes that draw or load pages (default: %(default)s)",
     )
     parser.add_argument(
         "--threads", type=int, help="number of torch threads of the training process (default: torch's)"
@@ -92,8 +95,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--steps",
         type=int,
-        help="length of the learning-rate schedule in steps; without it the schedule spans --max-minutes, "
-        "which end the run in either case",
+        help="length of the learning-rate schedule in steps; without it the schedule ends with --max-minutes "
+        "or the configuration's steps; --max-minutes end the run in either case",
     )
     parser.add_argument(
         "--validate-minutes",
@@ -123,7 +126,10 @@ def parse_arguments() -> argparse.Namespace:
         help="change a value of the configuration, batch_size=8 for instance; may be given several times",
     )
     parser.add_argument(
-        "--accumulate", type=int, default=1, help="number of batches whose gradients make one step"
+        "--accumulate",
+        type=int,
+        default=1,
+        help="number of batches whose gradients are accumulated for one step (default: 1)",
     )
     parser.add_argument(
         "--checkpointing",
@@ -134,7 +140,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--resume", action="store_true", help="go on from runs/<config>/last.pt")
     parser.add_argument("--init", type=Path, help="start from the weights of this checkpoint where they fit")
     parser.add_argument("--pretrained", action="store_true", help="start from ImageNet weights")
-    parser.add_argument("--debug", action="store_true", help="a few steps, everything exercised")
+    parser.add_argument(
+        "--debug",
+        action="store_true",
+        help="quick check: three steps with batches of 2, validated on one page",
+    )
     args = parser.parse_args()
     for option in (
         "max_minutes",

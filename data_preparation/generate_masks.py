@@ -63,7 +63,9 @@ def main() -> int:
     parser.add_argument(
         "data", type=Path, nargs="?", default=DATA, help="folder with train/<id>/<id>.csv (default: data)"
     )
-    parser.add_argument("--workers", type=positive_int, default=1, help="processes (default 1)")
+    parser.add_argument(
+        "--workers", type=positive_int, default=1, help="number of processes (default: %(default)s)"
+    )
     args = parser.parse_args()
     check_data(args.data)
     records = sorted(path.name for path in (args.data / "train").glob("*") if path.is_dir())

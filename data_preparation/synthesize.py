@@ -207,10 +207,13 @@ def main() -> None:
     )
     parser.add_argument("--part", choices=("all", "train", "heldout"), default="all", help=PART_HELP)
     parser.add_argument(
-        "--skip", type=int, default=0, help="number of records of the part to leave out, the first ones"
+        "--skip", type=int, default=0, help="number of the first records of --part to leave out"
     )
     parser.add_argument(
-        "--paced", type=float, default=PACED_SHARE, help="share with pacing spikes (default: %(default)s)"
+        "--paced",
+        type=float,
+        default=PACED_SHARE,
+        help="share of records, 0 to 1, to which pacing spikes are added (default: %(default)s)",
     )
     parser.add_argument(
         "--workers", type=positive_int, default=1, help="number of processes (default: %(default)s)"
@@ -222,7 +225,8 @@ def main() -> None:
         "--slips",
         choices=SLIP_CHOICES,
         default="some",
-        help="whether the scanner loses a slice of the paper of scans, all else the same (default: some)",
+        help="scans on which the paper slips, so that a slice of it is missing; all else is the same "
+        "(default: some, three in four)",
     )
     args = parser.parse_args()
     if args.seed < 0:

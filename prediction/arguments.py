@@ -27,14 +27,14 @@ def add_digitizer_arguments(parser: argparse.ArgumentParser) -> None:
         action="append_const",
         const="moved",
         default=[],
-        help="read the page moved by a fraction of a square too",
+        help="test-time augmentation: read each page a second time, moved by a fraction of a square",
     )
     parser.add_argument(
         "--tta-mirrored",
         action="append_const",
         const="mirrored",
         dest="tta",
-        help="read the mirrored page too, for networks trained to",
+        help="test-time augmentation: read the mirrored page too; the shipped network was not trained for it",
     )
     parser.add_argument(
         "--merge",
@@ -46,7 +46,7 @@ def add_digitizer_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-impute",
         action="store_false",
         dest="impute",
-        help="bridge what the page hardly shows, rather than complete it from the other beats of its lead",
+        help="interpolate over gaps, rather than impute what the page hardly shows from other beats",
     )
     add_precision_argument(parser)
     parser.add_argument(

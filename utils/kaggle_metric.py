@@ -1,6 +1,6 @@
 """The competition's metric: the signal-to-noise ratio after aligning each lead in time and offset.
 
-Its definition and worked examples are in competition.md ("Metric") and checked in tests/test_metric.py.
+Worked examples of its definition are checked in tests/test_metric.py.
 Signals are in mV; ratios of powers are linear unless a name or docstring says dB.
 """
 
