@@ -52,11 +52,6 @@ def test_a_row_that_a_kill_cut_short_does_not_count(rest, path):
     assert read(path) == {"a": "done, with a comma", "b": "failed"}
 
 
-def test_an_empty_file_has_no_rows(path):
-    path.write_text("")  # as a machine that loses its power can leave it
-    assert read(path) == {}
-
-
 def test_of_several_rows_the_last_counts(path):
     with path.open("a") as file:
         file.write("b,done,\n")
