@@ -41,6 +41,7 @@ class NetworkConfig:
     image_types: tuple[str, ...] = IMAGE_TYPES  # image types of the synthetic training pages
     overlap_probability: float = 0.0  # share of pages with overlapping rows, synthesis.signals.overlap_rows
     colour_augmentation: bool = True  # whether colours are augmented, datasets/augmentation.py
+    layout_share: float = 0.0  # share of synthetic pages of any layout, datasets/layouts.py; stage 2 only
     samples_per_page: int = 8  # samples drawn from each synthetic page
     pool: int = 24  # number of synthetic pages that a loader process holds at once
 
@@ -56,6 +57,7 @@ class NetworkConfig:
                 "gradient_clip": (1e-6, 1e6),
                 "ema_decay": (0, 0.999999),
                 "overlap_probability": (0, 1),
+                "layout_share": (0, 1),
                 "samples_per_page": (1, 10_000),
                 "pool": (1, 100_000),
                 "fine_channels": (0, 4096),

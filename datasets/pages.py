@@ -12,7 +12,9 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from configs.network import NetworkConfig
 from configs.page import IMAGE_TYPES
+from datasets.layouts import draw_layout
 from synthesis import Capture, synthesize
+from synthesis.layouts.capture import LayoutCapture
 from synthesis.signals import Record, find_records, is_heldout, overlap_rows, read_record, vary
 from utils.command import log
 
@@ -28,6 +30,9 @@ class Samples(Protocol):
 
     def prepare(self, capture: Capture, record: Record, rng: np.random.Generator) -> dict:
         """Prepare a page for the pool."""
+
+    def prepare_layout(self, capture: LayoutCapture, record: Record, rng: np.random.Generator) -> dict:
+        """What is kept of a page of any layout; only stage 2 learns from such pages so far."""
 
     def sample(self, page: dict, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         """Draw a training sample from a prepared page."""
@@ -75,6 +80,10 @@ class SyntheticPages:
         overlap_probability = self.samples.config.overlap_probability
         if overlap_probability and rng.random() < overlap_probability:
             record = overlap_rows(record, rng)
+        layout_share = self.samples.config.layout_share
+        if layout_share and rng.random() < layout_share:
+            page = draw_layout(record, str(rng.choice(self.types)), rng)
+            return self.samples.prepare_layout(page, record, rng)
         capture = synthesize(record, str(rng.choice(self.types)), rng, orientation=0)
         return self.samples.prepare(capture, record, rng)
 

@@ -7,6 +7,7 @@ from configs.stage0 import Stage0Config
 from datasets.augmentation import augment_colours
 from digitization.geometry.orientation import apply_orientation, orient_points
 from synthesis import Capture
+from synthesis.layouts.capture import LayoutCapture
 from synthesis.signals import Record
 from utils.rescaling import Rescaling, rescale
 
@@ -35,6 +36,10 @@ class Stage0Samples:
         shape = capture.image.shape
         rescaling = Rescaling.by(shape, self.config.input_width / max(shape))
         return {"image": rescaling.image(capture.image), "points": rescaling.points(capture.leadpoint_xy)}
+
+    def prepare_layout(self, capture: LayoutCapture, record: Record, rng: np.random.Generator) -> dict:
+        """Raises ValueError: this stage learns from the competition's layout alone."""
+        raise ValueError("layout_share: only stage 2 learns from other layouts")
 
     def sample(self, page: dict, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         orientation = 0 if rng.random() < UPRIGHT_SHARE else int(rng.choice(ROTATED_ORIENTATIONS))

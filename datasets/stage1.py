@@ -9,6 +9,7 @@ from datasets.augmentation import augment_colours
 from digitization.geometry.frame import warp_to_frame
 from digitization.geometry.rectify import lattice_at
 from synthesis import Capture
+from synthesis.layouts.capture import LayoutCapture
 from synthesis.signals import Record
 from utils.rescaling import rescale
 
@@ -50,6 +51,10 @@ class Stage1Samples:
         image = warp_to_frame(capture.image, homography)
         ends = lattice_at(points.reshape(capture.gridpoint_xy.shape), np.array(LEAD_BOUNDARIES))
         return {"image": image, "points": points[inside], "ends": ends}
+
+    def prepare_layout(self, capture: LayoutCapture, record: Record, rng: np.random.Generator) -> dict:
+        """Raises ValueError: this stage learns from the competition's layout alone."""
+        raise ValueError("layout_share: only stage 2 learns from other layouts")
 
     def sample(self, page: dict, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         crop = self.config.crop

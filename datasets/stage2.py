@@ -9,10 +9,12 @@ from configs.layouts import rows_from_leads
 from configs.page import MASK_WIDTH
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT, Stage2Config
 from datasets.augmentation import augment_colours
+from datasets.layouts import strips_to_learn
 from digitization.geometry.rectify import rectify_region
 from digitization.geometry.slip import Slip
 from digitization.signal.traces import columns_from_rows
 from synthesis import Capture
+from synthesis.layouts.capture import LayoutCapture
 from synthesis.signals import Record
 
 GRID_ERROR = 0.001  # standard deviation of independent errors of stage 1's grid points, squares
@@ -24,9 +26,10 @@ END_SHARE = 0.25  # share of samples placed at an end of the traces, so that 15 
 
 
 def perturb_grid(gridpoint_xy: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Add errors like stage 1's to grid points: (44, 57, 2) px to the same."""
+    """Add errors like stage 1's to grid points: (R, C, 2) px to the same."""
     rows, columns = gridpoint_xy.shape[:2]
-    square = np.linalg.norm(gridpoint_xy[22, 29] - gridpoint_xy[22, 28])
+    row, column = rows // 2, columns // 2
+    square = np.linalg.norm(gridpoint_xy[row, column + 1] - gridpoint_xy[row, column])
     drift = cv2.resize(rng.normal(0, GRID_DRIFT, (5, 6, 2)), (columns, rows), interpolation=cv2.INTER_CUBIC)
     error = rng.normal(0, GRID_ERROR, gridpoint_xy.shape)
     return (gridpoint_xy + square * (drift + error)).astype(np.float32)
@@ -54,6 +57,10 @@ class Stage2Samples:
             capture.image, grid, 0, CROP_TOP, MASK_WIDTH, CROP_TOP + INPUT_HEIGHT, slip=slip
         )
         return {"image": image, "y": target_columns(record.leads)}
+
+    def prepare_layout(self, capture: LayoutCapture, record: Record, rng: np.random.Generator) -> dict:
+        """As `prepare`, of a page of any layout."""
+        return strips_to_learn(capture, perturb_grid(capture.gridpoint_xy, rng), record, rng)
 
     def sample(self, page: dict, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         width = self.config.crop_columns

@@ -52,6 +52,11 @@ def test_a_row_that_a_kill_cut_short_does_not_count(rest, path):
     assert read(path) == {"a": "done, with a comma", "b": "failed"}
 
 
+def test_an_empty_file_has_no_rows(path):
+    path.write_text("")  # as a machine that loses its power can leave it
+    assert read(path) == {}
+
+
 def test_of_several_rows_the_last_counts(path):
     with path.open("a") as file:
         file.write("b,done,\n")
@@ -62,7 +67,7 @@ def test_columns_of_older_versions_are_blank_and_other_columns_are_refused(tmp_p
     path = tmp_path / "pages.csv"
     path.write_text("name,outcome\na,done\n")
     assert Journal(path, COLUMNS, ("slip",)).rows["a"]["slip"] == ""
-    for text in ("name,outcome\na,done\n", "id,fs\n1,2\n", ""):
+    for text in ("name,outcome\na,done\n", "id,fs\n1,2\n"):
         path.write_text(text)
         with pytest.raises(ValueError, match=r"pages\.csv: columns of another program"):
             Journal(path, COLUMNS)

@@ -12,7 +12,8 @@ class Journal:
     """A CSV file with a row for each item, whose key is the first column; `rows` has those there, by key.
 
     Of several rows for an item the last counts; rows that a kill cut short do not. `newer_columns` may be
-    missing from files of older versions, and are blank then. Raises ValueError for a file with other columns.
+    missing from files of older versions, and are blank then. An empty file has no rows. Raises ValueError for
+    a file with other columns.
     """
 
     def __init__(self, path: Path, columns: Sequence[str], newer_columns: Sequence[str] = ()):
@@ -23,7 +24,9 @@ class Journal:
         try:
             with self.path.open(newline="", encoding="utf-8") as file:
                 reader = csv.DictReader(file)
-                if {*(reader.fieldnames or ()), *self.newer_columns} != set(self.columns):
+                if reader.fieldnames is None:
+                    return {}
+                if {*reader.fieldnames, *self.newer_columns} != set(self.columns):
                     raise ValueError(f"{self.path}: columns of another program; choose another folder")
                 blank = dict.fromkeys(self.newer_columns, "")
                 whole = [row for row in reader if None not in row and None not in row.values()]

@@ -80,10 +80,13 @@ def smooth_locally(offsets: np.ndarray, labelled: np.ndarray, where: np.ndarray)
     return np.linalg.solve(normal, np.stack([values[:, 1:] for values in first], axis=1))[:, 0]
 
 
-def grow_labels(peaks: np.ndarray, label: np.ndarray, free: np.ndarray) -> np.ndarray:
-    """Assign free peaks to cells, neighbour by neighbour: (44, 57) int, index of the peak or -1.
+def grow_labels(
+    peaks: np.ndarray, label: np.ndarray, free: np.ndarray, reference: np.ndarray = REFERENCE
+) -> np.ndarray:
+    """Assign free peaks to cells, neighbour by neighbour: (R, C) int, index of the peak or -1.
 
-    peaks (N, 2) px of the frame, free (N,) bool; growth starts from label (44, 57) int.
+    peaks (N, 2) px of the frame, free (N,) bool; growth starts from label (R, C) int. `reference` (R, C, 2)
+    is an even lattice in px of the frame, that of the competition's page unless given.
     """
     label, free = label.copy(), free.copy()
     free[label[label >= 0]] = False
@@ -91,8 +94,8 @@ def grow_labels(peaks: np.ndarray, label: np.ndarray, free: np.ndarray) -> np.nd
     while True:
         labelled = label >= 0
         frontier = ~labelled & (cv2.dilate(labelled.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0)
-        expected = smooth_locally(peaks[label] - REFERENCE, labelled, frontier)
-        distance, nearest = tree.query(REFERENCE[frontier] + expected)
+        expected = smooth_locally(peaks[label] - reference, labelled, frontier)
+        distance, nearest = tree.query(reference[frontier] + expected)
         near = distance < GROWTH_TOLERANCE * FRAME_PX_PER_SQUARE
         near[near] = free[nearest[near]]
         order = np.argsort(distance[near])

@@ -1,12 +1,14 @@
-"""Smooth surfaces over the lattice: thin plates as smooth as the points allow, and outlier rejection."""
+"""Smooth surfaces over a lattice: thin plates as smooth as the points allow, and outlier rejection.
 
-from functools import cache
+A lattice has R rows and C columns: 44 and 57 for the competition's page.
+"""
+
+from functools import cache, lru_cache
 from itertools import pairwise
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator, cg
 
-from configs.page import GRID_COLUMNS, GRID_ROWS
 from configs.stage1 import FRAME_PX_PER_SQUARE
 
 OUTLIER_SMOOTHING = 10.0  # smoothing of the surface for outlier rejection; the length scale is its 4th root
@@ -23,16 +25,16 @@ CG_TOLERANCE = 1e-6  # relative residual at which the conjugate gradients stop
 CG_MAX_ITERATIONS = 200  # greatest number of iterations; a page seen in part takes 30
 
 
-@cache
-def bending_modes() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+@lru_cache(maxsize=16)
+def bending_modes(rows: int, columns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The bending modes of a free plate over the lattice, and their energies.
 
-    Returns the modes (44, 44) of a column and (57, 57) of a row as columns of matrices, and the energies
-    (44, 57) of their products. The energy of a beam free at both ends is that of its second differences. A
+    Returns the modes (R, R) of a column and (C, C) of a row as columns of matrices, and the energies (R, C)
+    of their products. The energy of a beam free at both ends is that of its second differences. A
     product of two beam modes has the squared sum of the roots of both energies; twisting costs nothing.
     """
     modes, roots = [], []
-    for count in (GRID_ROWS, GRID_COLUMNS):
+    for count in (rows, columns):
         second = np.diff(np.eye(count), n=2, axis=0)
         energy, shapes = np.linalg.eigh(second.T @ second)
         modes.append(shapes)
@@ -41,13 +43,13 @@ def bending_modes() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def fit_thin_plate(offsets: np.ndarray, weight: np.ndarray, smoothing: float) -> tuple[np.ndarray, float]:
-    """A smoothing thin plate over offsets (44, 57, n) with weights (44, 57), 0 where unknown: (44, 57, n).
+    """A smoothing thin plate over offsets (R, C, n) with weights (R, C), 0 where unknown: (R, C, n).
 
     Also returns the energy that it minimises: weighted squared distance + smoothing * bending energy. Gaps
     are bridged smoothly, and the surface is extrapolated linearly. The coefficients of bending_modes are
     solved for by preconditioned conjugate gradients.
     """
-    down, across, energy = bending_modes()
+    down, across, energy = bending_modes(*weight.shape)
     known = np.where(weight > 0, offsets.transpose(2, 0, 1), 0.0)
     penalty = smoothing * energy
     scale = 1 / (weight.mean() + penalty)
@@ -73,7 +75,7 @@ def fit_thin_plate(offsets: np.ndarray, weight: np.ndarray, smoothing: float) ->
 
 
 def fit_smoothest_plate(offsets: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """The thin plate of fit_thin_plate (44, 57, n) with as much smoothing as the points allow.
+    """The thin plate of fit_thin_plate (R, C, n) with as much smoothing as the points allow.
 
     A screen or a curled sheet allows much smoothing, which averages the errors of many points; crumpled paper
     does not. The smoothing is raised while no tile's mean distance grows by more than noise explains.
@@ -104,11 +106,11 @@ def fit_smoothest_plate(offsets: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def tile_means(values: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """The means of the known values (44, 57) in tiles with MIN_TILE_POINTS; the overall mean if none has."""
+    """The means of the known values (R, C) in tiles with MIN_TILE_POINTS; the overall mean if none has."""
     means = [
         values[rows, columns][known[rows, columns]].mean()
-        for rows in even_slices(GRID_ROWS, TILES[0])
-        for columns in even_slices(GRID_COLUMNS, TILES[1])
+        for rows in even_slices(values.shape[0], TILES[0])
+        for columns in even_slices(values.shape[1], TILES[1])
         if known[rows, columns].sum() >= MIN_TILE_POINTS
     ]
     return np.array(means or [values[known].mean()]) + 1e-9
@@ -121,9 +123,9 @@ def even_slices(length: int, count: int) -> list[slice]:
 
 
 def reject_outliers(offsets: np.ndarray, labelled: np.ndarray) -> tuple[np.ndarray, float]:
-    """The inliers of a smooth surface among the labelled points, (44, 57) bool, and the median distance, px.
+    """The inliers of a smooth surface among the labelled points, (R, C) bool, and the median distance, px.
 
-    offsets (44, 57, 2) px, used where labelled (44, 57) bool.
+    offsets (R, C, 2) px, used where labelled (R, C) bool.
     """
     weight = labelled.astype(np.float64)
     for _ in range(3):

@@ -1,0 +1,73 @@
+"""The rows of any page laid out as the competition's page has them, four at a time, for stage 2's network.
+
+Stage 2 knows its four rows by their height on the rectified page. So a strip of paper about each row of a
+page with any lattice, row pitch and number of rows is resampled to where one of these rows is expected.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import cv2
+import numpy as np
+
+from configs.page import RECTIFIED, ZERO_LINE_ROWS, Canvas
+from digitization.geometry.rectify import WHITE, spline_weights
+
+MARGIN = 12  # squares by which a lattice is continued beyond its outermost lines, for strips at its edges
+TOP_SQUARES = 9.0  # squares (4.5 mV) above the first row that its strip shows; the rest of the page is white
+
+
+def lay_out_rows(
+    image: np.ndarray,
+    gridpoint_xy: np.ndarray,
+    zero_lines: Sequence[float] | np.ndarray,
+    start: float,
+    squares_per_column: float = 1.0,
+    canvas: Canvas = RECTIFIED,
+) -> np.ndarray:
+    """Up to four rows of a page as a rectified page of the competition: (height, width, 3) uint8.
+
+    gridpoint_xy (R, C, 2) is the page's lattice in px of the image (H, W, 3) uint8. `zero_lines` are the
+    rows' y of 0 mV in squares below its first row, `start` the x of their beginning in squares right of its
+    first column. `squares_per_column` is the paper speed in units of 25 mm/s, so that the time axis becomes
+    the competition's. Each strip reaches half-way to the rows of the competition above and below; missing
+    rows stay white. Raises ValueError for none or more rows than the canvas has.
+    """
+    expected = np.array(canvas.zero_lines) / canvas.square_height
+    if not 0 < len(zero_lines) <= len(expected):
+        raise ValueError(f"{len(zero_lines)} rows: 1 to {len(expected)} fit on a page")
+    page = np.full((canvas.height, canvas.width, 3), WHITE, np.uint8)
+    y = np.arange(canvas.height) / canvas.square_height
+    columns = (np.arange(canvas.width) - canvas.signal_start) / canvas.square_width
+    edges = np.concatenate([[expected[0] - TOP_SQUARES], (expected[1:] + expected[:-1]) / 2, [np.inf]])
+    for row, zero_line in enumerate(zero_lines):
+        inside = np.flatnonzero((y >= edges[row]) & (y < edges[row + 1]))
+        places = y[inside] - expected[row] + zero_line
+        page[inside] = resample_lattice(image, gridpoint_xy, places, columns * squares_per_column + start)
+    return page
+
+
+def row_groups(row_count: int) -> Iterator[list[int]]:
+    """The rows of a page four at a time, each once, as they are shown to stage 2."""
+    size = len(ZERO_LINE_ROWS)
+    for first in range(0, row_count, size):
+        yield list(range(first, min(first + size, row_count)))
+
+
+def resample_lattice(
+    image: np.ndarray, gridpoint_xy: np.ndarray, rows: np.ndarray, columns: np.ndarray
+) -> np.ndarray:
+    """The image (H, W, 3) uint8 at fractional rows (h,) and columns (w,) of a lattice (R, C, 2): (h, w, 3).
+
+    Between the lattice's points run cubic splines; beyond it they go on for MARGIN squares, after which the
+    outermost place is repeated. White outside the image.
+    """
+    padding = ((MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0))
+    lattice = np.pad(gridpoint_xy.astype(np.float64), padding, mode="reflect", reflect_type="odd")
+    down, across = (
+        spline_weights(points, np.clip(places + MARGIN, 0, points - 1))
+        for points, places in zip(lattice.shape[:2], (rows, columns), strict=True)
+    )
+    xy = np.einsum("hr,rcd,wc->hwd", down, lattice, across, optimize=True).astype(np.float32)
+    return cv2.remap(
+        image, xy[..., 0], xy[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT, borderValue=WHITE
+    )
