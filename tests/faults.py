@@ -298,6 +298,8 @@ RUNS: dict[str, RunFault] = {
     "--fs fast": RunFault(page("--fs", "fast"), 2, "invalid int"),
     "--workers 0": RunFault(page("--workers", 0), 2, "whole number of at least 1"),
     "--device toaster": RunFault(page("--device", "toaster"), 1, "no such kind of device"),
+    "--dask of nothing": RunFault(page("--dask", ""), 1, "no scheduler there"),
+    "--dask without certificates": RunFault(page("--dask", "tls://127.0.0.1:9"), 1, "no scheduler there"),
     "unknown option": RunFault(page("--sharpen"), 2, "unrecognized"),
     "test.csv: empty": RunFault(table(b""), 1, r"test\.csv: empty file"),
     "test.csv: random bytes": RunFault(table(bytes(range(128, 256)) * 9), 1, r"test\.csv: "),

@@ -1,5 +1,6 @@
 """Tasks through networks loaded once: alike wherever they run, and none is lost with a process."""
 
+import gc
 import json
 import os
 import signal
@@ -169,9 +170,6 @@ def test_a_cluster_that_is_not_there_or_has_no_workers_is_an_error(monkeypatch):
     monkeypatch.setattr(dask_cluster, "CONNECT_TIMEOUT", 0.2)
     with pytest.raises(ValueError, match="no scheduler there"):
         doubled(Pool(DoublingOptions(), dask="tcp://127.0.0.1:9"), [0])
-    for address in ("tls://127.0.0.1:9", ""):
-        with pytest.raises(ValueError, match="no scheduler there"):
-            doubled(Pool(DoublingOptions(), dask=address), [0])
     monkeypatch.undo()
     with (
         distributed.LocalCluster(n_workers=0, dashboard_address=":0") as empty,
@@ -190,6 +188,8 @@ def test_a_cluster_that_loses_its_workers_for_good_ends_the_run(monkeypatch):
         cluster.scale(0)
         with pytest.raises(ValueError, match="the cluster has lost its workers"):
             list(results)
+    del results
+    gc.collect()  # asyncio logs lost tasks as they are collected, which fails while CPython 3.11 compiles
 
 
 def test_threads_ask_one_network():

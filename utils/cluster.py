@@ -1,7 +1,9 @@
 """Tasks on the workers of a running Dask cluster, which see the same files under the same paths."""
 
+import asyncio
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -23,7 +25,8 @@ def connect(address: str) -> Iterator[Any]:
     Raises ValueError when it cannot be reached or has no workers.
     """
     try:
-        from dask.distributed import Client, WorkerPlugin
+        from dask.distributed import Client, Security, WorkerPlugin
+        from distributed.comm import connect as open_comm
     except ImportError:
         raise ValueError("--dask: `pip install distributed` first") from None
 
@@ -37,7 +40,15 @@ def connect(address: str) -> Iterator[Any]:
             if self.root not in sys.path:
                 sys.path.insert(0, self.root)
 
+    async def find_scheduler() -> None:
+        security = Security().get_connection_args("client")
+        comm = await open_comm(address, timeout=CONNECT_TIMEOUT, **security)
+        await comm.close()
+
     try:
+        # A Client that fails to connect stays half open, and hangs the thread that collects it as garbage.
+        with ThreadPoolExecutor(1) as executor:  # a notebook's own thread has an event loop already
+            executor.submit(asyncio.run, find_scheduler()).result()
         client = Client(address, timeout=CONNECT_TIMEOUT)
     except (OSError, ValueError, TypeError) as error:  # TypeError: of a protocol that needs certificates
         raise ValueError(f"--dask {address}: no scheduler there ({error})") from None
