@@ -12,10 +12,10 @@ Writes for each image <id>-<type>, under OUT/stage1/rectified_kaggle_data_4400x1
 and outcomes.csv, which has a row for each image: ok, or the reason why not. A later run goes on where
 this one stopped, even killed, and tries the failed images again. The masks go to DATA/mask_4352x1696/.
 
-Workers read, straighten and write at the same time, each on one thread; give --workers at most the
-number of cores. On the CPU they share the networks' memory; each CUDA device has one process, whose networks see images in batches.
-With --dask the workers are those of a running Dask cluster, which see the same files under the same paths,
-this folder's code among them; each holds its own networks.
+Workers read, straighten and write at the same time, each on one thread; give --workers at most the number
+of cores. On the CPU they share the networks' memory; each CUDA device has one process, whose networks see
+images in batches. With --dask the workers are those of a running Dask cluster, which see the same files
+under the same paths, this folder's code among them; each holds its own networks.
 """
 
 import argparse
