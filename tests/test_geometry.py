@@ -469,6 +469,7 @@ def test_between_grid_points_the_map_keeps_to_a_hundredth_of_a_pixel():
     assert np.abs(between - expected).max() < 0.01
 
 
+@pytest.mark.slow
 def test_pixels_are_read_from_where_the_lattice_says():
     """Phases of two waves, drawn on the photo, tell from where each rectified pixel was read."""
     ys, xs = np.indices(PAGE_SHAPE, dtype=np.float64)

@@ -56,6 +56,7 @@ def test_traces_lie_where_their_targets_say(name, changes):
     assert np.median(shares) > 0.9  # lead labels and separators lie beside a trace
 
 
+@pytest.mark.slow
 def test_the_rows_are_laid_out_with_errors_as_those_found_have():
     drawn = draw_layout_page(waving_record(), find_layout("12x1"), np.random.default_rng(0))
     capture = capture_layout(drawn, "0001", np.random.default_rng(0), orientation=0)
@@ -66,6 +67,7 @@ def test_the_rows_are_laid_out_with_errors_as_those_found_have():
     assert 2 < np.std(np.stack(offsets), axis=0).mean() < 12  # px of 39.5 in a square
 
 
+@pytest.mark.slow
 def test_every_layout_that_is_trained_on_can_be_drawn():
     for number, name in enumerate(sorted(set(TRAINED_LAYOUTS))):
         drawn = draw_layout_page(waving_record(), find_layout(name), np.random.default_rng(number))

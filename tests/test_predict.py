@@ -51,6 +51,7 @@ def run(monkeypatch, *arguments: object) -> int:
     return predict.main()
 
 
+@pytest.mark.slow
 def test_a_digitizer_reads_a_page_at_the_rate_asked_for(digitizer, sample):
     truth = read_record(sample.with_name(f"{sample.parent.name}.csv"))
     fs = truth.shape[1] // 10
@@ -251,6 +252,7 @@ def test_a_wfdb_record_reads_back(sample, tmp_path, monkeypatch):
     assert np.isnan(record.p_signal[:2562, LEADS.index("aVR")]).all()
 
 
+@pytest.mark.slow
 def test_a_page_whose_name_is_no_text_is_read_and_reported(sample, tmp_path, monkeypatch):
     wfdb = pytest.importorskip("wfdb")
     out = tmp_path / "out"
@@ -322,6 +324,7 @@ def test_what_cannot_be_a_wfdb_record_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_overlay_and_report_show_the_page(sample, tmp_path, monkeypatch):
     pages = tmp_path / "pages"
     pages.mkdir()
@@ -447,6 +450,7 @@ def test_a_cluster_sends_the_signals_of_a_test_table_back(cluster, sample, monke
     assert values.std() > 0.05  # mV
 
 
+@pytest.mark.slow
 def test_lengths_that_disagree_with_fs_are_said_and_written_as_asked(sample, tmp_path, monkeypatch, capsys):
     (tmp_path / "test").mkdir()
     shutil.copy(sample, tmp_path / "test" / "7.png")

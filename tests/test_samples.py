@@ -149,6 +149,7 @@ def test_each_lead_label_is_taught_where_the_image_shows_it():
     assert checked > 500
 
 
+@pytest.mark.slow
 def test_orientations_are_taught_as_the_image_is_turned():
     """A page that is dark at its top left corner: the taught orientation undone, it is dark there again."""
     image = np.full((600, 800, 3), 255, np.uint8)
