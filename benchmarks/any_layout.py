@@ -30,6 +30,7 @@ from digitization.signal.decode import rows_from_traces
 from digitization.signal.limb_leads import reconcile_limbs
 from digitization.signal.quality import confidence_at
 from digitization.signal.tracer import PLAIN, Tracer
+from models.checkpoint import checkpoint_path
 from synthesis.layouts.capture import LayoutCapture, capture_layout
 from synthesis.layouts.page import draw_layout_page
 from synthesis.signals import find_records, is_heldout, read_record
@@ -85,9 +86,15 @@ def main() -> None:
     parser.add_argument("--layouts", nargs="+", default=LAYOUTS, help="names of layouts (default: all)")
     parser.add_argument("--seed", type=int, default=2101, help="seed of the drawn pages (default: 2101)")
     parser.add_argument("--true-grid", action="store_true", help="take the grid from the labels")
+    parser.add_argument(
+        "--stage2",
+        type=Path,
+        default=checkpoint_path(2),
+        help="checkpoint of stage 2 (default: the shipped one)",
+    )
     args = parser.parse_args()
     limit_threads(1)
-    digitizer = Digitizer(device="cpu")
+    digitizer = Digitizer(stage2=args.stage2, device="cpu")
     records = [path for path in find_records(args.records) if is_heldout(path.stem)][: args.count]
     rows = []
     for number, name in enumerate(args.layouts):
