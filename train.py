@@ -1,4 +1,4 @@
-"""Train a stage: python train.py [--stage 0|1|2|all] [--config NAME] [--data DIR] [--records DIR] [--fold K].
+"""Train a stage: python train.py [--stage N] [--config NAME] [--data DIR] [--records DIR] [--fold K].
 
 Without --data and --records the data are those in data/. From --data stage 2 learns from the pages that
 prepare_inputs.py has straightened, stages 0 and 1 from the images that synthesize.py has labelled, all of
@@ -20,7 +20,7 @@ from pathlib import Path
 from configs.changes import change_config, parse_change
 from configs.network import NetworkConfig
 from datasets.competition import DATA, check_data, read_folds
-from models.checkpoint import NETWORKS, CheckpointError
+from models.checkpoint import LANDMARKS, NETWORKS, CheckpointError
 from training.loop import train
 from training.options import Options
 from training.processes import leave_processes
@@ -33,7 +33,8 @@ MINUTES_HELP = (
     "hand come on top (default: %(default)s)"
 )
 INTERRUPTED = 130  # exit code, as a shell gives it for Ctrl-C
-DEFAULT_CONFIGS = {0: "stage0_compact", 1: "stage1_compact", 2: "compact"}
+DEFAULT_CONFIGS = {0: "stage0_compact", 1: "stage1_compact", 2: "compact", LANDMARKS: "landmarks"}
+NUMBERS = {"0": [0], "1": [1], "2": [2], "landmarks": [LANDMARKS], "all": [0, 1, 2]}  # of --stage
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -41,7 +42,11 @@ def parse_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--stage", default="2", choices=["0", "1", "2", "all"], help="stage to train (default: %(default)s)"
+        "--stage",
+        default="2",
+        choices=["0", "1", "2", "landmarks", "all"],
+        help="stage to train, or the network of the landmarks of pages of any layout; all: the three stages "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--config",
@@ -179,7 +184,7 @@ def choose_configs(args: argparse.Namespace) -> dict[int, tuple[str, NetworkConf
 
     Raises ValueError for a configuration of another stage, and for a change that fits none of them.
     """
-    numbers = [0, 1, 2] if args.stage == "all" else [int(args.stage)]
+    numbers = NUMBERS[args.stage]
     chosen: dict[int, tuple[str, NetworkConfig]] = {}
     for number in numbers:
         name = args.config or DEFAULT_CONFIGS[number]

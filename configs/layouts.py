@@ -3,7 +3,8 @@
 Signals are in mV. Leads are (12, L) in the order of configs.page.LEADS, where L samples span the page's
 duration; rows are (R, L), counted from the top of the page: the rows of leads, then the rhythm strips.
 A name says what a layout shows: `find_layout` knows "3x4+II", "6x2", "12x1", "3x4+V1+II+V5", "6x1-limb",
-"6x1-chest", the same in Cabrera's order ("cabrera-6x2"), and modules of a user's own (see `find_layout`).
+"6x1-chest", the same in Cabrera's order ("cabrera-6x2"), strips of some leads ("II", "V1+II+V5"), and
+modules of a user's own (see `find_layout`).
 """
 
 import re
@@ -167,8 +168,8 @@ def find_layout(name: str, **changes: float) -> Layout:
     """The layout of a name: its grid of rows x columns and its rhythm strips, "3x4+V1+II+V5" for instance.
 
     Grids: 3x4, 6x2 and 12x1 of all leads; 6x1-limb, 6x1-chest, 3x2-limb and 3x2-chest of half of them. With
-    "cabrera-" the limb leads come in Cabrera's order. `changes` are fields of Layout: duration_s and so on.
-    Any other name is that of a module configs/layout_<name>.py, which defines `layout`. Raises ValueError.
+    "cabrera-" the limb leads come in Cabrera's order. "V1+II" is a strip of each lead. `changes` are the fields of Layout: duration_s and so on. Any other name is that of a module configs/layout_<name>.py, which
+    defines `layout`. Raises ValueError.
     """
     matched = NAME_PATTERN.fullmatch(name)
     if matched:
@@ -176,6 +177,8 @@ def find_layout(name: str, **changes: float) -> Layout:
         grid = lead_grid(int(rows), int(columns), (part or "").removeprefix("-"), bool(cabrera))
         if grid is not None:
             return Layout(name, grid, tuple(strips.split("+")[1:]), **changes)
+    elif set(name.split("+")) <= set(LEADS):
+        return Layout(name, tuple((lead,) for lead in name.split("+")), **changes)
     elif name.isidentifier():
         try:
             module = import_module(f"configs.layout_{name}")

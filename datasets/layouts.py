@@ -15,7 +15,7 @@ from synthesis.signals import Record
 TRAINED_LAYOUTS = (
     *("3x4", "3x4+II", "3x4+II", "3x4+V1", "3x4+V1+II", "3x4+V1+II+V5", "cabrera-3x4+II", "3x4+V5"),
     *("6x2", "6x2", "6x2+II", "cabrera-6x2", "12x1", "12x1", "cabrera-12x1", "6x1-limb", "6x1-chest"),
-    *("3x2-limb", "3x2-chest"),
+    *("3x2-limb", "3x2-chest", "II", "V1+II", "V4+V5", "II+V1+V5"),
 )
 # (paper speed in mm/s, seconds on the page) and gains in mm/mV, and how often they are drawn.
 SPEEDS, SPEED_SHARES = ((MM_PER_SECOND, DURATION_S), (50.0, 5.0), (12.5, DURATION_S)), (0.84, 0.1, 0.06)

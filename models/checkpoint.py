@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from configs import stage0, stage1, stage2
+from configs import landmarks, stage0, stage1, stage2
 from configs.network import NetworkConfig
 from models.inference import prepare_for_inference
+from models.landmarks import LandmarksNet
 from models.stage0 import Stage0Net
 from models.stage1 import Stage1Net
 from models.stage2 import Stage2Net
@@ -18,18 +19,25 @@ from models.unet import UNet
 from utils.files import atomic_write
 
 CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoints"  # folder of the shipped checkpoints
+LANDMARKS = 3  # number of the network that finds the landmarks of pages of any layout
 NETWORKS: dict[int, tuple[type[UNet], type[NetworkConfig]]] = {
     0: (Stage0Net, stage0.Stage0Config),
     1: (Stage1Net, stage1.Stage1Config),
     2: (Stage2Net, stage2.Stage2Config),
+    LANDMARKS: (LandmarksNet, landmarks.LandmarksConfig),
 }
 PUBLISHED: dict[int, NetworkConfig] = {0: stage0.published, 1: stage1.published}
+
+
+def network_name(stage: int) -> str:
+    """The name of a stage's files: "stage0" to "stage2", and "landmarks"."""
+    return "landmarks" if stage == LANDMARKS else f"stage{stage}"
 
 
 def checkpoint_path(stage: int, folder: Path = CHECKPOINTS) -> Path:
     """The checkpoint of a stage in a folder: the public weights of stage 0 or 1 if present, else ours."""
     published = folder / f"stage{stage}-last.checkpoint.pth"
-    return published if stage in PUBLISHED and published.exists() else folder / f"stage{stage}.pt"
+    return published if stage in PUBLISHED and published.exists() else folder / f"{network_name(stage)}.pt"
 
 
 def add_stage_arguments(parser: argparse.ArgumentParser, stages: Iterable[int]) -> None:

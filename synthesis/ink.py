@@ -20,6 +20,7 @@ LATIN_FONTS = (  # font files that are used where installed, beside BUILT_IN and
     "LiberationMono-Regular.ttf",
     "Arial.ttf",
 )
+SERIF_FONTS = ("STIXGeneral.ttf", "STIXGeneralBol.ttf")  # like the Times of many electrocardiographs
 BUILT_IN = "Aileron"  # the font that comes with Pillow
 HERSHEY = {"Hershey simplex": cv2.FONT_HERSHEY_SIMPLEX, "Hershey duplex": cv2.FONT_HERSHEY_DUPLEX}
 HERSHEY_CAP_HEIGHT = 21  # height of capital letters at scale 1, px
@@ -63,7 +64,7 @@ def put_ink(image: np.ndarray, coverage: np.ndarray, colour: tuple[float, float,
 
 @cache
 def font_files() -> dict[str, Path]:
-    """Paths of those of LATIN_FONTS that are installed, by file name."""
+    """Paths of those of LATIN_FONTS and SERIF_FONTS that are installed, by file name."""
     found: dict[str, Path] = {}
     folders = list(FONT_FOLDERS)
     matplotlib = importlib.util.find_spec("matplotlib")
@@ -71,7 +72,7 @@ def font_files() -> dict[str, Path]:
         folders.append(Path(matplotlib.origin).parent / "mpl-data" / "fonts")
     for folder in folders:
         for path in sorted(folder.rglob("*.ttf")) if folder.is_dir() else ():
-            if path.name in LATIN_FONTS:
+            if path.name in (*LATIN_FONTS, *SERIF_FONTS):
                 found.setdefault(path.name, path)
     return found
 
@@ -80,6 +81,12 @@ def font_files() -> dict[str, Path]:
 def font_names() -> tuple[str, ...]:
     """The fonts that `rasterize_text` can use here, first ECG-image-kit's DejaVu Sans if it is installed."""
     return (*(name for name in LATIN_FONTS if name in font_files()), BUILT_IN, *HERSHEY)
+
+
+@cache
+def text_fonts() -> tuple[str, ...]:
+    """The fonts of pages of any layout: those of `font_names` and the serif ones that are installed."""
+    return (*font_names(), *(name for name in SERIF_FONTS if name in font_files()))
 
 
 @lru_cache(maxsize=2048)

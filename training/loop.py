@@ -16,7 +16,8 @@ from torch.utils.data import DataLoader
 
 from configs.network import NetworkConfig
 from datasets.pages import PagePool, PageSource, Samples
-from models.checkpoint import CheckpointError, read_checkpoint, rename_fields, save_network, write_torch
+from models import checkpoint
+from models.checkpoint import CheckpointError, read_checkpoint, rename_fields, save_network
 from models.unet import UNet
 from training.log import RunLog
 from training.meter import Interval, Meter
@@ -38,7 +39,7 @@ class Training:
     def __init__(self, stage: Stage, config: NetworkConfig, run: Path, options: Options):
         self.stage, self.config, self.options = stage, config, options
         self.processes, self.device = join_processes(choose_device(options.device))
-        self.last, self.best = run / "last.pt", run / f"stage{stage.number}.pt"
+        self.last, self.best = run / "last.pt", run / f"{checkpoint.network_name(stage.number)}.pt"
         if self.last.exists() and not options.resume:
             raise ValueError(
                 f"{self.last}: a run is there already; continue it with --resume, or choose another --runs"
@@ -99,7 +100,7 @@ class Training:
         progress = {"step": self.step, "spent": self.spent, "best_score": self.best_score}
         networks = {"state_dict": self.net.state_dict(), "average": self.average.module.state_dict()}
         state = {"optimizer": self.optimizer.state_dict(), "rng": torch.get_rng_state()}
-        write_torch(self.last, {**networks, **state, **progress, "recipe": self.recipe()})
+        checkpoint.write_torch(self.last, {**networks, **state, **progress, "recipe": self.recipe()})
 
     def validate(self, pages: list[ValidationPage]) -> None:
         if not self.log:

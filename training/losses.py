@@ -1,9 +1,10 @@
-"""The losses of the three networks."""
+"""The losses of the networks."""
 
 import torch
 import torch.nn.functional as F
 
-from configs.stage0 import KEYPOINT_CLASSES, Stage0Config
+from configs.landmarks import LandmarksConfig
+from configs.stage0 import Stage0Config
 from configs.stage1 import Stage1Config
 from configs.stage2 import STEEP_REACH, Stage2Config
 from utils.rescaling import rescale
@@ -21,12 +22,35 @@ def stage0_loss(
     output: "marker" (B, KEYPOINT_CLASSES, h, w) and "orientation" (B, ORIENTATIONS) logits.
     classes: (B, h, w) uint8, 0 for the background. orientation: (B, 1) int64.
     """
-    weight = torch.full((KEYPOINT_CLASSES,), config.keypoint_weight, device=classes.device)
-    weight[0] = 1.0
-    keypoint_loss = F.cross_entropy(output["marker"].float(), classes.long(), weight=weight, reduction="none")
-    keypoint_pixels = (classes > 0).sum().clamp(min=classes.shape[0] * MIN_KEYPOINT_PIXELS)
     orientation_loss = F.cross_entropy(output["orientation"].float(), orientation[:, 0])
-    return keypoint_loss.sum() / (config.keypoint_weight * keypoint_pixels) + orientation_loss
+    return keypoint_loss(output["marker"], classes, config.keypoint_weight) + orientation_loss
+
+
+def keypoint_loss(logits: torch.Tensor, classes: torch.Tensor, keypoint_weight: float) -> torch.Tensor:
+    """The cross-entropy of logits (B, K, h, w) against classes (B, h, w) uint8, per pixel of a keypoint."""
+    weight = torch.full((logits.shape[1],), keypoint_weight, device=classes.device)
+    weight[0] = 1.0
+    loss = F.cross_entropy(logits.float(), classes.long(), weight=weight, reduction="none")
+    keypoint_pixels = (classes > 0).sum().clamp(min=classes.shape[0] * MIN_KEYPOINT_PIXELS)
+    return loss.sum() / (keypoint_weight * keypoint_pixels)
+
+
+def landmarks_loss(
+    output: dict, classes: torch.Tensor, maps: torch.Tensor, config: LandmarksConfig
+) -> torch.Tensor:
+    """The cross-entropy of the keypoints and, per pixel of a target, the binary one of the maps.
+
+    output: "keypoint" (B, K, h, w) and "maps" (B, M, h, w) logits. classes: (B, h, w) uint8, 0 for the
+    background. maps: (B, M, h, w) uint8, 0..255 for 0..1.
+    """
+    target = maps.float() / 255
+    weight = torch.tensor(config.map_weight, device=maps.device)
+    loss = F.binary_cross_entropy_with_logits(
+        output["maps"].float(), target, pos_weight=weight, reduction="none"
+    )
+    covered = target.sum(dim=(0, 2, 3)).clamp(min=maps.shape[0] * MIN_KEYPOINT_PIXELS)
+    per_map = loss.sum(dim=(0, 2, 3)) / (config.map_weight * covered)
+    return keypoint_loss(output["keypoint"], classes, config.keypoint_weight) + per_map.mean()
 
 
 def stage1_loss(output: dict, target: torch.Tensor, config: Stage1Config) -> torch.Tensor:

@@ -16,6 +16,8 @@ from configs.page import DURATION_S, FLAT_TYPES, IMAGE_TYPES
 from configs.stage2 import CROP_TOP
 from datasets.competition import read_record as read_signals
 from datasets.competition import record_path
+from datasets.landmarks import LandmarkSamples
+from datasets.layouts import draw_layout
 from datasets.pages import (
     MixedPages,
     PageSource,
@@ -37,6 +39,8 @@ from datasets.stage1 import Stage1Samples
 from datasets.stage2 import Stage2Samples
 from digitization.overlay import draw_rows
 from digitization.signal.decode import decode_maps, decode_rows
+from models.checkpoint import LANDMARKS
+from models.landmarks import LandmarksNet
 from models.stage0 import Stage0Net
 from models.stage1 import Stage1Net
 from models.stage2 import Stage2Net
@@ -44,7 +48,7 @@ from models.tensors import to_tensor
 from models.unet import UNet
 from synthesis import synthesize
 from synthesis.signals import find_records, is_heldout
-from training.losses import stage0_loss, stage1_loss, stage2_loss
+from training.losses import landmarks_loss, stage0_loss, stage1_loss, stage2_loss
 from training.options import Options
 from utils.kaggle_metric import image_snr, to_db
 
@@ -118,8 +122,11 @@ class Stage(ABC, Generic[Net, Output]):
         pages = []
         for index, (record, image_type) in enumerate(islice(zip(cycle(unseen), cycle(IMAGE_TYPES)), count)):
             rng = np.random.default_rng([VALIDATION_SEED, index])
-            capture = synthesize(record, image_type, rng, orientation=0)
-            page = samples.prepare(capture, record, rng)
+            if samples.config.layout_share == 1:
+                page = samples.prepare_layout(draw_layout(record, image_type, rng), record, rng)
+            else:
+                capture = synthesize(record, image_type, rng, orientation=0)
+                page = samples.prepare(capture, record, rng)
             pages.append(ValidationPage(image_type, page, record.leads, record.fs, samples.sample(page, rng)))
         return pages
 
@@ -232,7 +239,40 @@ class TrainStage2(Stage[Stage2Net, torch.Tensor]):
         return draw_rows(image, y - CROP_TOP)[::2, ::4]
 
 
-STAGES: dict[int, Stage] = {stage.number: stage for stage in (TrainStage0(), TrainStage1(), TrainStage2())}
+class TrainLandmarks(Stage[LandmarksNet, dict[str, torch.Tensor]]):
+    number, network = LANDMARKS, LandmarksNet
+
+    def samples(self, net: LandmarksNet) -> LandmarkSamples:
+        return LandmarkSamples(net.config, net.decoder.stride[0])
+
+    def loss(
+        self, output: dict[str, torch.Tensor], target: list[torch.Tensor], net: LandmarksNet
+    ) -> torch.Tensor:
+        classes, maps = target
+        return landmarks_loss(output, classes, maps, net.config)
+
+    @torch.no_grad()
+    def validate(
+        self, net: LandmarksNet, pages: list[ValidationPage], device: torch.device
+    ) -> tuple[float, dict[str, float]]:
+        """The negative loss; shares of the keypoints' and of the zero lines' pixels that are recognized."""
+        losses, keypoints, lines = [], [], []
+        for page in pages:
+            image, *target = page.sample
+            output = net(to_tensor(image).to(device))
+            classes, maps = (torch.from_numpy(part)[None].to(device) for part in target)
+            losses.append(float(self.loss(output, [classes, maps], net)))
+            keypoints.append((output["keypoint"].argmax(1) == classes)[classes > 0])
+            lines.append((output["maps"][:, 0] > 0)[maps[:, 0] > 200])
+        facts = {"loss": float(np.mean(losses))}
+        facts |= {"keypoint": float(torch.cat(keypoints).float().mean())}
+        facts |= {"zero line": float(torch.cat(lines).float().mean())}
+        return -facts["loss"], facts
+
+
+STAGES: dict[int, Stage] = {
+    stage.number: stage for stage in (TrainStage0(), TrainStage1(), TrainStage2(), TrainLandmarks())
+}
 
 
 def find_pages(stage: Stage, samples: Samples, options: Options) -> tuple[PageSource, list[ValidationPage]]:

@@ -58,8 +58,19 @@ def resample_lattice(
 ) -> np.ndarray:
     """The image (H, W, 3) uint8 at fractional rows (h,) and columns (w,) of a lattice (R, C, 2): (h, w, 3).
 
+    White outside the image.
+    """
+    xy = lattice_coordinates(gridpoint_xy, rows, columns).astype(np.float32)
+    return cv2.remap(
+        image, xy[..., 0], xy[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT, borderValue=WHITE
+    )
+
+
+def lattice_coordinates(gridpoint_xy: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Coordinates at fractional rows (h,) and columns (w,) of a lattice (R, C, 2): (h, w, 2) float64 px.
+
     Between the lattice's points run cubic splines; beyond it they go on for MARGIN squares, after which the
-    outermost place is repeated. White outside the image.
+    outermost place is repeated.
     """
     padding = ((MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0))
     lattice = np.pad(gridpoint_xy.astype(np.float64), padding, mode="reflect", reflect_type="odd")
@@ -67,7 +78,5 @@ def resample_lattice(
         spline_weights(points, np.clip(places + MARGIN, 0, points - 1))
         for points, places in zip(lattice.shape[:2], (rows, columns), strict=True)
     )
-    xy = np.einsum("hr,rcd,wc->hwd", down, lattice, across, optimize=True).astype(np.float32)
-    return cv2.remap(
-        image, xy[..., 0], xy[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT, borderValue=WHITE
-    )
+    across_xy = np.einsum("rcd,wc->rwd", lattice, across, optimize=True)
+    return np.einsum("hr,rwd->hwd", down, across_xy, optimize=True)

@@ -30,15 +30,26 @@ class LayoutCapture:
     zero_lines, start: where the rows lie on the lattice, in squares, as in LayoutPage.
     labels: the printed lead labels with (x, y) of their middles; some may lie outside.
     orientation: 0..7, see configs/stage0.py.
+    page: the page as it was before it was captured.
     """
 
     image: np.ndarray
     gridpoint_xy: np.ndarray
-    layout: Layout
-    zero_lines: np.ndarray
-    start: float
     labels: tuple[tuple[str, float, float], ...]
     orientation: int
+    page: LayoutPage
+
+    @property
+    def layout(self) -> Layout:
+        return self.page.layout
+
+    @property
+    def zero_lines(self) -> np.ndarray:
+        return self.page.zero_lines
+
+    @property
+    def start(self) -> float:
+        return self.page.start
 
 
 def capture_layout(
@@ -58,7 +69,7 @@ def capture_layout(
     gridpoint_xy = page.gridpoint_xy
     outline = row_outline(page)
     if image_type != "0001":
-        sheet = Page(page.image, page.gridpoint_xy, page.has_pulse)
+        sheet = Page(page.image, page.gridpoint_xy, len(page.pulses) > 0)
         if image_type in FLAT_TYPES:
             image, warp = scan(sheet, image_type, rng, None)
         else:
@@ -71,9 +82,7 @@ def capture_layout(
     gridpoint_xy, points = (orient_points(each, orientation, image.shape) for each in (gridpoint_xy, points))
     labels = tuple((name, float(x), float(y)) for (name, *_), (x, y) in zip(page.labels, points, strict=True))
     image = apply_orientation(image, orientation)
-    return LayoutCapture(
-        image, gridpoint_xy.astype(np.float32), page.layout, page.zero_lines, page.start, labels, orientation
-    )
+    return LayoutCapture(image, gridpoint_xy.astype(np.float32), labels, orientation, page)
 
 
 def row_outline(page: LayoutPage) -> np.ndarray:
