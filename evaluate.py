@@ -24,7 +24,7 @@ from configs.page import FLAT_TYPES, LEADS, PHOTO_TYPES
 from datasets.competition import DATA, check_data, list_images, read_folds, record_path
 from datasets.labels import labels_path
 from models.checkpoint import CHECKPOINTS, checkpoint_path
-from prediction.arguments import add_digitizer_arguments, digitizer_options
+from prediction.arguments import COMPETITION_PAGE, add_digitizer_arguments, digitizer_options
 from prediction.engine import Engine
 from prediction.inputs import find_images, name_outputs
 from prediction.plots import plot_by_lead, plot_by_type
@@ -195,7 +195,7 @@ def main() -> int:
         default=CHECKPOINTS,
         help="folder with stage0.pt, stage1.pt and stage2.pt (default: %(default)s)",
     )
-    add_digitizer_arguments(parser)
+    add_digitizer_arguments(parser, COMPETITION_PAGE)
     args = parser.parse_args()
     if args.report and not args.output:
         raise ValueError("--report: say where with --output")

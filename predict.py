@@ -124,7 +124,7 @@ def main() -> int:
     else:
         named = name_outputs(find_inputs(args.input, args.output))
         pages = [Page(name, path, args.fs) for name, path in named.items()]
-    options = digitizer_options(args, args.stage0, args.stage1, args.stage2 or [checkpoint_path(2)])
+    options = digitizer_options(args, args.stage0, args.stage1, args.stage2 or [checkpoint_path(2)], is_table)
     engine = Engine(options, args.workers, args.threads, args.batch_size, args.dask)
     paths = SubmissionPaths.of(args.output) if is_table else None
     folder = paths.folder if paths else args.output

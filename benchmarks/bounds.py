@@ -23,7 +23,7 @@ from scipy import signal
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.labelled import open_digitizer, page_arguments, selected_pages
-from configs.layouts import leads_from_rows, rows_from_leads
+from configs.layouts import COMPETITION_ROWS, leads_from_rows, rows_from_leads
 from configs.page import DURATION_S, MM_PER_SECOND, PAGE_PX_PER_MM, RECTIFIED
 from datasets.labels import read_labels, read_slip
 from digitization.digitizer import Digitizer
@@ -37,7 +37,6 @@ from digitization.signal.traces import (
     read_traces,
     rows_from_columns,
     segment_columns,
-    segments,
 )
 from utils.command import positive_int, run_main
 from utils.device import limit_threads
@@ -77,7 +76,7 @@ def displace_rows(rows: np.ndarray, grid: np.ndarray, found: np.ndarray) -> np.n
         trace_error = cv2.remap(
             error, grid_xy[0][None], grid_xy[1][None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )[0]
-        for start, stop in segments(rows.shape[1], row):
+        for start, stop in COMPETITION_ROWS.spans(rows.shape[1])[row]:
             columns = segment_columns(start, stop, rows.shape[1], RECTIFIED)
             shift = trace_error[columns] * (RECTIFIED.square_width, RECTIFIED.square_height)
             displaced[row, columns] = np.interp(

@@ -27,13 +27,13 @@ from scipy.ndimage import median_filter
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.labelled import LabelledPage, open_digitizer, page_arguments, selected_pages
-from configs.layouts import rows_from_leads
+from configs.layouts import COMPETITION_ROWS, rows_from_leads
 from configs.page import DURATION_S
 from datasets.labels import read_labels
 from digitization.digitizer import Digitizer
 from digitization.geometry.orientation import points_to_upright, undo_orientation
 from digitization.geometry.rectify import rectify
-from digitization.signal.traces import columns_from_rows, rows_from_columns, segments
+from digitization.signal.traces import columns_from_rows, rows_from_columns
 from utils.command import run_main
 from utils.device import limit_threads
 from utils.images import read_rgb
@@ -50,7 +50,7 @@ def part_errors(truth: np.ndarray, found: np.ndarray) -> Iterator[tuple[str, np.
     length = truth.shape[1]
     end = max(round(END_S * length / DURATION_S), 1)
     for row in range(len(truth)):
-        for start, stop in segments(length, row):
+        for start, stop in COMPETITION_ROWS.spans(length)[row]:
             error = found[row, start:stop] - truth[row, start:stop]
             error = error - np.median(error)
             yield "row start" if start == 0 else "lead start", error[:end]

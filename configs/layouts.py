@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from configs.page import LEADS
+from configs.page import DURATION_S, LEADS
 
 # Each limb lead as a combination of I and II (Einthoven: III = II - I; Goldberger's augmented leads).
 LIMB_LEADS = {
@@ -164,12 +164,31 @@ COMPETITION = Layout(
 )
 
 
+@dataclass(frozen=True)
+class RowGroup:
+    """Some rows of a layout that stage 2 reads at once, from the top of its page."""
+
+    layout: Layout
+    rows: tuple[int, ...]
+
+    def spans(self, length: int) -> tuple[tuple[tuple[int, int], ...], ...]:
+        """The (start, stop) samples of each row's leads, of `length` in ten seconds."""
+        shown = round(self.layout.duration_s * length / DURATION_S)
+        return tuple(
+            tuple(segment.bounds(shown) for segment in self.layout.row_segments(row)) for row in self.rows
+        )
+
+
+COMPETITION_ROWS = RowGroup(COMPETITION, tuple(range(COMPETITION.row_count)))
+
+
 def find_layout(name: str, **changes: float) -> Layout:
     """The layout of a name: its grid of rows x columns and its rhythm strips, "3x4+V1+II+V5" for instance.
 
     Grids: 3x4, 6x2 and 12x1 of all leads; 6x1-limb, 6x1-chest, 3x2-limb and 3x2-chest of half of them. With
-    "cabrera-" the limb leads come in Cabrera's order. "V1+II" is a strip of each lead. `changes` are the fields of Layout: duration_s and so on. Any other name is that of a module configs/layout_<name>.py, which
-    defines `layout`. Raises ValueError.
+    "cabrera-" the limb leads come in Cabrera's order. "V1+II" is a strip of each lead. `changes` are fields
+    of Layout: duration_s and so on. Any other name is that of a module configs/layout_<name>.py, which has
+    such a `layout`. Raises ValueError.
     """
     matched = NAME_PATTERN.fullmatch(name)
     if matched:

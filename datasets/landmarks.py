@@ -43,6 +43,7 @@ class LandmarkSamples:
         return {
             "image": paper.image,
             "inside": paper.inside,
+            "corner": paper.corner,
             "keypoints": [(name, paper.to_px(xy)) for name, xy in keypoints],
             "maps": [(name, paper.to_px(xy)) for name, xy in maps],
             "lines": paper.to_px(lines),

@@ -1,4 +1,4 @@
-"""One image to twelve leads: the three stages in sequence."""
+"""One image to twelve leads: the three stages in sequence, or the paper, its layout, and stage 2."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -8,15 +8,25 @@ import numpy as np
 import torch
 from torch import nn
 
-from configs.layouts import leads_from_rows
+from configs.layouts import Layout, leads_from_rows
 from configs.page import DURATION_S, LEADS, MAX_FS
+from digitization.geometry.locate import PageNotFound
+from digitization.geometry.orientation import undo_orientation
 from digitization.geometry.straighten import RectifiedPage, Straightener
+from digitization.layout.competition import (
+    UNCONFIRMED,
+    contradicts_competition,
+    may_be_competition,
+    shows_competition_rows,
+)
+from digitization.layout.page import MIN_LAYOUT_SCORE, NOTHING_KNOWN, Known, LayoutFinder, LayoutPage
+from digitization.layout.reading import read_page
 from digitization.overlay import draw_on_photo
 from digitization.record_files import write_record, write_wfdb
 from digitization.signal.quality import find_gaps, imputed_at, rate_leads
 from digitization.signal.tracer import Tracer, TraceResult
 from digitization.signal.traces import TIMELINE
-from models.checkpoint import checkpoint_path, load_network
+from models.checkpoint import LANDMARKS, STAGE2_LAYOUTS, checkpoint_path, load_network
 from utils.device import AUTO, choose_device, choose_precision
 from utils.workers import call_here
 
@@ -28,45 +38,67 @@ LIMB_RESIDUAL_MV = 0.06  # mV rms, residual above which the limb leads contradic
 class Digitized:
     """A digitized page.
 
-    leads: (12, 10 * fs) float32 mV in the order of LEADS, NaN outside the time in which a lead is printed.
+    leads: (12, L) float32 mV in the order of LEADS, L the samples of the layout's duration, NaN outside the
+        time in which a lead is printed.
     fs: sampling rate, Hz.
-    rectified, trace_result: the rectified page and the traces found on it.
+    page: where the page lies in the image and how; a RectifiedPage if it is the competition's.
+    trace_result: the traces found on it.
+    reasons: doubts about the page beside its own.
     """
 
     leads: np.ndarray
     fs: int
-    rectified: RectifiedPage
+    page: RectifiedPage | LayoutPage
     trace_result: TraceResult
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def rectified(self) -> RectifiedPage:
+        """The rectified page of the competition's layout. Raises ValueError for a page of another layout."""
+        if not isinstance(self.page, RectifiedPage):
+            raise ValueError(f"a page of layout {self.layout.name} is not rectified as the competition's")
+        return self.page
+
+    @property
+    def layout(self) -> Layout:
+        """What the page shows, and at which speed and gain."""
+        return self.page.layout
 
     @property
     def confidence(self) -> np.ndarray:
-        """The confidence of each lead, (12,) in 0..1."""
-        return rate_leads(self.trace_result.confidence)
+        """The confidence of each lead, (12,) in 0..1; NaN for leads that are not printed."""
+        return rate_leads(self.trace_result.confidence, self.layout)
 
     @property
     def gaps(self) -> dict[str, list[tuple[float, float]]]:
         """The stretches in which a trace could hardly be seen: lead -> [(start, stop)] in s."""
-        return find_gaps(self.trace_result.confidence)
+        return find_gaps(self.trace_result.confidence, self.layout)
 
     @property
     def imputed(self) -> np.ndarray:
         """The samples imputed from other beats of their lead, as the page hardly shows them: (12, L) bool."""
-        return imputed_at(self.trace_result.imputed, self.leads.shape[1])
+        return imputed_at(self.trace_result.imputed, int(DURATION_S * self.fs), self.layout)
 
     @property
     def imputed_seconds(self) -> float:
         """Total duration of the imputed samples of all leads in s, independent of `fs`."""
-        return float(imputed_at(self.trace_result.imputed, TIMELINE).sum() * DURATION_S / TIMELINE)
+        samples = imputed_at(self.trace_result.imputed, TIMELINE, self.layout)
+        return float(samples.sum() * DURATION_S / TIMELINE)
 
     @property
     def limb_residual(self) -> float:
-        """Deviation of the limb leads from Einthoven's and Goldberger's relations, mV rms."""
-        return float(np.sqrt(np.nanmean(self.trace_result.limb_residuals**2)))
+        """Deviation of the limb leads from Einthoven's and Goldberger's relations, mV rms.
+
+        NaN where no three limb leads are printed at the same time.
+        """
+        residuals = self.trace_result.limb_residuals
+        known = residuals[np.isfinite(residuals)]
+        return float(np.sqrt(np.mean(known**2))) if len(known) else float("nan")
 
     @property
     def doubts(self) -> list[str]:
         """Reasons why the signals may be wrong, as sentences; empty if there are none."""
-        doubts = self.rectified.doubts
+        doubts = [*self.page.doubts, *self.reasons]
         doubtful = [
             f"{lead} {value:.2f}"
             for lead, value in zip(LEADS, self.confidence, strict=True)
@@ -80,7 +112,7 @@ class Digitized:
 
     def to_csv(self, path: Path) -> None:
         """Write the leads as predict.py does: one column per lead, in mV, blank where it is not printed."""
-        write_record(Path(path), self.leads, self.fs)
+        write_record(Path(path), self.leads, self.fs, self.layout.duration_s)
 
     def to_wfdb(self, path: Path, comments: Iterable[str] = ()) -> Path:
         """Write a WFDB record with imputed samples as annotations; returns the path of the header.
@@ -91,12 +123,14 @@ class Digitized:
 
     def draw_overlay(self, image: np.ndarray) -> np.ndarray:
         """A copy of the digitized image (H, W, 3) uint8 RGB with the grid and the traces drawn on it."""
-        return draw_on_photo(image, self.rectified, self.trace_result)
+        return draw_on_photo(image, self.page, self.trace_result)
 
 
 class Digitizer:
-    """Digitizes pages with the networks of three checkpoints; stage 2 may have several.
+    """Digitizes pages with the networks of five checkpoints; stage 2 may have several.
 
+    Stages 0 to 2 read the competition's page; `landmarks` and `stage2_layouts` with stage 1 those of any
+    other layout. `known` is what is known of all pages; with its `competition` they are the competition's.
     The default checkpoints are those in checkpoints/. `tta` names further views for test-time augmentation,
     "moved" and "mirrored"; `merge` is how the traces of several networks or views are merged, "mean" or
     "median"; `impute` allows samples to be imputed from other beats; `precision` is "auto", "float32" or
@@ -114,6 +148,9 @@ class Digitizer:
         merge: str = "mean",
         precision: str = AUTO,
         impute: bool = True,
+        landmarks: Path | None = None,
+        stage2_layouts: Path | None = None,
+        known: Known = NOTHING_KNOWN,
     ):
         chosen = choose_device(device)
         nets = load_networks(
@@ -121,8 +158,10 @@ class Digitizer:
             stage1 or checkpoint_path(1),
             checkpoint_path(2) if stage2 is None else stage2,
             choose_precision(precision, chosen),
+            landmarks or checkpoint_path(LANDMARKS),
+            stage2_layouts or STAGE2_LAYOUTS,
         )
-        self.set_up(nets, str(chosen), tta, merge, impute)
+        self.set_up(nets, str(chosen), tta, merge, impute, known=known)
 
     @classmethod
     def of_networks(
@@ -133,13 +172,14 @@ class Digitizer:
         merge: str = "mean",
         impute: bool = True,
         run: Callable = call_here,
+        known: Known = NOTHING_KNOWN,
     ) -> "Digitizer":
-        """A Digitizer of networks already loaded: stage 0, stage 1, and one or more of stage 2.
+        """A Digitizer of networks already loaded, in the order of load_networks.
 
         `run` calls the decoder of stage 2's maps, see Tracer.
         """
         digitizer = cls.__new__(cls)
-        digitizer.set_up(nets, device, tta, merge, impute, run)
+        digitizer.set_up(nets, device, tta, merge, impute, run, known)
         return digitizer
 
     def set_up(
@@ -150,16 +190,21 @@ class Digitizer:
         merge: str,
         impute: bool,
         run: Callable = call_here,
+        known: Known = NOTHING_KNOWN,
     ) -> None:
-        stage0, stage1, *several = (net.eval().to(device) for net in nets)
+        stage0, stage1, landmarks, layouts, *several = (net.eval().to(device) for net in nets)
         self.straightener = Straightener(stage0, stage1, device)
         self.tracer = Tracer(several, device, tta, merge, impute, run)
+        self.finder = LayoutFinder(stage1, landmarks, device)
+        self.layout_tracer = Tracer([layouts], device, tta, merge, impute, run)
+        self.known = known
 
-    def __call__(self, image: np.ndarray, fs: int = 500) -> Digitized:
+    def __call__(self, image: np.ndarray, fs: int = 500, known: Known | None = None) -> Digitized:
         """Digitize a photo or scan (H, W, 3) uint8 RGB to signals of `fs` Hz.
 
-        Raises PageNotFound when no page is found, and ValueError for another image or sampling rate and when
-        the output of a network is not finite.
+        `known` is what is known of this page, in place of what is known of all. Raises PageNotFound when no
+        page is found, and ValueError for another image or sampling rate and when the output of a network is
+        not finite.
         """
         if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or not image.size:
             raise ValueError("the image is not an (H, W, 3) uint8 array; utils.images.read_rgb reads files")
@@ -167,20 +212,61 @@ class Digitizer:
             raise ValueError(f"the image has {image.shape[2]} channels, not 3")
         if not isinstance(fs, (int, np.integer)) or not 1 <= fs <= MAX_FS:
             raise ValueError(f"fs {fs!r}: must be a whole number of Hz from 1 to {MAX_FS}")
-        rectified = self.straightener.straighten(image)
+        known = known or self.known
+        if known.competition:
+            return self.read_competition(self.straightener.straighten(image), fs)
+        rectified, reason, landmarks = None, None, None
+        if known.is_open:
+            try:
+                rectified = self.straightener.straighten(image)
+            except PageNotFound as error:
+                reason = error
+            else:
+                upright = undo_orientation(image, rectified.orientation)
+                landmarks = self.finder.see(upright, rectified.gridpoint_xy)
+                if shows_competition_rows(landmarks):
+                    return self.read_competition(rectified, fs)
+        try:
+            upright, page = self.finder.find(image, known)
+        except PageNotFound as error:
+            if rectified is None or landmarks is None or not landmarks.rows:
+                raise error from reason
+            if contradicts_competition(landmarks):
+                raise
+            return self.read_competition(rectified, fs, (UNCONFIRMED, str(error)))
+        if (
+            rectified is not None
+            and landmarks is not None
+            and page.score < MIN_LAYOUT_SCORE
+            and may_be_competition(rectified)
+            and not contradicts_competition(landmarks)
+        ):
+            return self.read_competition(rectified, fs, (UNCONFIRMED,))
+        page, trace_result = read_page(self.layout_tracer, upright, page, fs)
+        return Digitized(leads_from_rows(trace_result.rows, page.layout), fs, page, trace_result)
+
+    def read_competition(self, rectified: RectifiedPage, fs: int, reasons: tuple[str, ...] = ()) -> Digitized:
+        """The signals of a page of the competition, rectified."""
         trace_result = self.tracer.trace(rectified.rect, int(DURATION_S * fs))
-        return Digitized(leads_from_rows(trace_result.rows), fs, rectified, trace_result)
+        return Digitized(leads_from_rows(trace_result.rows), fs, rectified, trace_result, reasons)
 
 
 def load_networks(
-    stage0: Path, stage1: Path, stage2: Path | Sequence[Path], precision: torch.dtype = torch.float32
+    stage0: Path,
+    stage1: Path,
+    stage2: Path | Sequence[Path],
+    precision: torch.dtype = torch.float32,
+    landmarks: Path | None = None,
+    stage2_layouts: Path | None = None,
 ) -> list[nn.Module]:
-    """Load stage 0, stage 1, and one or more networks of stage 2 on the CPU.
+    """Load stage 0, stage 1, that of the landmarks, stage 2 for any layout, and one or more networks of
+    stage 2 for the competition's on the CPU.
 
     Raises CheckpointError for a checkpoint that does not fit, ValueError if none is given for stage 2.
     """
     several = [stage2] if isinstance(stage2, (str, Path)) else stage2
     if not several:
         raise ValueError("stage2: no checkpoint is given")
-    stages = [(stage0, 0), (stage1, 1), *((path, 2) for path in several)]
+    stages = [(stage0, 0), (stage1, 1), (landmarks or checkpoint_path(LANDMARKS), LANDMARKS)]
+    stages += [(stage2_layouts or STAGE2_LAYOUTS, 2), *((path, 2) for path in several)]
     return [load_network(path, stage, precision=precision) for path, stage in stages]

@@ -1,29 +1,33 @@
 """Overlays: the digitized grid and traces drawn over the image."""
 
+from itertools import cycle
+
 import cv2
 import numpy as np
 from scipy.ndimage import binary_opening
 
-from configs.page import GRID_COLUMNS, GRID_ROWS, RECTIFIED
+from configs.page import RECTIFIED
 from digitization.geometry.orientation import orient_points, shape_of_upright
-from digitization.geometry.rectify import unrectify_points
 from digitization.geometry.straighten import RectifiedPage
+from digitization.layout.page import LayoutPage
 from digitization.signal.quality import MAX_CONFIDENCE_GAP, MIN_GAP_S
 from digitization.signal.tracer import TraceResult
 from utils.rescaling import Rescaling
 
-ROW_COLOURS = ((0, 90, 255), (0, 150, 60), (220, 0, 160), (230, 110, 0))  # RGB, the four rows from the top
+# RGB of the rows from the top; further rows begin again.
+ROW_COLOURS = ((0, 90, 255), (0, 150, 60), (220, 0, 160), (230, 110, 0))
 UNSEEN_COLOUR = (255, 0, 0)  # RGB, gaps in the traces
 FRAME_COLOUR = (0, 160, 200)  # RGB, outline of the grid
 LINE_SHARE = 1 / 1600  # thickness of a line as a share of the image's longer side
 GAP_COLUMNS = round(MIN_GAP_S * RECTIFIED.px_per_second)  # columns, shortest gap that is drawn as such
+FoundPage = RectifiedPage | LayoutPage
 FRACTION_BITS = 4  # fractional bits of the coordinates passed to cv2.polylines
 
 
 def draw_rows(image: np.ndarray, y: np.ndarray) -> np.ndarray:
     """A copy of an image (H, W, 3) uint8 RGB with a line for each row of y (R, W) px, broken at NaN."""
     drawn = np.ascontiguousarray(image).copy()
-    for row, colour in zip(y, ROW_COLOURS, strict=False):
+    for row, colour in zip(y, cycle(ROW_COLOURS), strict=False):
         known = np.flatnonzero(np.isfinite(row))
         for run in np.split(known, np.flatnonzero(np.diff(known) > 1) + 1):
             points = np.stack([run, np.round(row[run])], axis=-1).astype(np.int32)
@@ -31,39 +35,31 @@ def draw_rows(image: np.ndarray, y: np.ndarray) -> np.ndarray:
     return drawn
 
 
-def draw_on_photo(image: np.ndarray, rectified: RectifiedPage, trace_result: TraceResult) -> np.ndarray:
+def draw_on_photo(image: np.ndarray, page: FoundPage, trace_result: TraceResult) -> np.ndarray:
     """A copy of the photo (H, W, 3) uint8 RGB with the traces and the outline of the grid drawn on it.
 
-    The four rows are drawn in ROW_COLOURS, their gaps in UNSEEN_COLOUR.
+    The rows are drawn in ROW_COLOURS, their gaps in UNSEEN_COLOUR.
     """
     drawn = np.ascontiguousarray(image).copy()
     thickness = max(1, round(max(image.shape[:2]) * LINE_SHARE))
-    upright = shape_of_upright(rectified.orientation, image.shape[:2])
+    upright = shape_of_upright(page.orientation, image.shape[:2])
 
     def draw(points: np.ndarray, colour: tuple[int, int, int]) -> None:
-        """A line through points (N, 2) px of the rectified page."""
-        places = unrectify_points(points, rectified.gridpoint_xy, slip=rectified.slip)
-        places = orient_points(places, rectified.orientation, upright)
+        """A line through points (N, 2) px of the upright image."""
+        places = orient_points(points, page.orientation, upright)
         places = np.round(places * 2**FRACTION_BITS).clip(-(2**30), 2**30).astype(np.int32)
         cv2.polylines(drawn, [places[:, None]], False, colour, thickness, cv2.LINE_AA, FRACTION_BITS)
 
-    draw(outline(), FRAME_COLOUR)
-    for y, confidence, colour in zip(trace_result.y, trace_result.confidence, ROW_COLOURS, strict=True):
+    draw(page.outline, FRAME_COLOUR)
+    rows = zip(trace_result.y, trace_result.confidence, cycle(ROW_COLOURS), strict=False)
+    for row, (y, confidence, colour) in enumerate(rows):
         known = np.flatnonzero(np.isfinite(y))
         unseen = binary_opening(confidence[known] <= MAX_CONFIDENCE_GAP, np.ones(GAP_COLUMNS))
         for run in np.split(np.arange(len(known)), np.flatnonzero(np.diff(unseen)) + 1):
             columns = known[run[0] : run[-1] + 2]  # up to the start of the next run
-            draw(np.stack([columns, y[columns]], axis=-1), UNSEEN_COLOUR if unseen[run[0]] else colour)
+            points = page.trace_points(row, np.stack([columns, y[columns]], axis=-1))
+            draw(points, UNSEEN_COLOUR if unseen[run[0]] else colour)
     return drawn
-
-
-def outline() -> np.ndarray:
-    """The edge of the grid as points (N, 2) px of the rectified page, one per grid line."""
-    x = np.arange(GRID_COLUMNS) * RECTIFIED.square_width
-    y = np.arange(GRID_ROWS) * RECTIFIED.square_height
-    right, bottom = np.full(GRID_ROWS, x[-1]), np.full(GRID_COLUMNS, y[-1])
-    edges = [(x, 0 * x), (right, y), (x[::-1], bottom), (0 * y, y[::-1])]
-    return np.concatenate([np.stack(edge, axis=-1) for edge in edges])
 
 
 def shrink(image: np.ndarray, width: int) -> np.ndarray:

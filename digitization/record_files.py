@@ -23,14 +23,14 @@ LIMIT_MV = 32.7  # mV, largest absolute value that 16 bits hold at this gain
 FORMAT = "16"  # WFDB storage format; -32768 marks an unknown sample, which is read back as NaN
 
 
-def write_record(path: Path, leads: np.ndarray, fs: int) -> None:
-    """Write leads (12, 10 * fs) mV in the order of LEADS as a CSV, blank where NaN.
+def write_record(path: Path, leads: np.ndarray, fs: int, duration_s: float = DURATION_S) -> None:
+    """Write leads (12, duration_s * fs) mV in the order of LEADS as a CSV, blank where NaN.
 
     Raises ValueError for another shape or infinite values.
     """
     check_shape(leads, len(LEADS))
-    if leads.shape[1] != int(DURATION_S * fs):
-        raise ValueError(f"{path}: {leads.shape[1]} samples, not {DURATION_S:g} s at {fs} Hz")
+    if abs(leads.shape[1] - duration_s * fs) > 1:
+        raise ValueError(f"{path}: {leads.shape[1]} samples, not {duration_s:g} s at {fs} Hz")
     if np.isinf(leads).any():
         raise ValueError(f"{path}: infinite values")
     table = pd.DataFrame(leads.T.astype(np.float64), columns=list(LEADS))
@@ -53,7 +53,7 @@ def write_wfdb(
 ) -> Path:
     """Write leads (12, L) mV in the order of LEADS as <path>.hea and <path>.dat; returns the header's path.
 
-    Every lead keeps its own time within the ten seconds; wfdb.rdrecord reads NaN back as NaN. `imputed`
+    Every lead keeps its own time on the page; wfdb.rdrecord reads NaN back as NaN. `imputed`
     (12, L) bool becomes the annotation file <path>.imp: in the channel of a lead, "(imputed" marks the first
     and "imputed)" the last sample of each imputed run; without imputed samples there is no such file.
     The name of the file is changed to one that WFDB allows. The header is written last, so it exists only

@@ -26,6 +26,7 @@ NETWORKS: dict[int, tuple[type[UNet], type[NetworkConfig]]] = {
     2: (Stage2Net, stage2.Stage2Config),
     LANDMARKS: (LandmarksNet, landmarks.LandmarksConfig),
 }
+STAGE2_LAYOUTS = CHECKPOINTS / "stage2_layouts.pt"  # stage 2 of pages of any layout
 PUBLISHED: dict[int, NetworkConfig] = {0: stage0.published, 1: stage1.published}
 
 

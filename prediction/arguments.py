@@ -4,17 +4,34 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from configs.layouts import find_layout
+from configs.page import MM_PER_MV, MM_PER_SECOND
+from digitization.layout.page import Known
 from digitization.options import DigitizerOptions
 from digitization.signal.decode import MERGES
 from utils.command import positive_int
 from utils.device import add_precision_argument
 
+ANY_LAYOUT, COMPETITION_PAGE = "any", "competition"  # values of --layout beside names of layouts
+MIN_SCALE, MAX_SCALE = 1.0, 200.0  # range of paper speeds and gains that pages have
 
-def add_digitizer_arguments(parser: argparse.ArgumentParser) -> None:
+
+def add_digitizer_arguments(parser: argparse.ArgumentParser, layout: str = ANY_LAYOUT) -> None:
     """All of DigitizerOptions but the checkpoints of stages 0 and 1, and an Engine's --workers and --threads.
 
-    --tta and --tta-mirrored become the list args.tta.
+    `layout` is the default of --layout. --tta and --tta-mirrored become the list args.tta.
     """
+    parser.add_argument(
+        "--layout",
+        default=layout,
+        help=f"layout of the pages: {ANY_LAYOUT} (recognized page by page), {COMPETITION_PAGE} (the "
+        "competition's page and no other), or one by name: 3x4+II, 6x2, 12x1, 6x1-limb, cabrera-6x2 ..., see "
+        "configs/layouts.py (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--speed", type=scale, help="paper speed of the pages in mm/s (default: as seen on each)"
+    )
+    parser.add_argument("--gain", type=scale, help="gain of the pages in mm/mV (default: as seen on each)")
     parser.add_argument(
         "--stage2",
         "--weights",
@@ -64,10 +81,43 @@ def add_digitizer_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def scale(text: str) -> float:
+    """A paper speed or gain; argparse.ArgumentTypeError for one that no page has."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not MIN_SCALE <= value <= MAX_SCALE:
+        raise argparse.ArgumentTypeError(f"{text}: must be a number from {MIN_SCALE:g} to {MAX_SCALE:g}")
+    return value
+
+
+def known_of(args: argparse.Namespace, is_competition: bool = False) -> Known:
+    """What --layout, --speed and --gain say; ValueError for a layout that does not exist.
+
+    `is_competition` says that the pages are the competition's, which goes with no other layout.
+    """
+    if is_competition or args.layout == COMPETITION_PAGE:
+        if args.layout not in (ANY_LAYOUT, COMPETITION_PAGE):
+            raise ValueError(f"--layout {args.layout}: the pages of test.csv are the competition's")
+        if (args.speed or MM_PER_SECOND, args.gain or MM_PER_MV) != (MM_PER_SECOND, MM_PER_MV):
+            raise ValueError(
+                f"--speed and --gain: the competition's page has {MM_PER_SECOND:g} mm/s, {MM_PER_MV:g} mm/mV"
+            )
+        return Known(competition=True)
+    layout = None if args.layout == ANY_LAYOUT else find_layout(args.layout)
+    return Known(layout, args.speed, args.gain)
+
+
 def digitizer_options(
-    args: argparse.Namespace, stage0: Path, stage1: Path, stage2: Sequence[Path]
+    args: argparse.Namespace,
+    stage0: Path,
+    stage1: Path,
+    stage2: Sequence[Path],
+    is_competition: bool = False,
 ) -> DigitizerOptions:
-    """What the arguments of add_digitizer_arguments ask for, with these checkpoints."""
+    """What the arguments of add_digitizer_arguments ask for, with these checkpoints; errors of known_of."""
     return DigitizerOptions(
-        stage0, stage1, tuple(stage2), tuple(args.tta), args.merge, args.impute, args.device, args.precision
-    )
+        stage0, stage1, tuple(stage2), tuple(args.tta), args.merge, args.impute, args.device, args.precision,
+        known=known_of(args, is_competition),
+    )  # fmt: skip

@@ -32,8 +32,9 @@ class Engine:
         limit_threads(threads)
         if dask is not None:  # whose workers have working directories of their own
             stage2 = tuple(path.absolute() for path in options.stage2)
-            stage0, stage1 = options.stage0.absolute(), options.stage1.absolute()
-            options = replace(options, stage0=stage0, stage1=stage1, stage2=stage2)
+            names = ("stage0", "stage1", "landmarks", "stage2_layouts")
+            others = {name: getattr(options, name).absolute() for name in names}
+            options = replace(options, stage2=stage2, **others)
         self.pool: Pool[Digitizer] = Pool(options, workers, batch_size, dask)
         self.networks = options.name_networks()
 

@@ -5,18 +5,23 @@ from pathlib import Path
 
 import numpy as np
 
+from configs.layouts import COMPETITION
 from configs.page import DURATION_S, LEADS
 from datasets.labels import grid_errors, read_labels, read_truth
 from digitization.digitizer import Digitized, Digitizer
+from digitization.geometry.straighten import RectifiedPage
+from digitization.layout.page import Known, LayoutPage
+from digitization.layout.scales import GIVEN
 from digitization.overlay import draw_on_photo
 from digitization.record_files import record_name, write_record, write_wfdb
 from prediction.report import draw_entry, draw_failed_entry
-from prediction.results import DONE, DOUBTFUL, FAILED, OutputOptions, Page, PageResult
+from prediction.results import DONE, DOUBTFUL, FAILED, LayoutFacts, OutputOptions, Page, PageResult
 from utils.command import describe_error
 from utils.files import atomic_write
 from utils.images import encode_jpeg, read_rgb
 from utils.kaggle_metric import CAP, page_powers, ratio_of
 
+COMPETITION_PAGE = "the competition's page"  # how the layout of such a page is known
 OVERLAY_QUALITY = 90  # of JPEG
 
 
@@ -94,40 +99,62 @@ def digitize(digitizer: Digitizer, page: Page, outputs: OutputOptions, result: P
         result.ratio = 0.0  # unless the page can be read
     image = read_rgb(page.path)
     digitized = digitizer(image, fs)
-    rectified = digitized.rectified
-    result.page_score = rectified.page_score
-    result.orientation = rectified.orientation
-    result.aspect = rectified.calibration.aspect
-    result.slip = rectified.slip
+    found = digitized.page
+    result.page_score, result.orientation = found.page_score, found.orientation
+    result.aspect, result.slip = found.aspect, found.slip
+    result.layout = describe_layout(digitizer.known, found)
     result.confidence, result.gaps = digitized.confidence, digitized.gaps
     result.imputed_seconds = digitized.imputed_seconds
     result.limb_residual = digitized.limb_residual
     result.warnings += digitized.doubts
     if truth is not None:
         result.ratio, result.lead_ratios = score_leads(truth, digitized)
-    if labels is not None:
-        errors = grid_errors(rectified.gridpoint_xy, *labels, image.shape[:2])
+    if labels is not None and isinstance(found, RectifiedPage):
+        errors = grid_errors(found.gridpoint_xy, *labels, image.shape[:2])
         result.grid_median, result.grid_p95 = np.median(errors), np.percentile(errors, 95)
     result.outcome = DOUBTFUL if result.warnings else DONE
     if outputs.leads:
         result.leads = digitized.leads
-    drawn = (
-        draw_on_photo(image, rectified, digitized.trace_result) if outputs.overlay or outputs.entry else image
-    )
+    drawn = draw_on_photo(image, found, digitized.trace_result) if outputs.overlay or outputs.entry else image
     if outputs.entry:
         result.entry = draw_entry(image, drawn, digitized, result, truth)
     if outputs.overlay:
         with atomic_write(overlay_path(page, outputs)) as partial:
             partial.write_bytes(encode_jpeg(drawn, OVERLAY_QUALITY))
     if outputs.wfdb:
-        comments = [f"image: {page.path.name}", f"page score: {rectified.page_score:.3f}"]
+        comments = [f"image: {page.path.name}", f"page score: {found.page_score:.3f}"]
+        comments.append(f"layout: {digitized.layout.name}")
         comments += [f"doubt: {warning}" for warning in result.warnings]
         write_wfdb(wfdb_path(page, outputs), digitized.leads, fs, comments, digitized.imputed)
     if outputs.signals:  # last: who finds it finds the rest
-        write_record(signals_path(page, outputs), digitized.leads, fs)
+        write_record(signals_path(page, outputs), digitized.leads, fs, digitized.layout.duration_s)
+
+
+def describe_layout(known: Known, page: RectifiedPage | LayoutPage) -> LayoutFacts:
+    """The layout of a page, its speed and its gain, with how each is known."""
+    layout = page.layout
+    if isinstance(page, LayoutPage):
+        source = "seen" if known.layout is None else GIVEN
+        facts = (
+            page.score,
+            source,
+            layout.mm_per_second,
+            page.speed.source,
+            layout.mm_per_mv,
+            page.gain.source,
+        )
+        return LayoutFacts(layout.name, *facts)
+    source = GIVEN if known.competition else COMPETITION_PAGE
+    return LayoutFacts(layout.name, None, source, layout.mm_per_second, source, layout.mm_per_mv, source)
 
 
 def score_leads(truth: np.ndarray, digitized: Digitized) -> tuple[float, np.ndarray]:
-    """The competition's ratio of a page, and that of each lead by itself, (12,)."""
-    powers = page_powers(truth, digitized.leads, digitized.fs)
+    """The competition's ratio of a page, and that of each lead by itself, (12,).
+
+    Where the page shows less than the truth the signal counts as 0.
+    """
+    leads = digitized.leads
+    if digitized.layout != COMPETITION:
+        leads = np.nan_to_num(np.pad(leads, ((0, 0), (0, truth.shape[1] - leads.shape[1]))))
+    powers = page_powers(truth, leads, digitized.fs)
     return ratio_of(powers, CAP), np.array([ratio_of([power], None) for power in powers])

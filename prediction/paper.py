@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from configs.layouts import COMPETITION, Segment, lead_slice
-from configs.page import DURATION_S, LEADS, MM_PER_MV, MM_PER_SECOND, RHYTHM_LEAD, ROW_PITCH_MM, ROWS
+from configs.layouts import COMPETITION, Layout, Segment, lead_slice
+from configs.page import LEADS, MM_PER_MV, MM_PER_SECOND, ROW_PITCH_MM
 from digitization.signal.path import runs
 from prediction.templates import environment
 
@@ -12,7 +12,6 @@ MARGIN_MM = 7.5  # margin about the signals
 LEAST_EDGE_MM = 20.0  # least distance from the first zero line to the top, from the last to the bottom
 POINTS_PER_SECOND = int(MM_PER_SECOND * UNIT)  # points of a path: one per SVG unit
 NAME_ABOVE_MM = 9.0  # height of a lead's label over its zero line
-WIDTH = round((2 * MARGIN_MM + DURATION_S * MM_PER_SECOND) * UNIT)
 
 
 def trace_path(x: float, y: float, signal: np.ndarray, fs: int) -> str:
@@ -35,29 +34,32 @@ def edge_mm(signals: list[np.ndarray]) -> float:
 def draw_paper(
     leads: np.ndarray,
     fs: int,
+    layout: Layout = COMPETITION,
     truth: np.ndarray | None = None,
     gaps: dict[str, list[tuple[float, float]]] | None = None,
     unsure: frozenset[str] = frozenset(),
     title: str = "",
     imputed: np.ndarray | None = None,
 ) -> str:
-    """Leads (12, L) mV of ten seconds as an SVG in the layout of the page.
+    """Leads (12, L) mV as an SVG in the layout of the page, all upright, at 25 mm/s and 10 mm/mV.
 
     The document that holds it needs the patterns of templates/definitions.svg. `truth` (12, L) mV at the same
-    fs is drawn beneath; `gaps`, lead -> [(start, stop)] s of the ten seconds, are shaded, samples `imputed`
-    (12, L) bool hatched, and the labels of `unsure` leads marked. The short copy of II is drawn in grey.
+    fs is drawn beneath; `gaps`, lead -> [(start, stop)] s on the page, are shaded, samples `imputed` (12, L)
+    bool hatched, and the labels of `unsure` leads marked. Short copies of rhythm leads are drawn in grey.
     """
-    own = {lead: lead_slice(lead, leads.shape[1]) for lead in LEADS}
-    signals = {lead: leads[LEADS.index(lead), own[lead]] for lead in LEADS}
-    top = edge_mm([signals[lead] for lead in ROWS[0]])
-    height = round((top + len(ROWS) * ROW_PITCH_MM + edge_mm([-signals[RHYTHM_LEAD]])) * UNIT)
+    own = {lead: lead_slice(lead, leads.shape[1], layout) for lead in layout.longest}
+    signals = {lead: leads[LEADS.index(lead), own[lead]] for lead in own}
+    first, last = ([s.lead for s in layout.row_segments(row)] for row in (0, layout.row_count - 1))
+    top = edge_mm([signals[lead] for lead in first])
+    below = edge_mm([-signals[lead] for lead in last])
+    height = round((top + (layout.row_count - 1) * ROW_PITCH_MM + below) * UNIT)
 
     def start(segment: Segment) -> tuple[float, float]:
-        x = MARGIN_MM + segment.column * DURATION_S / segment.columns * MM_PER_SECOND
+        x = MARGIN_MM + segment.column * layout.duration_s / segment.columns * MM_PER_SECOND
         return x * UNIT, (top + segment.row * ROW_PITCH_MM) * UNIT
 
     def describe_lead(lead: str) -> dict:
-        index, (x, y) = LEADS.index(lead), start(COMPETITION.segment_of(lead))
+        index, (x, y) = LEADS.index(lead), start(layout.segment_of(lead))
         spans = [("gap", *span) for span in (gaps or {}).get(lead, ())]
         if imputed is not None:
             spans += [("imputed", first / fs, last / fs) for first, last in runs(imputed[index])]
@@ -79,17 +81,19 @@ def draw_paper(
             ],
         }
 
-    short = COMPETITION.cell_of(RHYTHM_LEAD)
-    copy = signals[RHYTHM_LEAD][short.span(leads.shape[1])]
+    copies = [segment for segment in layout.segments if segment != layout.segment_of(segment.lead)]
     return (
         environment()
         .get_template("paper.svg")
         .render(
-            width=WIDTH,
+            width=round((2 * MARGIN_MM + layout.duration_s * MM_PER_SECOND) * UNIT),
             height=height,
             title=title,
-            leads=[describe_lead(lead) for lead in LEADS],
-            copy=trace_path(*start(short), copy, fs),
+            leads=[describe_lead(lead) for lead in own],
+            copies=[
+                trace_path(*start(segment), signals[segment.lead][segment.span(leads.shape[1])], fs)
+                for segment in copies
+            ],
             name_above=round(NAME_ABOVE_MM * UNIT),
             foot=f"{MM_PER_SECOND:g} mm/s, {MM_PER_MV:g} mm/mV",
         )

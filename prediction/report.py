@@ -14,7 +14,7 @@ from digitization.digitizer import UNSURE_LEAD, Digitized
 from digitization.geometry.orientation import MIRRORED
 from digitization.overlay import shrink
 from prediction.paper import draw_paper
-from prediction.results import DONE, DOUBTFUL, FAILED, PageResult, ReportEntry
+from prediction.results import DONE, DOUBTFUL, FAILED, LayoutFacts, PageResult, ReportEntry
 from prediction.templates import environment
 from utils.files import as_utf8, atomic_write
 from utils.images import encode_jpeg
@@ -39,7 +39,16 @@ def draw_entry(
     confidence, ratios = digitized.confidence, result.lead_ratios
     unsure = frozenset(lead for lead, value in zip(LEADS, confidence, strict=True) if value < UNSURE_LEAD)
     title = f"traces of {result.page.name}"
-    paper = draw_paper(digitized.leads, digitized.fs, truth, digitized.gaps, unsure, title, digitized.imputed)
+    paper = draw_paper(
+        digitized.leads,
+        digitized.fs,
+        digitized.layout,
+        truth,
+        digitized.gaps,
+        unsure,
+        title,
+        digitized.imputed,
+    )
     body = (
         environment()
         .get_template("entry.html")
@@ -47,9 +56,11 @@ def draw_entry(
             read=True,
             url=data_url(drawn, PICTURE_WIDTH, PICTURE_QUALITY),
             facts=list_facts(digitized, result),
-            leads=list(
-                zip(LEADS, confidence, [None] * len(LEADS) if ratios is None else ratios, strict=True)
-            ),
+            leads=[
+                (lead, confidence[index], None if ratios is None else ratios[index])
+                for index, lead in enumerate(LEADS)
+                if lead in digitized.layout.longest
+            ],
             ratios=ratios,
             level=confidence_level,
             paper=Markup(paper),
@@ -71,19 +82,29 @@ def draw_failed_entry(image: np.ndarray | None) -> ReportEntry:
 
 def list_facts(digitized: Digitized, result: PageResult) -> dict[str, str]:
     """What is known of a page as a whole, in the order in which the report lists it; blank where unknown."""
-    page = digitized.rectified
+    page, layout = digitized.page, result.layout
     angle = 90 * (page.orientation % MIRRORED)
     score = "" if result.ratio is None else "none" if result.ratio <= 0 else f"{to_db(result.ratio):.1f} dB"
     return {
         "score": score,
         "page score": f"{page.page_score:.2f}",
-        "limb leads differ by": f"{1000 * digitized.limb_residual:.0f} µV rms (Einthoven, Goldberger)",
+        "layout": "" if layout is None else describe_facts(layout),
+        "limb leads differ by": ""
+        if np.isnan(digitized.limb_residual)
+        else f"{1000 * digitized.limb_residual:.0f} µV rms (Einthoven, Goldberger)",
         "hardly visible": f"{result.gap_seconds:.2f} s",
         "imputed from other beats": f"{result.imputed_seconds or 0:.2f} s",
         "rotated by": f"{angle}°" + (", mirrored" if page.orientation >= MIRRORED else ""),
         "sampling rate": f"{digitized.fs} Hz",
-        "squares": f"{page.calibration.aspect:.2f} times as tall as wide",
+        "squares": "" if page.aspect is None else f"{page.aspect:.2f} times as tall as wide",
     }
+
+
+def describe_facts(layout: LayoutFacts) -> str:
+    """A layout with its score, speed and gain, and how each is known."""
+    score = "" if layout.score is None else f", score {layout.score:.2f}"
+    speed = f"{layout.speed:g} mm/s ({layout.speed_source})"
+    return f"{layout.name} ({layout.source}{score}), {speed}, {layout.gain:g} mm/mV ({layout.gain_source})"
 
 
 def confidence_level(confidence: float) -> str:
@@ -168,5 +189,5 @@ class Report:
 def severity(result: PageResult) -> tuple[int, float]:
     """The worse a page, the smaller: failed ones first, then those of the lowest score or confidence."""
     score = 0.0 if result.page_score is None else result.page_score
-    confidence = 0.0 if result.confidence is None else float(result.confidence.min())
+    confidence = 0.0 if result.confidence is None else float(np.nanmin(result.confidence))
     return WORST_FIRST.index(result.outcome), min(score, confidence)

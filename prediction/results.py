@@ -34,6 +34,22 @@ class Page:
 
 
 @dataclass(frozen=True)
+class LayoutFacts:
+    """What a page shows: a layout, how well it agrees with what is seen (0..1), speed mm/s and gain mm/mV.
+
+    Each `source` says how it is known; `score` is None for the competition's page.
+    """
+
+    name: str
+    score: float | None
+    source: str
+    speed: float
+    speed_source: str
+    gain: float
+    gain_source: str
+
+
+@dataclass(frozen=True)
 class OutputOptions:
     """What to write for each page to `folder`, and what to send back."""
 
@@ -57,6 +73,7 @@ class PageResult:
     orientation: int | None = None
     aspect: float | None = None
     slip: Slip | None = None  # of the paper in the scanner
+    layout: LayoutFacts | None = None
     confidence: np.ndarray | None = None
     gaps: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     imputed_seconds: float | None = None  # of all leads together

@@ -2,21 +2,27 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from configs.page import LEADS
 from prediction.results import PageResult
 from utils.journal import Journal
 from utils.kaggle_metric import to_db
 
+LAYOUT_COLUMNS = (
+    *("layout", "layout_score", "layout_source"),
+    *("speed", "speed_source", "gain", "gain_source"),
+)
 COLUMNS = (
     *("name", "image", "type", "fs", "outcome", "page_score", "orientation", "aspect", "confidence"),
+    *LAYOUT_COLUMNS,
     *("unseen_s", "imputed_s", "limb_residual_mv", "score_db", "grid_median_px", "grid_p95_px", "seconds"),
     *(f"confidence_{lead}" for lead in LEADS),
     *(f"snr_db_{lead}" for lead in LEADS),
     *("slip", "networks", "warnings"),
 )
 
-
-NEWER_COLUMNS = ("imputed_s", "slip", "networks")  # which version 0.2.0 did not write
+NEWER_COLUMNS = ("imputed_s", "slip", "networks", *LAYOUT_COLUMNS)  # which version 0.2.0 did not write
 
 
 def page_journal(path: Path) -> Journal:
@@ -28,8 +34,9 @@ def as_row(result: PageResult) -> dict[str, object]:
     """A PageResult as a row of pages.csv but for `networks`, blank where nothing was measured."""
 
     def number(value, digits: int = 4):
-        return "" if value is None else round(float(value), digits)
+        return "" if value is None or np.isnan(value) else round(float(value), digits)
 
+    layout = result.layout
     row: dict[str, object] = {
         "name": result.page.name,
         "image": str(result.page.path),
@@ -39,7 +46,14 @@ def as_row(result: PageResult) -> dict[str, object]:
         "page_score": number(result.page_score),
         "orientation": "" if result.orientation is None else result.orientation,
         "aspect": number(result.aspect),
-        "confidence": number(None if result.confidence is None else result.confidence.mean()),
+        "confidence": number(None if result.confidence is None else np.nanmean(result.confidence)),
+        "layout": "" if layout is None else layout.name,
+        "layout_score": number(None if layout is None else layout.score),
+        "layout_source": "" if layout is None else layout.source,
+        "speed": number(None if layout is None else layout.speed),
+        "speed_source": "" if layout is None else layout.speed_source,
+        "gain": number(None if layout is None else layout.gain),
+        "gain_source": "" if layout is None else layout.gain_source,
         "unseen_s": number(None if result.confidence is None else result.gap_seconds, 2),
         "imputed_s": number(result.imputed_seconds, 2),
         "limb_residual_mv": number(result.limb_residual),

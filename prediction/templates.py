@@ -3,6 +3,7 @@
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from utils.kaggle_metric import to_db
@@ -25,5 +26,5 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.globals |= {"number": number, "decibels": to_db}
+    templates.globals |= {"number": number, "decibels": to_db, "mean": np.nanmean, "least": np.nanmin}
     return templates

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from configs.layouts import mask_unprinted, rows_from_leads
+from configs.layouts import COMPETITION_ROWS, mask_unprinted, rows_from_leads
 from configs.page import MASK_HEIGHT, MASK_WIDTH, RECTIFIED, SAMPLING_RATES
 from data_preparation.generate_masks import generate_masks, mask_path
 from datasets.competition import record_path
@@ -11,7 +11,6 @@ from digitization.signal.traces import (
     draw_traces,
     read_traces,
     rows_from_columns,
-    segments,
 )
 from synthesis.signals import find_records, read_record, resample
 from tests.shared import SHARED, needs_shared
@@ -27,7 +26,7 @@ def heartbeats(fs: int, seed: int = 0) -> np.ndarray:
         beats = np.arange(rng.uniform(0, 0.8), 10, 0.8)
         row[:] = sum(np.exp(-(((time - beat) / 0.012) ** 2)) for beat in beats)
         row += 0.1 * np.sin(2 * np.pi * 0.3 * time)
-    for start, stop in segments(len(time), 0):
+    for start, stop in COMPETITION_ROWS.spans(len(time))[0]:
         rows[:3, start:stop] += rng.normal(0, 0.3, (3, 1))
     return rows.astype(np.float32)
 
@@ -69,7 +68,7 @@ def test_a_millivolt_has_its_height_and_a_second_its_width():
 @pytest.mark.parametrize("fs", SAMPLING_RATES)
 def test_nothing_leaks_over_the_seams(fs):
     rows = np.zeros((4, 10 * fs), np.float32)
-    for quarter, (start, stop) in enumerate(segments(10 * fs, 0)):
+    for quarter, (start, stop) in enumerate(COMPETITION_ROWS.spans(10 * fs)[0]):
         rows[:3, start:stop] = quarter
     y = columns_from_rows(rows)
     levels = (RECTIFIED.zero_lines[0] - y[0, np.isfinite(y[0])]) / RECTIFIED.px_per_mv

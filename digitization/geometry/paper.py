@@ -4,7 +4,7 @@ Stage 1's network sees crossings of 5 mm lines where a square is about as wide a
 image is shown to it at several scales: at the right one nearly all crossings are seen, at the others few.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -24,10 +24,15 @@ SQUARES_ACROSS = (12.0, 100.0)  # squares along the longer side of an image: two
 NEIGHBOUR_TOLERANCE = 0.12  # squares by which the distance of two neighbouring crossings may differ from one
 MIN_NEIGHBOURS = 3  # of the four nearest points of a crossing that have to be one square away
 MIN_SHARE = 0.04  # crossings per square of the image: of a page that covers a tenth of a photo half are seen
-MIN_SCORE_KEPT = 0.8  # share of the score at the best scale that the image at the exact scale must have
+WINDOW_PX = 640  # px of the frame, side of the window in which scales are compared: 28 squares
+MIN_WINDOW_SHARE = 0.3  # crossings per square of a window in the middle of the paper
+ANGLES = (20.0, -20.0, 40.0, -40.0)  # degrees by which paper may be turned: the network sees 10 either way
+# Share of the crossings' probability at the best scale that they must have at the exact scale.
+MIN_PROBABILITY_KEPT = 0.9
 MAX_SHRINK = 1.3  # px of the image per px of the frame up to which bilinear sampling hardly aliases
 MIN_PROBABILITY = 0.6  # mean probability of these crossings
 MIN_POINTS = 40  # crossings of the smallest lattice: 5 x 8, two leads of a strip
+EDGE_PX = 4.0  # px of the frame (0.9 mm) from an edge of the image at which crossings are left out
 INPUT_MULTIPLE = 32  # px, of the sides of the network's input
 MARGIN_SQUARES = 3  # squares beyond the image's edges into which the lattice may grow
 MIN_LINE_SHARE = 0.15  # share of the crossings of a typical row or column that its outermost ones must show
@@ -70,9 +75,14 @@ class Crossings:
     share: float
 
     @property
+    def mean_probability(self) -> float:
+        """The mean probability of the regular points, 0 without any."""
+        return float(self.probability[self.regular].mean()) if self.regular.any() else 0.0
+
+    @property
     def score(self) -> float:
         """How much this looks like a grid at the network's scale, 0 to about 1."""
-        return self.share * float(self.probability[self.regular].mean()) if self.regular.any() else 0.0
+        return self.share * self.mean_probability
 
 
 @torch.inference_mode()
@@ -94,22 +104,31 @@ def see_crossings(image: np.ndarray, net: torch.nn.Module, device: torch.device 
 
 
 def find_scale(
-    image: np.ndarray, net: torch.nn.Module, device: torch.device | str
+    image: np.ndarray, net: torch.nn.Module, device: torch.device | str, window_px: int | None = WINDOW_PX
 ) -> tuple[float, Crossings]:
     """The number of squares along the longer side at which most crossings are seen, and these crossings.
 
+    Of each scale only a window of `window_px` in the middle of the image is looked at, all of it for None.
     Raises PageNotFound where no scale shows a grid.
     """
     count = int(np.ceil(np.log(SQUARES_ACROSS[1] / SQUARES_ACROSS[0]) / np.log(SCALE_STEP))) + 1
     best, best_squares = None, 0.0
     for squares in SQUARES_ACROSS[0] * SCALE_STEP ** np.arange(count):
         factor = squares * FRAME_PX_PER_SQUARE / max(image.shape[:2])
-        seen = see_crossings(Rescaling.by(image.shape, factor).image(image), net, device)
+        shown = image if window_px is None else middle_of(image, window_px / factor)
+        seen = see_crossings(Rescaling.by(shown.shape, factor).image(shown), net, device)
         if seen.regular.sum() >= MIN_POINTS and (best is None or seen.score > best.score):
             best, best_squares = seen, float(squares)
-    if best is None:
+    if best is None or (window_px is not None and best.share < MIN_WINDOW_SHARE):
         raise PageNotFound(f"no {MIN_POINTS} crossings of grid lines are seen at any scale")
     return best_squares, best
+
+
+def middle_of(image: np.ndarray, side: float) -> np.ndarray:
+    """The part (h, w, ...) in the middle of an image that is at most `side` px wide and high."""
+    height, width = (min(round(side), length) for length in image.shape[:2])
+    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+    return image[top : top + height, left : left + width]
 
 
 def find_paper(image: np.ndarray, net: torch.nn.Module, device: torch.device | str = "cpu") -> PaperGrid:
@@ -117,7 +136,26 @@ def find_paper(image: np.ndarray, net: torch.nn.Module, device: torch.device | s
 
     Raises PageNotFound, with the reason, where there is no grid of 5 mm squares.
     """
-    squares, coarse = find_scale(image, net, device)
+    try:
+        return find_paper_at(image, net, device, *find_scale(image, net, device))
+    except PageNotFound:
+        pass
+    for angle in ANGLES:
+        try:
+            matrix, size = upright_matrix(image.shape, 1.0, np.deg2rad(angle))
+            turned = cv2.warpPerspective(image, matrix, size, borderMode=cv2.BORDER_REPLICATE)
+            grid = find_paper_at(turned, net, device, *find_scale(turned, net, device))
+        except PageNotFound:
+            continue
+        gridpoint_xy = map_points(grid.gridpoint_xy, np.linalg.inv(matrix)).astype(np.float32)
+        return replace(grid, gridpoint_xy=gridpoint_xy)
+    return find_paper_at(image, net, device, *find_scale(image, net, device, None))
+
+
+def find_paper_at(
+    image: np.ndarray, net: torch.nn.Module, device: torch.device | str, squares: float, coarse: Crossings
+) -> PaperGrid:
+    """As find_paper, given the squares along the longer side and the crossings seen at that scale."""
     factor = squares * FRAME_PX_PER_SQUARE / max(image.shape[:2])
     spacing, angle = measure_pitch(coarse)
     matrix, size = upright_matrix(image.shape, factor / spacing, angle)
@@ -127,13 +165,29 @@ def find_paper(image: np.ndarray, net: torch.nn.Module, device: torch.device | s
         shrunk, into = rescaling.image(image), matrix @ np.linalg.inv(rescaling.matrix)
     upright = cv2.warpPerspective(shrunk, into, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     seen = see_crossings(upright, net, device)
-    if seen.regular.sum() < MIN_POINTS or seen.score < MIN_SCORE_KEPT * coarse.score:
+    if (
+        seen.regular.sum() < MIN_POINTS
+        or seen.mean_probability < MIN_PROBABILITY_KEPT * coarse.mean_probability
+    ):
         raise PageNotFound("the crossings of grid lines that are seen form no grid")
-    if seen.share < MIN_SHARE or seen.probability[seen.regular].mean() < MIN_PROBABILITY:
+    if seen.share < MIN_SHARE or seen.mean_probability < MIN_PROBABILITY:
         raise PageNotFound("too few crossings of grid lines are seen")
-    gridpoint_xy, confirmed = number_crossings(seen, size)
-    gridpoint_xy = map_points(gridpoint_xy, np.linalg.inv(matrix)).astype(np.float32)
-    return PaperGrid(gridpoint_xy, confirmed, seen.share, float(seen.probability[seen.regular].mean()))
+    back = np.linalg.inv(matrix)
+    gridpoint_xy, confirmed = number_crossings(leave_out_edges(seen, back, image.shape), size)
+    gridpoint_xy = map_points(gridpoint_xy, back).astype(np.float32)
+    return PaperGrid(gridpoint_xy, confirmed, seen.share, seen.mean_probability)
+
+
+def leave_out_edges(seen: Crossings, to_image: np.ndarray, shape: tuple[int, ...]) -> Crossings:
+    """The crossings without those at the edges of the image (height, width), which are seen in part.
+
+    They seem to lie further inside than they do. `to_image` (3, 3) takes their px to those of the image.
+    """
+    xy = map_points(seen.points, to_image)
+    scale = float(np.sqrt(np.abs(np.linalg.det(to_image[:2, :2]))))  # px of the image per px of the frame
+    edge = EDGE_PX * scale
+    inner = ((xy > edge - 0.5) & (xy < (shape[1] - 0.5 - edge, shape[0] - 0.5 - edge))).all(axis=1)
+    return Crossings(seen.points[inner], seen.probability[inner], seen.regular[inner], seen.share)
 
 
 def measure_pitch(seen: Crossings) -> tuple[float, float]:

@@ -134,3 +134,11 @@ def unrectify_points(
     columns = dense_rows(gridpoint_xy, points[:, 0] / canvas.square_width, slip)  # (2, 44, N)
     down = spline_weights(GRID_ROWS, points[:, 1] / canvas.square_height)  # (N, 44)
     return np.einsum("nr,drn->nd", down, columns)
+
+
+def outline_of(gridpoint_xy: np.ndarray) -> np.ndarray:
+    """The outermost points of a lattice (R, C, 2), round it: (N, 2)."""
+    top, right, bottom, left = (
+        gridpoint_xy[0], gridpoint_xy[:, -1], gridpoint_xy[-1, ::-1], gridpoint_xy[::-1, 0]
+    )  # fmt: skip
+    return np.concatenate([top, right, bottom, left])

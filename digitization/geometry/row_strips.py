@@ -72,11 +72,25 @@ def lattice_coordinates(gridpoint_xy: np.ndarray, rows: np.ndarray, columns: np.
     Between the lattice's points run cubic splines; beyond it they go on for MARGIN squares, after which the
     outermost place is repeated.
     """
+    lattice, down, across = lattice_weights(gridpoint_xy, rows, columns)
+    across_xy = np.einsum("rcd,wc->rwd", lattice, across, optimize=True)
+    return np.einsum("hr,rwd->hwd", down, across_xy, optimize=True)
+
+
+def lattice_points(gridpoint_xy: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Coordinates of the places (rows[n], columns[n]) of a lattice, (N, 2), as in `lattice_coordinates`."""
+    lattice, down, across = lattice_weights(gridpoint_xy, rows, columns)
+    return np.einsum("nr,rcd,nc->nd", down, lattice, across, optimize=True)
+
+
+def lattice_weights(
+    gridpoint_xy: np.ndarray, rows: np.ndarray, columns: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The lattice continued on all sides, and the weights of its rows and columns at fractional places."""
     padding = ((MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0))
     lattice = np.pad(gridpoint_xy.astype(np.float64), padding, mode="reflect", reflect_type="odd")
     down, across = (
         spline_weights(points, np.clip(places + MARGIN, 0, points - 1))
         for points, places in zip(lattice.shape[:2], (rows, columns), strict=True)
     )
-    across_xy = np.einsum("rcd,wc->rwd", lattice, across, optimize=True)
-    return np.einsum("hr,rwd->hwd", down, across_xy, optimize=True)
+    return lattice, down, across

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from configs.layouts import COMPETITION, Layout
 from configs.page import GRID_COLUMNS, RECTIFIED, Canvas
 from configs.stage1 import FRAME_PX_PER_SQUARE
 from digitization.geometry.calibration import Calibration, calibrate
@@ -17,7 +18,7 @@ from digitization.geometry.lines import refine_columns
 from digitization.geometry.locate import PageLocation, PageNotFound
 from digitization.geometry.orientation import undo_orientation
 from digitization.geometry.projective import map_points
-from digitization.geometry.rectify import rectify, rectify_grey
+from digitization.geometry.rectify import outline_of, rectify, rectify_grey, unrectify_points
 from digitization.geometry.search import find_pages
 from digitization.geometry.slip import Slip
 
@@ -61,6 +62,25 @@ class RectifiedPage:
     keypoints: np.ndarray
     rect: np.ndarray
     slip: Slip | None = None
+
+    @property
+    def layout(self) -> Layout:
+        """The competition's, the only one whose pages are rectified so."""
+        return COMPETITION
+
+    @property
+    def aspect(self) -> float:
+        """The height of a square over its width on the paper."""
+        return self.calibration.aspect
+
+    @property
+    def outline(self) -> np.ndarray:
+        """The edge of the grid as points (N, 2) px of the upright image."""
+        return outline_of(self.gridpoint_xy)
+
+    def trace_points(self, row: int, points: np.ndarray) -> np.ndarray:
+        """Points (N, 2) px of the rectified page, on the trace of any row, in px of the upright image."""
+        return unrectify_points(points, self.gridpoint_xy, slip=self.slip)
 
     @property
     def doubts(self) -> list[str]:

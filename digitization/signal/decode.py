@@ -8,14 +8,15 @@ import torch
 from scipy.interpolate import PchipInterpolator
 from scipy.ndimage import maximum_filter1d, median_filter, minimum_filter1d
 
-from configs.page import RECTIFIED, ROWS
+from configs.layouts import COMPETITION_ROWS, RowGroup
+from configs.page import RECTIFIED
 from configs.stage2 import CROP_TOP, STEEP_REACH, Stage2Config
 from digitization.signal.beats import MIN_CONFIDENCE_UNCHANGED, combine_with_beats, expected_traces
 from digitization.signal.limb_leads import reconcile_limbs
 from digitization.signal.path import SPIKE_COLUMNS, SPIKE_MASS, find_path, follow_spikes, refine
 from digitization.signal.quality import MAX_CONFIDENCE_GAP, confidence_at
 from digitization.signal.row_ends import hidden_ends, hold_nearest, make_uniform
-from digitization.signal.traces import TIMELINE, rows_from_columns, segment_columns, segments
+from digitization.signal.traces import TIMELINE, rows_from_columns, segment_columns
 from utils.rescaling import rescale
 
 HALF_CONFIDENCE_MV = 0.05  # mV (0.5 mm), excess standard deviation of y at which confidence is halved
@@ -27,11 +28,11 @@ PIXEL_BACKGROUND = 0.05  # probability below which a pixel counts as 0; hundreds
 DEFAULT_CONFIG = Stage2Config()  # configuration assumed for maps whose network is not given
 
 
-def lead_starts(first: int, last: int) -> np.ndarray:
-    """The columns first <= x < last in which a lead begins within its row: (4, last - first) bool."""
-    starts = np.zeros((len(ROWS) + 1, last - first), bool)
-    for row, begins in enumerate(starts):
-        for start, stop in segments(TIMELINE, row)[1:]:
+def lead_starts(first: int, last: int, group: RowGroup = COMPETITION_ROWS) -> np.ndarray:
+    """The columns first <= x < last in which a lead begins within its row: (R, last - first) bool."""
+    starts = np.zeros((len(group.rows), last - first), bool)
+    for begins, spans in zip(starts, group.spans(TIMELINE), strict=True):
+        for start, stop in spans[1:]:
             begins[segment_columns(start, stop, TIMELINE, RECTIFIED)[0] - first] = True
     return starts
 
@@ -125,9 +126,10 @@ def impute_from_beats(
     return imputed_bins, matched & (confidence < MAX_CONFIDENCE_IMPUTED)
 
 
-def signal_columns() -> slice:
+def signal_columns(group: RowGroup = COMPETITION_ROWS) -> slice:
     """The columns of the rectified page that show the signal; stage 2 is not trained on any others."""
-    columns = segment_columns(0, TIMELINE, TIMELINE, RECTIFIED)
+    stop = max(stop for spans in group.spans(TIMELINE) for _, stop in spans)
+    columns = segment_columns(0, stop, TIMELINE, RECTIFIED)
     return slice(int(columns[0]), int(columns[-1]) + 1)
 
 
@@ -145,11 +147,11 @@ def log_probabilities(logits: torch.Tensor, loss: str = DEFAULT_CONFIG.loss) -> 
 
 
 class RowTraces(NamedTuple):
-    """The traces of one page's rows.
+    """The traces of one page's rows, R of them.
 
-    y: (4, W) px of the rectified page, NaN beyond the signal.
-    confidence: (4, W) in 0..1, from the page alone; 0 beyond the signal and where other ink hides it.
-    imputed: (4, W) bool, where y comes from other beats of the lead rather than from the page.
+    y: (R, W) px of the rectified page, NaN beyond the signal.
+    confidence: (R, W) in 0..1, from the page alone; 0 beyond the signal and where other ink hides it.
+    imputed: (R, W) bool, where y comes from other beats of the lead rather than from the page.
     """
 
     y: np.ndarray
@@ -158,15 +160,20 @@ class RowTraces(NamedTuple):
 
 
 def decode_maps(
-    logits: torch.Tensor, row_stride: int, config: Stage2Config = DEFAULT_CONFIG, impute: bool = True
+    logits: torch.Tensor,
+    row_stride: int,
+    config: Stage2Config = DEFAULT_CONFIG,
+    impute: bool = True,
+    group: RowGroup = COMPETITION_ROWS,
 ) -> RowTraces:
     """Logits (4, H, W) of one page, of bins `row_stride` px high, to the trace of each row, gaps bridged.
 
     `config` is that of the network. With `impute`, columns of low confidence are imputed from other beats.
+    `group` are the rows that the page shows, from the top; the result has as many.
     """
-    inside = signal_columns()
-    log_probability = log_probabilities(logits[:, :, inside], config.loss)
-    starts = lead_starts(inside.start, inside.stop)
+    inside = signal_columns(group)
+    log_probability = log_probabilities(logits[: len(group.rows), :, inside], config.loss)
+    starts = lead_starts(inside.start, inside.stop, group)
     path = follow_spikes(find_path(log_probability, starts), log_probability)
     bins, mass, variance = refine(log_probability, path)
     confidence = rate_columns(bins, mass, variance, row_stride, config)
@@ -184,8 +191,8 @@ def decode_maps(
     )
 
 
-def rows_from_traces(y: np.ndarray, length: int) -> np.ndarray:
-    """y (4, W) px, NaN beyond the signal, to rows (4, length) mV over ten seconds.
+def rows_from_traces(y: np.ndarray, length: int, group: RowGroup = COMPETITION_ROWS) -> np.ndarray:
+    """y (R, W) px, NaN beyond the signal, to rows (R, L) mV; `length` samples are ten seconds.
 
     Raises ValueError if no column is known in all rows.
     """
@@ -194,7 +201,9 @@ def rows_from_traces(y: np.ndarray, length: int) -> np.ndarray:
         raise ValueError("no column has a y-coordinate in all rows")
     y = y[:, known[0] : known[-1] + 1]
     return rows_from_columns(
-        np.pad(y, ((0, 0), (known[0], RECTIFIED.width - known[0] - y.shape[1])), mode="edge"), length
+        np.pad(y, ((0, 0), (known[0], RECTIFIED.width - known[0] - y.shape[1])), mode="edge"),
+        length,
+        group=group,
     )
 
 

@@ -27,7 +27,7 @@ def hidden_ends(bins: np.ndarray, confidence: np.ndarray, row_stride: int) -> np
     tops = rescale(tops, 1 / row_stride)
     per_mv = RECTIFIED.px_per_mv / row_stride
     hidden = np.zeros(bins.shape, bool)
-    for row, (y, row_confidence, top) in enumerate(zip(bins, confidence, tops, strict=True)):
+    for row, (y, row_confidence, top) in enumerate(zip(bins, confidence, tops[: len(bins)], strict=True)):
         on_pulse = np.abs(y[:END_COLUMNS] - top) <= PULSE_NEAR_MV * per_mv
         hidden[row, : hidden_start(row_confidence[:END_COLUMNS], on_pulse)] = True
         stop = len(y) - count_unseen(row_confidence[::-1][:END_COLUMNS], MIN_CONFIDENCE_END)

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from configs.layouts import COMPETITION_ROWS, RowGroup
 from configs.page import MASK_WIDTH
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT, Stage2Config
 from digitization.signal.decode import (
@@ -28,9 +29,11 @@ def stage2_config(net: nn.Module) -> Stage2Config:
     return config
 
 
-def decode_arrays(maps: np.ndarray, row_stride: int, config: Stage2Config, impute: bool) -> RowTraces:
+def decode_arrays(
+    maps: np.ndarray, row_stride: int, config: Stage2Config, impute: bool, group: RowGroup = COMPETITION_ROWS
+) -> RowTraces:
     """decode_maps for logits (4, H, W) float32 as an array, which travels to other processes."""
-    return decode_maps(torch.from_numpy(maps), row_stride, config, impute)
+    return decode_maps(torch.from_numpy(maps), row_stride, config, impute, group)
 
 
 @dataclass(frozen=True)
@@ -50,13 +53,16 @@ VIEWS = {"moved": View(rows=2, columns=1), "mirrored": View(mirrored=True)}
 
 @dataclass
 class TraceResult:
-    """The traces that stage 2 found on a page."""
+    """The traces that stage 2 found on a page of R rows.
 
-    rows: np.ndarray  # (4, L) mV, ten seconds
-    y: np.ndarray  # (4, MASK_WIDTH) px of the rectified page, NaN beyond the signal
-    confidence: np.ndarray  # (4, MASK_WIDTH) in 0..1
-    imputed: np.ndarray  # (4, MASK_WIDTH) bool, columns completed from the other beats of their lead
-    limb_residuals: np.ndarray  # (4, 2) mV rms, see digitization/signal/limb_leads.py
+    Columns are those of the competition's rectified page: whatever a page's speed, as many are a second.
+    """
+
+    rows: np.ndarray  # (R, L) mV, the duration of the layout
+    y: np.ndarray  # (R, MASK_WIDTH) px of the rectified page, NaN beyond the signal
+    confidence: np.ndarray  # (R, MASK_WIDTH) in 0..1
+    imputed: np.ndarray  # (R, MASK_WIDTH) bool, columns completed from the other beats of their lead
+    limb_residuals: np.ndarray  # (R, G) mV rms, see digitization/signal/limb_leads.py
 
 
 class Tracer:
@@ -89,19 +95,25 @@ class Tracer:
 
         Raises ValueError when the output of a network is not finite.
         """
-        readings = [self.read(net, rect, view) for net in self.nets for view in self.views]
+        y, confidence, imputed = self.read_all(rect)
+        rows, residuals = finish_rows(y, confidence, length)
+        return TraceResult(rows, y, confidence, imputed, residuals)
+
+    def read_all(self, rect: np.ndarray, group: RowGroup = COMPETITION_ROWS) -> RowTraces:
+        """The traces of all networks and views merged. `group` are the rows on the page, from the top."""
+        readings = [self.read(net, rect, view, group) for net in self.nets for view in self.views]
         y, confidence, imputed = (np.stack(parts) for parts in zip(*readings, strict=True))
         merged = merge_traces(y, confidence, self.merge)
-        confidence = merge_confidence(y, confidence, merged)
-        rows, residuals = finish_rows(merged, confidence, length)
-        return TraceResult(rows, merged, confidence, np.logical_and.reduce(imputed), residuals)
+        return RowTraces(merged, merge_confidence(y, confidence, merged), np.logical_and.reduce(imputed))
 
-    def read(self, net: nn.Module, rect: np.ndarray, view: View) -> RowTraces:
+    def read(
+        self, net: nn.Module, rect: np.ndarray, view: View, group: RowGroup = COMPETITION_ROWS
+    ) -> RowTraces:
         """The traces of one network in one view, y in px of `rect`."""
         logits = self.maps(net, rect, view)
         maps = logits.float().cpu().numpy()
         row_stride = INPUT_HEIGHT // logits.shape[1]
-        traces = self.run(decode_arrays, maps, row_stride, stage2_config(net), self.impute)
+        traces = self.run(decode_arrays, maps, row_stride, stage2_config(net), self.impute, group)
         return traces._replace(y=traces.y + view.rows)
 
     @torch.inference_mode()

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.sparse import csr_array
 
-from configs.layouts import COMPETITION, Layout, check_shape
+from configs.layouts import COMPETITION_ROWS, RowGroup, check_shape
 from configs.page import DURATION_S, MASK_HEIGHT, MASK_WIDTH, RECTIFIED, Canvas
 
 TIMELINE = 10_000  # samples of ten seconds, fine enough to assign every column to its lead
@@ -46,11 +46,6 @@ def resampling_matrix(positions: np.ndarray, length: int, step: float) -> csr_ar
     entries.append((weight[inside], output[inside], taps[inside]))
     values, rows, columns = (np.concatenate(parts) for parts in zip(*entries, strict=True))
     return csr_array((values, (rows, columns)), shape=(len(positions), length))
-
-
-def segments(length: int, row: int, layout: Layout = COMPETITION) -> tuple[tuple[int, int], ...]:
-    """The (start, stop) samples, of `length` on the page, of the leads printed in a row."""
-    return tuple(segment.bounds(length) for segment in layout.row_segments(row))
 
 
 @lru_cache(maxsize=64)
@@ -90,20 +85,27 @@ def columns_from_rows(rows: np.ndarray, canvas: Canvas = RECTIFIED) -> np.ndarra
     check_shape(rows, len(canvas.zero_lines))
     length = rows.shape[1]
     y = np.full((len(rows), canvas.width), np.nan, np.float32)
-    for row, zero_line in enumerate(canvas.zero_lines):
-        for start, stop in segments(length, row):
+    for row, (zero_line, spans) in enumerate(
+        zip(canvas.zero_lines, COMPETITION_ROWS.spans(length), strict=True)
+    ):
+        for start, stop in spans:
             columns = segment_columns(start, stop, length, canvas)
             millivolts = drawing_matrix(start, stop, length, canvas) @ rows[row, start:stop]
             y[row, columns] = zero_line - canvas.px_per_mv * millivolts
     return y
 
 
-def rows_from_columns(y: np.ndarray, length: int, canvas: Canvas = RECTIFIED) -> np.ndarray:
-    """The inverse: y (4, W) px, finite within the signal, to (4, length) float32 mV of ten seconds."""
-    check_shape(y, len(canvas.zero_lines))
-    rows = np.empty((len(y), length), np.float32)
-    for row, zero_line in enumerate(canvas.zero_lines):
-        for start, stop in segments(length, row):
+def rows_from_columns(
+    y: np.ndarray, length: int, canvas: Canvas = RECTIFIED, group: RowGroup = COMPETITION_ROWS
+) -> np.ndarray:
+    """The inverse: y (R, W) px, finite within the signal, to (R, L) float32 mV of a group's R rows.
+
+    `length` is the number of samples in ten seconds, L in the duration of the group's layout.
+    """
+    check_shape(y, len(group.rows))
+    rows = np.empty((len(y), round(group.layout.duration_s * length / DURATION_S)), np.float32)
+    for row, (zero_line, spans) in enumerate(zip(canvas.zero_lines, group.spans(length), strict=False)):
+        for start, stop in spans:
             columns = segment_columns(start, stop, length, canvas)
             millivolts = (zero_line - y[row, columns].astype(np.float64)) / canvas.px_per_mv
             rows[row, start:stop] = reading_matrix(start, stop, length, canvas) @ millivolts

@@ -3,7 +3,7 @@
 import numpy as np
 
 from configs.layouts import Layout
-from configs.page import LEADS, PULSE_MV, PULSE_SECONDS
+from configs.page import LEADS, MM_PER_SECOND, PULSE_MV, PULSE_SECONDS
 from synthesis.ink import put_ink, stroke
 from synthesis.layouts.sheet import Print
 from synthesis.style import POINT_PX
@@ -12,7 +12,7 @@ from synthesis.style import POINT_PX
 # one row to the next.
 SEPARATORS = ("none", "none", "bar", "tick", "ticks", "line")
 PULSE_FLANK_MM = 1.0  # zero line printed on either side of a calibration pulse
-NARROW_PULSE_SHARE = 0.3  # share of pages with pulses of half the usual width
+NARROW_PULSE_SHARE = 0.3  # share of pages at 25 mm/s with pulses of half the usual width
 COLOURED_SHARE = 0.12  # share of pages with traces in a dark colour
 DARK_COLOURS = ((20, 20, 120), (110, 20, 20), (20, 70, 30), (60, 20, 90))  # RGB
 
@@ -72,7 +72,8 @@ def draw_pulses(
     coverage: np.ndarray, layout: Layout, place: Print, width: float, rng: np.random.Generator
 ) -> list[np.ndarray]:
     """Draw a calibration pulse at each row into a coverage (H, W), in place; their corners (4, 2) px."""
-    pulse_mm = PULSE_SECONDS * layout.mm_per_second * (0.5 if rng.random() < NARROW_PULSE_SHARE else 1.0)
+    narrow = rng.random() < NARROW_PULSE_SHARE and layout.mm_per_second == MM_PER_SECOND
+    pulse_mm = PULSE_SECONDS * layout.mm_per_second * (0.5 if narrow else 1.0)
     before, after = PULSE_FLANK_MM * rng.uniform(0, 1.5, 2)
     edges = np.array([0.0, before, before, before + pulse_mm, before + pulse_mm, before + pulse_mm + after])
     x_mm = edges + place.start - edges[-1] - rng.choice([0.0, 0.0, 1.0, 2.0])

@@ -1,0 +1,163 @@
+"""How pages of any layout are read, from the image to the signals, on drawn pages whose truth is known.
+
+    python benchmarks/layouts.py --records RECORDS --count 10
+
+Each layout is drawn from held-out records (--part train: from others, to choose thresholds on), as scans and
+as photos, and digitized as predict.py does. A layout may come with a speed and a gain: 6x2:50 or 3x4:25:5.
+Rows in mm/s above 25 last five seconds. A page is right if layout, speed and gain are, its score is at least
+RIGHT_DB and no lead is off by more than RIGHT_MV. The table has, for each layout and kind: the pages;
+`layout`, the share whose layout, speed and gain are right; `wrong done`, the number of pages that are not
+right and not doubted; `done`, the share of right pages that are not doubted; `dB`, the competition's score
+over the leads printed, pages that are not found counting as a ratio of 0; its median over pages; and
+`offset mV`, the median over pages of the largest offset of a lead. With --true-layout layout, speed and gain
+are given.
+"""
+
+import argparse
+import sys
+import time
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.paper_grid import LAYOUTS, PHOTOS, SCANS
+from configs.layouts import Layout, find_layout
+from configs.page import LEADS
+from digitization.digitizer import Digitized, Digitizer
+from digitization.geometry.locate import PageNotFound
+from digitization.layout.page import NOTHING_KNOWN, Known
+from models.checkpoint import LANDMARKS, STAGE2_LAYOUTS, checkpoint_path
+from synthesis.layouts.capture import capture_layout
+from synthesis.layouts.page import draw_layout_page
+from synthesis.signals import find_records, is_heldout, read_record
+from utils.command import positive_int, run_main
+from utils.device import limit_threads
+from utils.images import encode_jpeg
+from utils.kaggle_metric import CAP, lead_powers, ratio_of, to_db
+
+RIGHT_DB = 10.0  # dB, score from which a page is read right
+RIGHT_MV = 0.15  # mV, offset of a lead up to which it is
+MORE_LAYOUTS = ("6x2:50", "12x1:50", "3x4+II:25:5", "3x4+II:25:20", "6x2+II:25:5")
+
+
+def layout_of(text: str) -> Layout:
+    """The layout of NAME[:SPEED[:GAIN]]."""
+    name, *scales = text.split(":")
+    speed = float(scales[0]) if scales else 25.0
+    gain = float(scales[1]) if len(scales) > 1 else 10.0
+    seconds = 5.0 if speed > 25 else 10.0
+    return find_layout(name, mm_per_second=speed, mm_per_mv=gain, duration_s=seconds)
+
+
+def compare(truth: np.ndarray, digitized: Digitized, layout: Layout) -> tuple[bool, float, float]:
+    """Whether layout, speed and gain are right; the ratio over the leads printed; the largest offset, mV."""
+    found, leads = digitized.layout, digitized.leads
+    scales = ("name", "mm_per_second", "mm_per_mv")
+    right = all(getattr(found, name) == getattr(layout, name) for name in scales)
+    length = round(layout.duration_s * digitized.fs)
+    leads = np.pad(leads, ((0, 0), (0, max(length - leads.shape[1], 0))), constant_values=np.nan)
+    powers, offsets = [], [0.0]
+    for lead, segment in layout.longest.items():
+        index, inside = LEADS.index(lead), segment.span(length)
+        known = np.isfinite(leads[index, inside])
+        powers.append(lead_powers(truth[index, inside], np.nan_to_num(leads[index, inside]), digitized.fs))
+        if known.any():
+            offsets.append(abs(float(np.median((leads[index, inside] - truth[index, inside])[known]))))
+    return right, ratio_of(powers, CAP), max(offsets)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--records", type=Path, required=True, help="folder with WFDB records")
+    parser.add_argument("--part", choices=["heldout", "train"], default="heldout", help="which records")
+    parser.add_argument("--skip", type=int, default=0, help="records left out at the start (default: 0)")
+    parser.add_argument(
+        "--count", type=positive_int, default=2, help="records drawn in each layout and kind (default: 2)"
+    )
+    parser.add_argument(
+        "--layouts", nargs="+", default=(*LAYOUTS, *MORE_LAYOUTS), help="NAME[:SPEED[:GAIN]] (default: all)"
+    )
+    parser.add_argument("--kinds", nargs="+", default=("scans", "photos"), help="scans, photos, or both")
+    parser.add_argument("--seed", type=int, default=2101, help="seed of the drawn pages (default: 2101)")
+    parser.add_argument("--true-layout", action="store_true", help="tell layout, speed and gain")
+    parser.add_argument("--landmarks", type=Path, default=checkpoint_path(LANDMARKS), help="their checkpoint")
+    parser.add_argument("--stage2-layouts", type=Path, default=STAGE2_LAYOUTS, help="stage 2's checkpoint")
+    parser.add_argument("--pages", action="store_true", help="a line for each page too")
+    parser.add_argument("--overlays", type=Path, help="folder for the overlays of the pages")
+    args = parser.parse_args()
+    limit_threads(1)
+    digitizer = Digitizer(device="cpu", landmarks=args.landmarks, stage2_layouts=args.stage2_layouts)
+    part = args.part == "heldout"
+    records = [path for path in find_records(args.records) if is_heldout(path.stem) == part]
+    records = records[args.skip : args.skip + args.count]
+    rows = []
+    for number, text in enumerate(args.layouts):
+        layout = layout_of(text)
+        for kind in args.kinds:
+            types = cycle(SCANS if kind == "scans" else PHOTOS)
+            for index, path in enumerate(records):
+                rng = np.random.default_rng([args.seed, number, index, len(kind)])
+                record = read_record(path)
+                page = draw_layout_page(record, layout, rng)
+                for _ in range((number + index) % 3):
+                    next(types)  # so that the layouts are seen as different types
+                image = capture_layout(page, image_type := next(types), rng, orientation=0).image
+                known = Known(layout, layout.mm_per_second, layout.mm_per_mv)
+                started = time.monotonic()
+                found, doubts = "not found", [""]
+                right, ratio, offset = False, 0.0, np.nan
+                try:
+                    digitized = digitizer(image, record.fs, known if args.true_layout else NOTHING_KNOWN)
+                except PageNotFound as error:
+                    doubts = [str(error)]
+                else:
+                    right, ratio, offset = compare(record.leads, digitized, layout)
+                    found, doubts = digitized.layout.name, digitized.doubts
+                    if args.overlays:
+                        args.overlays.mkdir(parents=True, exist_ok=True)
+                        name = f"{text.replace(':', '-')}-{path.stem}-{image_type}.jpg"
+                        drawn = digitized.draw_overlay(image)
+                        (args.overlays / name).write_bytes(encode_jpeg(drawn, 85))
+                seconds = time.monotonic() - started
+                if args.pages:
+                    print(
+                        f"{text} {image_type} {path.stem}: {found} {to_db(ratio):.1f} dB, {offset:.2f} mV, "
+                        f"{seconds:.1f} s; {'; '.join(doubts)}",
+                        flush=True,
+                    )
+                good = right and ratio >= 10 ** (RIGHT_DB / 10) and offset <= RIGHT_MV
+                rows.append((text, kind, right, good, not doubts, ratio, offset, seconds))
+    columns = ["layout", "kind", "right", "good", "sure", "ratio", "offset", "seconds"]
+    table = pd.DataFrame(rows, columns=columns)
+    everything = table.assign(layout="all")
+    print(summarize(pd.concat([table, everything])).to_string(float_format="{:.2f}".format))
+
+
+def summarize(table: pd.DataFrame) -> pd.DataFrame:
+    """The table that is printed, from a row for each page."""
+    groups = table.groupby(["layout", "kind"], sort=False)
+    good = table[table["good"]].groupby(["layout", "kind"], sort=False)
+    wrong = table.assign(wrong=table["sure"] & ~table["good"]).groupby(["layout", "kind"], sort=False)
+    return pd.DataFrame(
+        {
+            "pages": groups.size(),
+            "layout": groups["right"].mean(),
+            "right": groups["good"].mean(),
+            "wrong done": wrong["wrong"].sum(),
+            "done": good["sure"].mean(),
+            "dB": to_db(groups["ratio"].mean()),
+            "median dB": to_db(groups["ratio"].median()),
+            "offset mV": groups["offset"].median(),
+            "s": groups["seconds"].median(),
+        }
+    )
+
+
+if __name__ == "__main__":
+    run_main(main)

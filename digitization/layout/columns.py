@@ -1,0 +1,119 @@
+"""Where the rows of a page begin, how wide they are, and where one lead ends and the next begins."""
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+
+from digitization.layout.landmarks import Landmarks, Row
+
+# Squares of a row from its beginning to its end: 10, 5 and 20 s at 25 mm/s.
+NOMINAL_WIDTHS = (50.0, 25.0, 100.0)
+PLACE_SD = 0.25  # squares, standard deviation of a beginning, end or boundary found
+# Standard deviation of a row's width about a nominal one, as a share of it: recorders keep time better than
+# beginnings and ends are seen, and 0.5 % are 50 ms in ten seconds.
+WIDTH_SD = 0.0005
+NEAR_NOMINAL = 0.02  # log of the ratio to a nominal width within which a row is of that width
+EXTENT_SD = 0.6  # squares, standard deviation of the first and the last x at which a row is seen
+AT_EDGE = 0.25  # squares from the left edge of the image within which rows begin at it: nothing is before
+EDGE_SQUARES = 1.0  # squares from the edge of the image within which a row may be cut off
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where the rows begin and how wide they are, in squares, and how well the landmarks agree."""
+
+    start: float
+    width: float
+    agreement: float
+
+
+def fit_columns(landmarks: Landmarks, rows: tuple[Row, ...], count: int) -> Columns:
+    """Where rows of `count` leads begin and how wide they are, by the landmarks on them."""
+    first, last = (np.median([getattr(row, end) for row in rows if row.seen]) for end in ("first", "last"))
+    left, right = landmarks.edges
+    cut_left, cut_right = first < left + EDGE_SQUARES, last > right - EDGE_SQUARES
+    starts, ends, boundaries = landmarks.starts, landmarks.ends, landmarks.boundaries
+    widths = set(NOMINAL_WIDTHS)
+    anchors = [(first, 0)] if not cut_left else []
+    anchors += [(last, count)] if not cut_right else []
+    anchors += [(x, 0) for x in clusters(starts)] + [(x, count) for x in clusters(ends)]
+    anchors += [(x, k) for x in clusters(boundaries) for k in range(1, count)]
+    widths |= {(b - a) * count / (k - j) for a, j in anchors for b, k in anchors if k > j and 4 < b - a < 130}
+    best = Columns(first, 50.0, -np.inf)
+    for anchor, k in anchors or [(first, 0)]:
+        for width in widths:
+            start = anchor - k * width / count
+            ends_at = start + width
+            # A row may begin or end outside the image, but not where the paper shows nothing.
+            if (start < first - EXTENT_SD * 3 and not cut_left) or (
+                ends_at > last + EXTENT_SD * 3 and not cut_right
+            ):
+                continue
+            agreement = rate_columns(start, width, count, starts, ends, boundaries)
+            if not cut_left:
+                agreement += 0.5 * len(rows) * likeness(start - first, EXTENT_SD)
+            if not cut_right:
+                agreement += 0.5 * len(rows) * likeness(ends_at - last, EXTENT_SD)
+            nominal = min(NOMINAL_WIDTHS, key=lambda known: abs(np.log(width / known)))
+            agreement += 0.5 * len(rows) * likeness(np.log(width / nominal), NEAR_NOMINAL / 2)
+            if agreement > best.agreement:
+                best = Columns(float(start), float(width), float(agreement))
+    refined = refine_columns(best, count, starts, ends, boundaries)
+    if abs(refined.start - left) < AT_EDGE:
+        return replace(refined, start=left)
+    return refined
+
+
+def clusters(points: np.ndarray) -> list[float]:
+    """The x around which points (N, 3) gather: means of runs whose neighbours are within a few PLACE_SD."""
+    if not len(points):
+        return []
+    order = points[np.argsort(points[:, 0])]
+    bounds = [0, *(np.flatnonzero(np.diff(order[:, 0]) > 3 * PLACE_SD) + 1), len(order)]
+    return [float(np.average(order[a:b, 0], weights=order[a:b, 2])) for a, b in pairwise(bounds)]
+
+
+def likeness(off: float | np.ndarray, deviation: float) -> float | np.ndarray:
+    """A Gaussian of peak 1."""
+    return np.exp(-0.5 * (off / deviation) ** 2)
+
+
+def rate_columns(
+    start: float, width: float, count: int, starts: np.ndarray, ends: np.ndarray, boundaries: np.ndarray
+) -> float:
+    """How many of the beginnings, ends and boundaries (N, 3) are where columns of leads have them."""
+    rated = float((starts[:, 2] * likeness(starts[:, 0] - start, PLACE_SD)).sum())
+    rated += float((ends[:, 2] * likeness(ends[:, 0] - start - width, PLACE_SD)).sum())
+    if len(boundaries):
+        inner = start + width * np.arange(1, count) / count
+        off = np.abs(boundaries[:, 0, None] - inner).min(axis=1, initial=np.inf)
+        rated += float((boundaries[:, 2] * (1.5 * likeness(off, PLACE_SD) - 0.5)).sum())
+    return rated
+
+
+def refine_columns(
+    place: Columns, count: int, starts: np.ndarray, ends: np.ndarray, boundaries: np.ndarray
+) -> Columns:
+    """Start and width by least squares over the landmarks that agree with them."""
+    points = [(0, starts), (count, ends), *((k, boundaries) for k in range(1, count))]
+    design, targets, weights = [], [], []
+    for k, found in points:
+        for x, _, probability in found:
+            if abs(x - place.start - k * place.width / count) < 3 * PLACE_SD:
+                design.append((1.0, k / count))
+                targets.append(x)
+                weights.append(probability / PLACE_SD**2)
+    nominal = min(NOMINAL_WIDTHS, key=lambda known: abs(np.log(place.width / known)))
+    if abs(np.log(place.width / nominal)) < NEAR_NOMINAL:
+        design.append((0.0, 1.0))
+        targets.append(nominal)
+        weights.append(1 / (WIDTH_SD * nominal) ** 2)
+    design.append((1.0, 0.0))  # so that the start is determined where no landmark agrees
+    targets.append(place.start)
+    weights.append(1 / EXTENT_SD**2)
+    matrix, weight = np.array(design), np.sqrt(np.array(weights))[:, None]
+    solution = np.linalg.lstsq(weight * matrix, weight[:, 0] * np.array(targets), rcond=None)[0]
+    if len(targets) < 3 or not 0.9 < solution[1] / place.width < 1.1:
+        return place
+    return Columns(float(solution[0]), float(solution[1]), place.agreement)

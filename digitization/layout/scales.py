@@ -1,0 +1,99 @@
+"""Paper speed and gain of a page: from its calibration pulses, its printed text, or the width of its rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from configs.landmarks import GAIN_NAMES, GAINS, SPEED_NAMES, SPEEDS
+from configs.page import MM_PER_MV, MM_PER_SECOND, PULSE_MV, PULSE_SECONDS, SQUARE_MM
+from digitization.layout.landmarks import Keypoint, Pulse
+
+MIN_TEXT_PROBABILITY = 0.5  # probability from which a printed speed or gain is believed
+MIN_PULSE_PROBABILITY = 0.5  # mean probability of a pulse's corners from which it is
+SCALE_TOLERANCE = 0.15  # log of the ratio by which a pulse may be off a usual gain or speed
+# Squares that a lead of 2.5 s takes at 25 mm/s: rows of four leads are printed so, whatever the device.
+QUARTER_SQUARES = 2.5 * MM_PER_SECOND / SQUARE_MM
+GIVEN, TEXT, PULSE, COLUMNS, ASSUMED = "given", "text", "pulse", "width of the leads", "assumed"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A speed in mm/s or a gain in mm/mV, how it is known, and what contradicts it, if anything does."""
+
+    value: float
+    source: str
+    contradiction: str = ""
+
+    @property
+    def is_known(self) -> bool:
+        return self.source != ASSUMED and not self.contradiction
+
+
+def printed(scales: Sequence[Keypoint], names: Sequence[str], values: Sequence[float]) -> float | None:
+    """The value of the most legible of some texts, None where none is legible."""
+    best = max(
+        (
+            (keypoint.of(name), value)
+            for keypoint in scales
+            for name, value in zip(names, values, strict=True)
+        ),
+        default=(0.0, 0.0),
+    )
+    return best[1] if best[0] >= MIN_TEXT_PROBABILITY else None
+
+
+def nearest(value: float, usual: Sequence[float]) -> float | None:
+    """The usual value nearest to one by ratio, None where it is more than SCALE_TOLERANCE off."""
+    off = np.abs(np.log(value / np.array(usual)))
+    return usual[int(off.argmin())] if off.min() <= SCALE_TOLERANCE else None
+
+
+def pulse_size(pulses: Sequence[Pulse]) -> tuple[float, float] | None:
+    """The median width and height in squares of the pulses that are seen well; None without any."""
+    seen = [pulse for pulse in pulses if pulse.probability >= MIN_PULSE_PROBABILITY]
+    if not seen:
+        return None
+    width, height = np.median([(pulse.width, pulse.height) for pulse in seen], axis=0)
+    return float(width), float(height)
+
+
+def agree(found: dict[str, float | None], default: float, unit: str) -> Scale:
+    """The first value found, in the order of trust, with the sources that contradict it."""
+    known = [(source, value) for source, value in found.items() if value is not None]
+    if not known:
+        return Scale(default, ASSUMED)
+    source, value = known[0]
+    others = [f"{other} {seen:g} {unit}" for other, seen in known[1:] if seen != value]
+    return Scale(value, source, ", ".join(others))
+
+
+def find_gain(pulses: Sequence[Pulse], scales: Sequence[Keypoint], given: float | None = None) -> Scale:
+    """The gain: as given, by the height of the pulses, else as printed, else 10 mm/mV is assumed."""
+    if given is not None:
+        return Scale(given, GIVEN)
+    size = pulse_size(pulses)
+    measured = None if size is None else nearest(size[1] * SQUARE_MM / PULSE_MV, GAINS)
+    return agree({PULSE: measured, TEXT: printed(scales, GAIN_NAMES, GAINS)}, MM_PER_MV, "mm/mV")
+
+
+def find_speed(
+    pulses: Sequence[Pulse], scales: Sequence[Keypoint], lead_squares: float, columns: int,
+    given: float | None = None,
+) -> Scale:  # fmt: skip
+    """The paper speed: as given or printed, by the width of the leads of a row of four, or by the pulses.
+
+    Pulses last 0.2 s, but those of some devices half as long: from narrow ones nothing follows. Without any
+    of these 25 mm/s are assumed.
+    """
+    if given is not None:
+        return Scale(given, GIVEN)
+    size = pulse_size(pulses)
+    measured = None if size is None else nearest(size[0] * SQUARE_MM / PULSE_SECONDS, SPEEDS[1:])
+    quarter = columns == 4 and abs(np.log(lead_squares / QUARTER_SQUARES)) < 0.05
+    found = {
+        TEXT: printed(scales, SPEED_NAMES, SPEEDS),
+        COLUMNS: MM_PER_SECOND if quarter else None,
+        PULSE: measured,
+    }
+    return agree(found, MM_PER_SECOND, "mm/s")
