@@ -12,14 +12,20 @@ from configs.layouts import Layout, leads_from_rows
 from configs.page import DURATION_S, LEADS, MAX_FS
 from digitization.geometry.locate import PageNotFound
 from digitization.geometry.orientation import undo_orientation
-from digitization.geometry.straighten import RectifiedPage, Straightener
+from digitization.geometry.straighten import MIN_PAGE_SCORE, RectifiedPage, Straightener
 from digitization.layout.competition import (
     UNCONFIRMED,
-    contradicts_competition,
-    may_be_competition,
-    shows_competition_rows,
+    CompetitionAttempt,
+    judge_competition,
 )
-from digitization.layout.page import MIN_LAYOUT_SCORE, NOTHING_KNOWN, Known, LayoutFinder, LayoutPage
+from digitization.layout.page import (
+    MIN_LAYOUT_LEAD,
+    MIN_LAYOUT_SCORE,
+    NOTHING_KNOWN,
+    Known,
+    LayoutFinder,
+    LayoutPage,
+)
 from digitization.layout.reading import read_page
 from digitization.overlay import draw_on_photo
 from digitization.record_files import write_record, write_wfdb
@@ -94,6 +100,23 @@ class Digitized:
         residuals = self.trace_result.limb_residuals
         known = residuals[np.isfinite(residuals)]
         return float(np.sqrt(np.mean(known**2))) if len(known) else float("nan")
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether a page read as the competition's may be another one."""
+        rectified = self.rectified
+        return rectified.slip is None and (
+            rectified.page_score < MIN_PAGE_SCORE or self.limb_residual > LIMB_RESIDUAL_MV
+        )
+
+    def surpasses(self, competition: "Digitized") -> bool:
+        """Whether this reading of a page of any layout is rather right than that as the competition's."""
+        page = self.page
+        assert isinstance(page, LayoutPage)
+        agrees = page.lead >= MIN_LAYOUT_LEAD and (
+            page.score >= MIN_LAYOUT_SCORE or bool(competition.reasons)  # its rows are not seen in place
+        )
+        return agrees and not self.limb_residual > competition.limb_residual  # NaN without limb leads
 
     @property
     def doubts(self) -> list[str]:
@@ -215,35 +238,34 @@ class Digitizer:
         known = known or self.known
         if known.competition:
             return self.read_competition(self.straightener.straighten(image), fs)
-        rectified, reason, landmarks = None, None, None
-        if known.is_open:
-            try:
-                rectified = self.straightener.straighten(image)
-            except PageNotFound as error:
-                reason = error
-            else:
-                upright = undo_orientation(image, rectified.orientation)
-                landmarks = self.finder.see(upright, rectified.gridpoint_xy)
-                if shows_competition_rows(landmarks):
-                    return self.read_competition(rectified, fs)
+        attempt = self.attempt_competition(image) if known.is_open else CompetitionAttempt()
+        competition = None
+        if attempt.is_shown and attempt.rectified:
+            competition = self.read_competition(attempt.rectified, fs)
+            if attempt.is_certain or not competition.is_suspect:
+                return competition
         try:
             upright, page = self.finder.find(image, known)
         except PageNotFound as error:
-            if rectified is None or landmarks is None or not landmarks.rows:
-                raise error from reason
-            if contradicts_competition(landmarks):
-                raise
-            return self.read_competition(rectified, fs, (UNCONFIRMED, str(error)))
-        if (
-            rectified is not None
-            and landmarks is not None
-            and page.score < MIN_LAYOUT_SCORE
-            and may_be_competition(rectified)
-            and not contradicts_competition(landmarks)
-        ):
-            return self.read_competition(rectified, fs, (UNCONFIRMED,))
+            if competition is None and attempt.is_possible and attempt.rectified:
+                competition = self.read_competition(attempt.rectified, fs, (UNCONFIRMED, str(error)))
+            if competition is None:
+                raise error from attempt.reason
+            return competition
+        if not competition and attempt.is_possible and attempt.rectified and page.score < MIN_LAYOUT_SCORE:
+            competition = self.read_competition(attempt.rectified, fs, (UNCONFIRMED,))
         page, trace_result = read_page(self.layout_tracer, upright, page, fs)
-        return Digitized(leads_from_rows(trace_result.rows, page.layout), fs, page, trace_result)
+        found = Digitized(leads_from_rows(trace_result.rows, page.layout), fs, page, trace_result)
+        return competition if competition and not found.surpasses(competition) else found
+
+    def attempt_competition(self, image: np.ndarray) -> CompetitionAttempt:
+        """Whether a page is the competition's, by its rows on the rectified paper."""
+        try:
+            rectified = self.straightener.straighten(image)
+        except PageNotFound as error:
+            return CompetitionAttempt(reason=error)
+        upright = undo_orientation(image, rectified.orientation)
+        return judge_competition(rectified, self.finder.see(upright, rectified.gridpoint_xy))
 
     def read_competition(self, rectified: RectifiedPage, fs: int, reasons: tuple[str, ...] = ()) -> Digitized:
         """The signals of a page of the competition, rectified."""

@@ -19,7 +19,15 @@ from utils.files import atomic_write
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTENTS = (
-    *("predict.py", "LICENSE", "README.md", "checkpoints/README.md", "checkpoints/stage?.pt"),
+    *(
+        "predict.py",
+        "LICENSE",
+        "README.md",
+        "checkpoints/README.md",
+        "checkpoints/stage?.pt",
+        "checkpoints/stage2_layouts.pt",
+        "checkpoints/landmarks.pt",
+    ),
     *("configs/*.py", "models/*.py", "utils/*.py", "digitization/*.py", "digitization/*/*.py"),
     *("datasets/__init__.py", "datasets/competition.py", "datasets/labels.py"),
     *("prediction/*.py", "prediction/templates/*"),
@@ -27,7 +35,7 @@ CONTENTS = (
 OWNER = "INSERT_OWNER_HERE"
 METADATA = {
     "title": "ECG digitization: code and weights",
-    "subtitle": "Paper ECGs to signals: predict.py and its three networks",
+    "subtitle": "Paper ECGs to signals: predict.py and its networks",
     "description": "Made by `make kaggle-dataset`. Licence: MIT, see LICENSE.",
     "licenses": [{"name": "other"}],  # Kaggle's command knows no MIT
 }

@@ -17,18 +17,23 @@ NAME_ABOVE_MM = 9.0  # height of a lead's label over its zero line
 def trace_path(x: float, y: float, signal: np.ndarray, fs: int) -> str:
     """The `d` of a path through a signal (n,) mV whose zero line begins at (x, y), in whole SVG units.
 
-    Each step is relative to the last.
+    Each step is relative to the last. Where the signal is NaN the path is interrupted.
     """
     count = max(int(len(signal) / fs * POINTS_PER_SECOND), 2)
     values = np.interp(np.arange(count) / POINTS_PER_SECOND, np.arange(len(signal)) / fs, signal)
-    heights = np.round(y - values * MM_PER_MV * UNIT).astype(int)
-    steps = " ".join(f"1 {step}" for step in np.diff(heights).tolist()).replace(" -", "-")
-    return f"M{round(x)} {heights[0]}l{steps}"
+    path = ""
+    for first, stop in runs(np.isfinite(values)):
+        heights = np.round(y - values[first:stop] * MM_PER_MV * UNIT).astype(int)
+        steps = " ".join(f"1 {step}" for step in np.diff(heights).tolist()).replace(" -", "-")
+        path += f"M{round(x) + first} {heights[0]}l{steps or '0 0'}"
+    return path
 
 
 def edge_mm(signals: list[np.ndarray]) -> float:
     """How far the paper reaches beyond a zero line so that signals (n,) mV, upwards, stay on it."""
-    return max(LEAST_EDGE_MM, MARGIN_MM + max(float(signal.max()) for signal in signals) * MM_PER_MV)
+    return max(
+        LEAST_EDGE_MM, MARGIN_MM + max(float(np.nanmax(signal, initial=0)) for signal in signals) * MM_PER_MV
+    )
 
 
 def draw_paper(

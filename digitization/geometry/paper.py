@@ -30,7 +30,7 @@ ANGLES = (20.0, -20.0, 40.0, -40.0)  # degrees by which paper may be turned: the
 # Share of the crossings' probability at the best scale that they must have at the exact scale.
 MIN_PROBABILITY_KEPT = 0.9
 MAX_SHRINK = 1.3  # px of the image per px of the frame up to which bilinear sampling hardly aliases
-MIN_PROBABILITY = 0.6  # mean probability of these crossings
+MIN_PROBABILITY = 0.45  # mean probability of these crossings; whether they carry an ECG its landmarks say
 MIN_POINTS = 40  # crossings of the smallest lattice: 5 x 8, two leads of a strip
 EDGE_PX = 4.0  # px of the frame (0.9 mm) from an edge of the image at which crossings are left out
 INPUT_MULTIPLE = 32  # px, of the sides of the network's input

@@ -20,7 +20,7 @@ def lay_out_rows(
     image: np.ndarray,
     gridpoint_xy: np.ndarray,
     zero_lines: Sequence[float] | np.ndarray,
-    start: float,
+    start: float | np.ndarray,
     squares_per_column: float = 1.0,
     canvas: Canvas = RECTIFIED,
 ) -> np.ndarray:
@@ -28,9 +28,10 @@ def lay_out_rows(
 
     gridpoint_xy (R, C, 2) is the page's lattice in px of the image (H, W, 3) uint8. `zero_lines` are the
     rows' y of 0 mV in squares below its first row, `start` the x of their beginning in squares right of its
-    first column. `squares_per_column` is the paper speed in units of 25 mm/s, so that the time axis becomes
-    the competition's. Each strip reaches half-way to the rows of the competition above and below; missing
-    rows stay white. Raises ValueError for none or more rows than the canvas has.
+    first column, one for all or one for each. `squares_per_column` is the paper speed in units of 25 mm/s,
+    so that the time axis becomes the competition's. Each strip reaches half-way to the rows of the
+    competition above and below; missing rows stay white. Raises ValueError for none or more rows than the
+    canvas has.
     """
     expected = np.array(canvas.zero_lines) / canvas.square_height
     if not 0 < len(zero_lines) <= len(expected):
@@ -39,10 +40,13 @@ def lay_out_rows(
     y = np.arange(canvas.height) / canvas.square_height
     columns = (np.arange(canvas.width) - canvas.signal_start) / canvas.square_width
     edges = np.concatenate([[expected[0] - TOP_SQUARES], (expected[1:] + expected[:-1]) / 2, [np.inf]])
+    starts = np.broadcast_to(start, len(zero_lines))
     for row, zero_line in enumerate(zero_lines):
         inside = np.flatnonzero((y >= edges[row]) & (y < edges[row + 1]))
         places = y[inside] - expected[row] + zero_line
-        page[inside] = resample_lattice(image, gridpoint_xy, places, columns * squares_per_column + start)
+        page[inside] = resample_lattice(
+            image, gridpoint_xy, places, columns * squares_per_column + starts[row]
+        )
     return page
 
 

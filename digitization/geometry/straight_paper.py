@@ -28,6 +28,19 @@ class StraightPaper:
     corner: np.ndarray
     px_per_square: float
 
+    @property
+    def edges(self) -> np.ndarray:
+        """The (x, y) of the image's first and last column and row on the paper, in squares: (2, 2).
+
+        Where the image's edge is not along the lattice, where half of the paper's extent is inside.
+        """
+        bounds = []
+        for axis in (0, 1):
+            share = self.inside.mean(axis=axis)
+            shown = np.flatnonzero(share >= share.max() / 2)
+            bounds.append((shown[0], shown[-1]))
+        return self.to_squares(np.array(bounds, np.float64).T)
+
     def to_px(self, squares: np.ndarray) -> np.ndarray:
         """Points (..., 2) from (x, y) in squares of the lattice to px of the straightened paper."""
         return (squares - self.corner) * self.px_per_square
@@ -68,6 +81,8 @@ def is_inside(xy: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def shown_bounds(shown: np.ndarray) -> tuple[int, int]:
-    """The first and the last of (N,) bool that is true; all of them where none is."""
+    """The last of (N,) bool before any is true, and the first after; all of them where none is."""
     where = np.flatnonzero(shown)
-    return (int(where[0]), int(where[-1])) if len(where) else (0, len(shown) - 1)
+    if not len(where):
+        return 0, len(shown) - 1
+    return max(int(where[0]) - 1, 0), min(int(where[-1]) + 1, len(shown) - 1)

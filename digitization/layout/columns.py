@@ -10,12 +10,13 @@ from digitization.layout.landmarks import Landmarks, Row
 # Squares of a row from its beginning to its end: 10, 5 and 20 s at 25 mm/s.
 NOMINAL_WIDTHS = (50.0, 25.0, 100.0)
 PLACE_SD = 0.25  # squares, standard deviation of a beginning, end or boundary found
-# Standard deviation of a row's width about a nominal one, as a share of it: recorders keep time better than
-# beginnings and ends are seen, and 0.5 % are 50 ms in ten seconds.
-WIDTH_SD = 0.0005
+# Standard deviation of a row's width about a nominal one, as a share of it: recorders keep time far better
+# than beginnings and ends are seen, and 0.1 % are 10 ms in ten seconds.
+WIDTH_SD = 1e-5
 NEAR_NOMINAL = 0.02  # log of the ratio to a nominal width within which a row is of that width
 EXTENT_SD = 0.6  # squares, standard deviation of the first and the last x at which a row is seen
 AT_EDGE = 0.25  # squares from the left edge of the image within which rows begin at it: nothing is before
+MAX_OFF = 2.0  # squares by which they may be off at most
 EDGE_SQUARES = 1.0  # squares from the edge of the image within which a row may be cut off
 
 
@@ -28,8 +29,8 @@ class Columns:
     agreement: float
 
 
-def fit_columns(landmarks: Landmarks, rows: tuple[Row, ...], count: int) -> Columns:
-    """Where rows of `count` leads begin and how wide they are, by the landmarks on them."""
+def fit_columns(landmarks: Landmarks, rows: tuple[Row, ...], count: int) -> Columns | None:
+    """Where rows of `count` leads begin and how wide they are, by the landmarks on them; None if nowhere."""
     first, last = (np.median([getattr(row, end) for row in rows if row.seen]) for end in ("first", "last"))
     left, right = landmarks.edges
     cut_left, cut_right = first < left + EDGE_SQUARES, last > right - EDGE_SQUARES
@@ -45,9 +46,13 @@ def fit_columns(landmarks: Landmarks, rows: tuple[Row, ...], count: int) -> Colu
         for width in widths:
             start = anchor - k * width / count
             ends_at = start + width
-            # A row may begin or end outside the image, but not where the paper shows nothing.
-            if (start < first - EXTENT_SD * 3 and not cut_left) or (
-                ends_at > last + EXTENT_SD * 3 and not cut_right
+            # A row may begin or end outside the image, but not where the paper shows nothing; and all of it
+            # is one.
+            if (
+                (start < first - MAX_OFF and not cut_left)
+                or (ends_at > last + MAX_OFF and not cut_right)
+                or start > first + MAX_OFF
+                or ends_at < last - MAX_OFF
             ):
                 continue
             agreement = rate_columns(start, width, count, starts, ends, boundaries)
@@ -59,6 +64,8 @@ def fit_columns(landmarks: Landmarks, rows: tuple[Row, ...], count: int) -> Colu
             agreement += 0.5 * len(rows) * likeness(np.log(width / nominal), NEAR_NOMINAL / 2)
             if agreement > best.agreement:
                 best = Columns(float(start), float(width), float(agreement))
+    if not np.isfinite(best.agreement):
+        return None
     refined = refine_columns(best, count, starts, ends, boundaries)
     if abs(refined.start - left) < AT_EDGE:
         return replace(refined, start=left)

@@ -17,9 +17,13 @@ MIN_PEAK = 0.25  # probability of the faintest peak of a map or keypoint
 PEAK_SQUARES = 0.7  # squares within which there is one peak of a kind
 MIN_ROW_SQUARES = 5.0  # squares (1 s) of the shortest row
 MIN_ROW_SHARE = 0.25  # length of the shortest row as a share of the longest
+FROM_EDGE = 0.7  # squares from the top and the bottom of an image within which lines are its frame
 ROW_DISTANCE = 1.2  # squares between two rows at least: 6 mm
 ROW_BLUR = 0.15  # squares, standard deviation of the Gaussian over the profile in which rows are peaks
 ROW_GAIN = 0.5  # height of a row in that profile per square of its length
+HEIGHTS = (0.7, 5.0)  # squares, range of the height of a pulse: at 5 mm/mV one, at 20 mm/mV four
+PULSE_SQUARES = (0.2, 3.0)  # squares, range of its width: half of 0.2 s at 12.5 mm/s, and more than at 50
+FOOT_SQUARES = 0.35  # squares by which what belongs to one pulse may be off
 ON_ROW = 0.8  # squares from its row within which a beginning or end is the row's
 
 
@@ -53,12 +57,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Pulse:
-    """A calibration pulse: its foot (x, y) at the rise, height and width, all in squares; its probability."""
+    """A calibration pulse: the foot (x, y) of its rise, height and width, all in squares; its probability.
+
+    Where only the rise or only the fall is seen, the foot is that one's and the width None.
+    """
 
     x: float
     y: float
     height: float
-    width: float
+    width: float | None
     probability: float
 
 
@@ -70,7 +77,7 @@ class Landmarks:
     rows: from the top.
     starts, ends, boundaries: (N, 3) float64, x, y and probability of where rows begin and end, and of where
         one lead of a row ends and the next begins; those that lie on a row.
-    pulses: those of which all corners are seen.
+    pulses: those of which at least the rise or the fall is seen.
     edges: (left, right) of the image in squares.
     """
 
@@ -111,7 +118,9 @@ def find_landmarks(
         probability = around(keypoint[1:], cell).max(axis=(1, 2))
         x, y = place(centroid(1 - keypoint[0], cell))
         keypoints.append(Keypoint(float(x), float(y), probability))
+    edges = paper.edges
     rows = find_rows(maps["zero line"], place, step)
+    rows = tuple(row for row in rows if min(row.y - edges[0, 1], edges[1, 1] - row.y) > FROM_EDGE)
     on_rows = {name: peaks_on_rows(maps[name], rows, place, step) for name in ("start", "end", "boundary")}
     return Landmarks(
         tuple(k for k in keypoints if k.name in LABELS),
@@ -119,7 +128,7 @@ def find_landmarks(
         rows,
         *on_rows.values(),
         find_pulses({name: located_peaks(maps[name], place, step) for name in PULSE_CORNERS}),
-        (float(paper.corner[0]), float(paper.to_squares(np.array([paper.image.shape[1] - 1, 0]))[0])),
+        (float(edges[0, 0]), float(edges[1, 0])),
     )
 
 
@@ -183,26 +192,41 @@ def peaks_on_rows(heat: np.ndarray, rows: tuple[Row, ...], place, step: float) -
 
 
 def find_pulses(corners: dict[str, np.ndarray]) -> tuple[Pulse, ...]:
-    """Pulses from the peaks (N, 3) of their four corners: the nearest of each about every foot of a rise."""
-    pulses = []
-    for x, y, probability in corners["rise bottom"]:
-        found = []
-        # The top is 1 to 5 squares above the foot, the fall 0.2 to 3 squares to the right of the rise.
-        for name, (dx, dy) in {
-            "rise top": ((-0.3, 0.3), (-5.0, -0.7)),
-            "fall top": ((0.2, 3.0), (-5.0, -0.7)),
-            "fall bottom": ((0.2, 3.0), (-0.4, 0.4)),
-        }.items():
-            off = corners[name][:, :2] - (x, y)
-            fits = (off[:, 0] >= dx[0]) & (off[:, 0] <= dx[1]) & (off[:, 1] >= dy[0]) & (off[:, 1] <= dy[1])
-            if fits.any():
-                near = np.flatnonzero(fits)
-                found.append(corners[name][near[np.abs(off[near]).sum(axis=1).argmin()]])
-        if len(found) == 3:
-            rise_top, fall_top, fall_bottom = found
-            foot = (y + fall_bottom[1]) / 2
-            height = foot - (rise_top[1] + fall_top[1]) / 2
-            width = (fall_top[0] + fall_bottom[0] - rise_top[0] - x) / 2
-            sure = float(np.mean([probability, *(corner[2] for corner in found)]))
-            pulses.append(Pulse(float(x), float(foot), float(height), float(width), sure))
-    return tuple(pulses)
+    """Pulses from the peaks (N, 3) of their four corners: rises and falls, paired where both are seen."""
+    rises = edges_of(corners["rise bottom"], corners["rise top"])
+    falls = edges_of(corners["fall bottom"], corners["fall top"])
+    pulses, paired = [], set()
+    for x, foot, height, probability in rises:
+        near = [
+            index
+            for index, (fall_x, fall_foot, fall_height, _) in enumerate(falls)
+            if PULSE_SQUARES[0] <= fall_x - x <= PULSE_SQUARES[1]
+            and abs(fall_foot - foot) <= FOOT_SQUARES
+            and abs(fall_height - height) <= FOOT_SQUARES
+        ]
+        if near:
+            nearest = min(near, key=lambda index: falls[index][0])
+            fall_x, fall_foot, fall_height, fall_probability = falls[nearest]
+            paired.add(nearest)
+            sure = (probability + fall_probability) / 2
+            pulses.append(
+                Pulse(x, (foot + fall_foot) / 2, (height + fall_height) / 2, fall_x - x, float(sure))
+            )
+        else:
+            pulses.append(Pulse(x, foot, height, None, probability))
+    alone = [fall for index, fall in enumerate(falls) if index not in paired]
+    return (*pulses, *(Pulse(x, foot, height, None, probability) for x, foot, height, probability in alone))
+
+
+def edges_of(bottoms: np.ndarray, tops: np.ndarray) -> list[tuple[float, float, float, float]]:
+    """The vertical edges between bottoms and tops (N, 3): x, y of the foot, height and mean probability."""
+    edges = []
+    for x, y, probability in bottoms:
+        off = tops[:, :2] - (x, y)
+        above = (np.abs(off[:, 0]) <= FOOT_SQUARES) & (-off[:, 1] >= HEIGHTS[0]) & (-off[:, 1] <= HEIGHTS[1])
+        if above.any():
+            top = tops[np.flatnonzero(above)[tops[above, 1].argmax()]]  # the nearest
+            edges.append(
+                (float(x + top[0]) / 2, float(y), float(y - top[1]), float(probability + top[2]) / 2)
+            )
+    return edges

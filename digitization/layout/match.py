@@ -97,20 +97,22 @@ def fit_layouts(landmarks: Landmarks, rows: tuple[Row, ...], given: Layout | Non
     """Every layout with as many rows in its best place, or the given one."""
     if not rows:
         return
-    fitted: dict[int, Columns] = {}
+    fitted: dict[int, Columns | None] = {}
 
-    def columns(count: int) -> Columns:
+    def columns(count: int) -> Columns | None:
         if count not in fitted:
             fitted[count] = fit_columns(landmarks, rows, count)
         return fitted[count]
 
     if given is not None:
-        if given.row_count == len(rows):
-            cells = rate_cells(landmarks.labels, rows, given.rows, columns(given.columns))
-            yield placed(given, rows, columns(given.columns), cells.score)
+        place = columns(given.columns)
+        if given.row_count == len(rows) and place:
+            cells = rate_cells(landmarks.labels, rows, given.rows, place)
+            yield placed(given, rows, place, cells.score)
         return
     for name, grid, strips in grids(len(rows)):
-        place = columns(len(grid[0]))
+        if not (place := columns(len(grid[0]))):
+            continue
         cells = rate_cells(landmarks.labels, rows, grid, place)
         leads, probabilities = read_strips(landmarks.labels, rows[len(grid) :], rows, place, cells.offset)
         full = "+".join([name, *leads])
@@ -118,8 +120,8 @@ def fit_layouts(landmarks: Landmarks, rows: tuple[Row, ...], given: Layout | Non
         score = (count * cells.score + sum(probabilities)) / (count + strips)
         match = placed(Layout(full, grid, tuple(leads)), rows, place, score)
         yield replace(match, strip_labels=tuple(probabilities))
-    if len(rows) <= MAX_STRIPS:
-        place = columns(1)
+    place = columns(1)
+    if len(rows) <= MAX_STRIPS and place:
         offset = best_offset(landmarks.labels, rows, place)
         leads, probabilities = read_strips(landmarks.labels, rows, rows, place, offset)
         if len(set(leads)) == len(leads):

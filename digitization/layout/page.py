@@ -38,7 +38,8 @@ class LayoutPage:
     page_score: 0..1, the mean probability of these points.
     layout: with the speed, gain and duration found.
     zero_lines: y of 0 mV of each row, in squares below the lattice's first row.
-    start: x at which the rows begin, in squares right of its first column.
+    start: x at which the rows begin, in squares right of its first column, at their middle height.
+    slant: squares by which they begin further right per square down.
     width: squares from there to the rows' end.
     score, lead: how well the layout agrees with the landmarks, and by how much better than the next one.
     strip_labels: how well the label of each rhythm strip is read, 0..1; empty where the layout is given.
@@ -53,6 +54,7 @@ class LayoutPage:
     layout: Layout
     zero_lines: np.ndarray
     start: float
+    slant: float
     width: float
     score: float
     lead: float
@@ -69,6 +71,11 @@ class LayoutPage:
         return self.width / self.layout.duration_s
 
     @property
+    def starts(self) -> np.ndarray:
+        """x at which each row begins, (R,) squares."""
+        return self.start + self.slant * (self.zero_lines - self.zero_lines.mean())
+
+    @property
     def outline(self) -> np.ndarray:
         """The edge of the grid as points (N, 2) px of the upright image."""
         return outline_of(self.gridpoint_xy)
@@ -78,7 +85,7 @@ class LayoutPage:
         expected = RECTIFIED.zero_lines[row % len(RECTIFIED.zero_lines)]
         down = self.zero_lines[row] + (points[:, 1] - expected) / RECTIFIED.square_height
         seconds = (points[:, 0] - RECTIFIED.signal_start) / RECTIFIED.px_per_second
-        return lattice_points(self.gridpoint_xy, down, self.start + seconds * self.squares_per_second)
+        return lattice_points(self.gridpoint_xy, down, self.starts[row] + seconds * self.squares_per_second)
 
 
 @dataclass(frozen=True)
@@ -192,6 +199,7 @@ def place_layout(
         layout,
         zero_lines_of(match.zero_lines, landmarks.pulses),
         match.start,
+        0.0,
         match.width,
         match.score,
         match.lead,

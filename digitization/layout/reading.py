@@ -6,15 +6,18 @@ import numpy as np
 
 from configs.layouts import Layout, RowGroup
 from configs.page import DURATION_S, MM_PER_MV, SQUARES_PER_SECOND
-from digitization.geometry.row_strips import lay_out_rows, row_groups
+from digitization.geometry.row_strips import lattice_points, lay_out_rows, row_groups
+from digitization.geometry.straight_paper import is_inside
 from digitization.layout.page import LayoutPage
+from digitization.layout.slant import find_slant
 from digitization.layout.strips import name_strips
-from digitization.signal.decode import rows_from_traces
+from digitization.signal.decode import RowTraces, rows_from_traces
 from digitization.signal.limb_leads import reconcile_limbs
 from digitization.signal.quality import confidence_at
 from digitization.signal.tracer import Tracer, TraceResult
 
 MIN_STRIP_LABEL = 0.8  # probability from which the label of a rhythm strip is believed, whatever its trace
+MIN_SLANT_SQUARES = 0.04  # squares (8 ms) from the first row to the last that are worth reading again
 MIN_CONTRADICTION = 0.05  # contradiction of the limb leads, as a share of their rms, that is of no concern
 MAX_FREE_SHARE = 0.5  # share of it that other factors leave, below which the leads have scales of their own
 
@@ -27,25 +30,44 @@ def read_page(
     Also returns the page, its rhythm strips named by their traces unless the layout was given. Raises
     ValueError when the output of a network is not finite.
     """
+    traces, read = read_rows(tracer, upright, page, fs)
+    layout = name_strips_of(page, read).layout
+    slant = find_slant(read, layout, page.zero_lines, page.squares_per_second)
+    if abs(slant) * np.ptp(page.zero_lines) >= MIN_SLANT_SQUARES:
+        page = replace(page, slant=slant)
+        traces, read = read_rows(tracer, upright, page, fs)
+    page = name_strips_of(page, read)
+    layout = page.layout
+    seen = confidence_at(traces.confidence, int(DURATION_S * fs))[:, : read.shape[1]]
+    outside = np.stack([beyond_image(page, row, upright.shape, read.shape[1]) for row in range(len(read))])
+    compared = np.where(outside.any(axis=0), 0, read)  # where a lead is not shown nothing contradicts it
+    reconciled, residuals = reconcile_limbs(compared, seen, layout)
+    if outside.any() or not relations_hold(compared, layout):
+        reconciled = read
+    return page, TraceResult(np.where(outside, np.nan, reconciled), *traces, residuals)
+
+
+def beyond_image(page: LayoutPage, row: int, shape: tuple[int, ...], length: int) -> np.ndarray:
+    """Which samples (length,) of a row lie outside an upright image of this shape, at its zero line."""
+    x = page.starts[row] + page.width * np.arange(length) / length
+    xy = lattice_points(page.gridpoint_xy, np.full(length, page.zero_lines[row]), x)
+    return ~is_inside(xy, shape)
+
+
+def read_rows(tracer: Tracer, upright: np.ndarray, page: LayoutPage, fs: int) -> tuple[RowTraces, np.ndarray]:
+    """The traces of a page's rows, and these as (R, L) mV at `fs` Hz."""
     layout, length = page.layout, int(DURATION_S * fs)
     squares_per_column = page.squares_per_second / SQUARES_PER_SECOND
     rows, readings = [], []
     for numbers in row_groups(layout.row_count):
         group = RowGroup(layout, tuple(numbers))
         strips = lay_out_rows(
-            upright, page.gridpoint_xy, page.zero_lines[numbers], page.start, squares_per_column
+            upright, page.gridpoint_xy, page.zero_lines[numbers], page.starts[numbers], squares_per_column
         )
         readings.append(tracer.read_all(strips, group))
         rows.append(rows_from_traces(readings[-1].y, length, group) * (MM_PER_MV / layout.mm_per_mv))
-    y, confidence, imputed = (np.concatenate(parts) for parts in zip(*readings, strict=True))
-    seen = confidence_at(confidence, length)[:, : rows[0].shape[1]]
-    read = np.concatenate(rows)
-    page = name_strips_of(page, read)
-    layout = page.layout
-    reconciled, residuals = reconcile_limbs(read, seen, layout)
-    if not relations_hold(read, layout):
-        reconciled = read
-    return page, TraceResult(reconciled, y, confidence, imputed, residuals)
+    traces = RowTraces(*(np.concatenate(parts) for parts in zip(*readings, strict=True)))
+    return traces, np.concatenate(rows)
 
 
 def name_strips_of(page: LayoutPage, rows: np.ndarray) -> LayoutPage:

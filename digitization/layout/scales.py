@@ -9,7 +9,7 @@ from configs.landmarks import GAIN_NAMES, GAINS, SPEED_NAMES, SPEEDS
 from configs.page import MM_PER_MV, MM_PER_SECOND, PULSE_MV, PULSE_SECONDS, SQUARE_MM
 from digitization.layout.landmarks import Keypoint, Pulse
 
-MIN_TEXT_PROBABILITY = 0.5  # probability from which a printed speed or gain is believed
+MIN_TEXT_PROBABILITY = 0.8  # probability from which a printed speed or gain is believed
 MIN_PULSE_PROBABILITY = 0.5  # mean probability of a pulse's corners from which it is
 SCALE_TOLERANCE = 0.15  # log of the ratio by which a pulse may be off a usual gain or speed
 # Squares that a lead of 2.5 s takes at 25 mm/s: rows of four leads are printed so, whatever the device.
@@ -49,13 +49,12 @@ def nearest(value: float, usual: Sequence[float]) -> float | None:
     return usual[int(off.argmin())] if off.min() <= SCALE_TOLERANCE else None
 
 
-def pulse_size(pulses: Sequence[Pulse]) -> tuple[float, float] | None:
-    """The median width and height in squares of the pulses that are seen well; None without any."""
+def pulse_size(pulses: Sequence[Pulse]) -> tuple[float | None, float | None]:
+    """The median width and height in squares of the pulses that are seen well; None where none is."""
     seen = [pulse for pulse in pulses if pulse.probability >= MIN_PULSE_PROBABILITY]
-    if not seen:
-        return None
-    width, height = np.median([(pulse.width, pulse.height) for pulse in seen], axis=0)
-    return float(width), float(height)
+    widths = [pulse.width for pulse in seen if pulse.width is not None]
+    width = float(np.median(widths)) if widths else None
+    return width, float(np.median([pulse.height for pulse in seen])) if seen else None
 
 
 def agree(found: dict[str, float | None], default: float, unit: str) -> Scale:
@@ -72,8 +71,8 @@ def find_gain(pulses: Sequence[Pulse], scales: Sequence[Keypoint], given: float 
     """The gain: as given, by the height of the pulses, else as printed, else 10 mm/mV is assumed."""
     if given is not None:
         return Scale(given, GIVEN)
-    size = pulse_size(pulses)
-    measured = None if size is None else nearest(size[1] * SQUARE_MM / PULSE_MV, GAINS)
+    _, height = pulse_size(pulses)
+    measured = None if height is None else nearest(height * SQUARE_MM / PULSE_MV, GAINS)
     return agree({PULSE: measured, TEXT: printed(scales, GAIN_NAMES, GAINS)}, MM_PER_MV, "mm/mV")
 
 
@@ -88,9 +87,9 @@ def find_speed(
     """
     if given is not None:
         return Scale(given, GIVEN)
-    size = pulse_size(pulses)
-    measured = None if size is None else nearest(size[0] * SQUARE_MM / PULSE_SECONDS, SPEEDS[1:])
-    quarter = columns == 4 and abs(np.log(lead_squares / QUARTER_SQUARES)) < 0.05
+    width, _ = pulse_size(pulses)
+    measured = None if width is None else nearest(width * SQUARE_MM / PULSE_SECONDS, SPEEDS[1:])
+    quarter = columns == 4 and abs(lead_squares / QUARTER_SQUARES - 1) < 0.05
     found = {
         TEXT: printed(scales, SPEED_NAMES, SPEEDS),
         COLUMNS: MM_PER_SECOND if quarter else None,

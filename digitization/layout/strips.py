@@ -4,56 +4,41 @@ The leads of a row and the strips below them are printed at the same time. So wh
 a strip, both show the same trace.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from configs.layouts import Layout, Segment
 
-SURE_LIKENESS = 0.9  # correlation from which a strip shows the same trace as a lead
-MIN_MARGIN = 0.06  # by how much the correlation with another lead must exceed that with the strip's own
+MAX_DIFFERENCE = 0.1  # squared difference of two copies of one trace at most, as a share of their powers
+MIN_RATIO = 2.0  # how many times better another lead must fit than a strip's own
 
 
-@dataclass(frozen=True)
-class StripLikeness:
-    """The correlation of a strip with each lead of the rows, lead -> -1..1."""
-
-    row: int
-    correlation: dict[str, float]
-
-    @property
-    def likeliest(self) -> str:
-        return max(self.correlation, key=lambda lead: self.correlation[lead])
-
-
-def compare_strips(rows: np.ndarray, layout: Layout) -> list[StripLikeness]:
-    """The correlation of each rhythm strip of rows (R, L) mV with the leads printed at the same time."""
+def compare_strip(rows: np.ndarray, layout: Layout, strip: int) -> dict[str, float]:
+    """The difference of a strip of rows (R, L) mV from each lead printed at the same time, lead -> 0..2."""
     cells = [segment for segment in layout.segments if segment.row < len(layout.rows)]
-    strips = range(len(layout.rows), layout.row_count)
-    return [StripLikeness(row, {cell.lead: correlate(rows, cell, row) for cell in cells}) for row in strips]
+    return {cell.lead: difference(rows, cell, strip) for cell in cells}
 
 
-def correlate(rows: np.ndarray, cell: Segment, row: int) -> float:
-    """The correlation of a lead's trace with that of another row at the same time; 0 for flat ones."""
+def difference(rows: np.ndarray, cell: Segment, strip: int) -> float:
+    """The power of the difference of a lead's trace from another row at the same time, over their powers."""
     inside = cell.span(rows.shape[1])
-    own, other = cell.sign * rows[cell.row, inside], rows[row, inside]
+    own, other = cell.sign * rows[cell.row, inside], rows[strip, inside]
     own, other = own - own.mean(), other - other.mean()
-    power = float(np.sqrt((own**2).sum() * (other**2).sum()))
-    return float((own * other).sum()) / power if power > 0 else 0.0
+    power = float((own**2).sum() + (other**2).sum())
+    return float(((own - other) ** 2).sum()) / power if power > 0 else 2.0
 
 
 def name_strips(rows: np.ndarray, layout: Layout) -> tuple[tuple[str, ...], tuple[bool, ...]]:
     """The leads of the rhythm strips by label and trace, and whether each one's trace confirms it.
 
-    A strip that is like another lead than the one it is labelled with, and clearly less like its own, is
-    taken for that lead, unless another strip has it.
+    A strip that repeats the trace of another lead than the one it is labelled with is taken for that lead,
+    unless another strip is.
     """
     names, confirmed = list(layout.rhythm), [False] * len(layout.rhythm)
-    for index, found in enumerate(compare_strips(rows, layout)):
-        own = found.correlation.get(names[index], 0.0)
-        best = found.likeliest
-        surpasses = found.correlation[best] - own > MIN_MARGIN
-        if found.correlation[best] >= SURE_LIKENESS and surpasses and best not in names:
-            names[index], own = best, found.correlation[best]
-        confirmed[index] = own >= SURE_LIKENESS and found.correlation[best] - own <= MIN_MARGIN
+    for index in range(len(names)):
+        differences = compare_strip(rows, layout, len(layout.rows) + index)
+        best = min(differences, key=lambda lead: differences[lead])
+        own = differences.get(names[index], 2.0)
+        if differences[best] <= MAX_DIFFERENCE and own > MIN_RATIO * differences[best] and best not in names:
+            names[index], own = best, differences[best]
+        confirmed[index] = own <= min(MAX_DIFFERENCE, MIN_RATIO * differences[best])
     return tuple(names), tuple(confirmed)
