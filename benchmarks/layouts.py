@@ -25,7 +25,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.paper_grid import LAYOUTS, PHOTOS, SCANS
-from configs.layouts import Layout, find_layout
+from configs.layouts import Layout, parse_layout
 from configs.page import LEADS
 from digitization.digitizer import Digitized, Digitizer
 from digitization.geometry.locate import PageNotFound
@@ -42,15 +42,6 @@ from utils.kaggle_metric import CAP, lead_powers, ratio_of, to_db
 RIGHT_DB = 10.0  # dB, score from which a page is read right
 RIGHT_MV = 0.15  # mV, offset of a lead up to which it is
 MORE_LAYOUTS = ("6x2:50", "12x1:50", "3x4+II:25:5", "3x4+II:25:20", "6x2+II:25:5")
-
-
-def layout_of(text: str) -> Layout:
-    """The layout of NAME[:SPEED[:GAIN]]."""
-    name, *scales = text.split(":")
-    speed = float(scales[0]) if scales else 25.0
-    gain = float(scales[1]) if len(scales) > 1 else 10.0
-    seconds = 5.0 if speed > 25 else 10.0
-    return find_layout(name, mm_per_second=speed, mm_per_mv=gain, duration_s=seconds)
 
 
 def compare(truth: np.ndarray, digitized: Digitized, layout: Layout) -> tuple[bool, float, float]:
@@ -98,7 +89,7 @@ def main() -> None:
     records = records[args.skip : args.skip + args.count]
     rows = []
     for number, text in enumerate(args.layouts):
-        layout = layout_of(text)
+        layout = parse_layout(text)
         for kind in args.kinds:
             types = cycle(SCANS if kind == "scans" else PHOTOS)
             for index, path in enumerate(records):

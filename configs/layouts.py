@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from configs.page import DURATION_S, LEADS
+from configs.page import DURATION_S, LEADS, MM_PER_MV, MM_PER_SECOND
 
 # Each limb lead as a combination of I and II (Einthoven: III = II - I; Goldberger's augmented leads).
 LIMB_LEADS = {
@@ -212,6 +212,17 @@ def find_layout(name: str, **changes: float) -> Layout:
         f"layout {name!r}: neither a grid such as 3x4+II, 6x2, 12x1, 6x1-limb or cabrera-6x2, nor a module "
         "configs/layout_<name>.py that defines `layout`"
     )
+
+
+def parse_layout(text: str) -> Layout:
+    """The layout of NAME[:SPEED[:GAIN]]; above 25 mm/s its rows last five seconds. Raises ValueError."""
+    name, *scales = text.split(":")
+    try:
+        speed, gain = (*map(float, scales), *(MM_PER_SECOND, MM_PER_MV)[len(scales) :])
+    except ValueError:
+        raise ValueError(f"layout {text!r}: not NAME, NAME:SPEED or NAME:SPEED:GAIN") from None
+    seconds = DURATION_S / 2 if speed > MM_PER_SECOND else DURATION_S
+    return find_layout(name, mm_per_second=speed, mm_per_mv=gain, duration_s=seconds)
 
 
 def lead_grid(rows: int, columns: int, part: str, cabrera: bool) -> tuple[tuple[str, ...], ...] | None:

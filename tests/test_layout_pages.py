@@ -1,15 +1,21 @@
 """Drawn pages of any layout: labels, grid points and rows lie where the image shows them."""
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from configs.layouts import find_layout
 from configs.page import IMAGE_TYPES, LEADS, SQUARE_MM
+from digitization.record_files import write_wfdb
 from synthesis.layouts.capture import capture_layout
 from synthesis.layouts.page import draw_layout_page
 from synthesis.signals import Record
+from utils.images import read_rgb
 
 FS = 250
 NAMES = ("3x4", "3x4+II", "3x4+V1+II+V5", "6x2", "6x2+II", "12x1", "6x1-limb", "6x1-chest", "cabrera-12x1")
@@ -102,3 +108,22 @@ def test_a_page_that_cannot_be_printed_is_refused():
     page = draw_layout_page(stepped_record(), find_layout("3x4"), np.random.default_rng(0))
     with pytest.raises(ValueError, match="image type"):
         capture_layout(page, "0002", np.random.default_rng(0))
+
+
+@pytest.mark.slow
+def test_pages_of_layouts_are_written_with_their_labels(tmp_path):
+    write_wfdb(tmp_path / "one", stepped_record().leads, stepped_record().fs)
+    root = Path(__file__).resolve().parents[1]
+    command = [sys.executable, root / "data_preparation" / "synthesize_layouts.py", "--records", tmp_path]
+    options = ["--layouts", "6x2", "12x1:50", "--count", "1", "--types", "0001"]
+    subprocess.run([*command, "--out", tmp_path / "out", *options], check=True)
+    for name, seconds, rows in (("6x2-25-10", 10, 6), ("12x1-50-10", 5, 12)):
+        image = tmp_path / "out" / f"{name}-one-0001.png"
+        height, width = read_rgb(image).shape[:2]
+        signals = pd.read_csv(image.with_suffix(".csv"))
+        assert len(signals) == seconds * stepped_record().fs
+        with np.load(image.with_suffix(".labels.npz")) as labels:
+            assert len(labels["zero_lines"]) == rows
+            assert len(labels["label_names"]) == len(labels["label_xy"]) == 12
+            middle = labels["gridpoint_xy"].reshape(-1, 2).mean(axis=0)
+            assert 0 < middle[0] < max(width, height)

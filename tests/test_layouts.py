@@ -10,6 +10,7 @@ from configs.layouts import (
     find_layout,
     leads_from_rows,
     mask_unprinted,
+    parse_layout,
     rows_from_leads,
 )
 from configs.page import LEADS
@@ -130,3 +131,19 @@ def test_a_stretch_misread_in_one_of_six_limb_leads_is_mended(name):
     reconciled, residuals = reconcile_limbs(read, layout=layout)
     assert np.abs(reconciled - rows).max() < 0.1
     assert np.nanargmax(residuals[:, 0]) == 1
+
+
+def test_a_layout_is_named_with_its_speed_and_gain():
+    plain, fast, tall = (parse_layout(text) for text in ("6x2", "12x1:50", "3x4+II:25:20"))
+    assert (plain.mm_per_second, plain.mm_per_mv, plain.duration_s) == (25, 10, 10)
+    assert (fast.mm_per_second, fast.mm_per_mv, fast.duration_s) == (50, 10, 5)
+    assert (tall.name, tall.mm_per_mv) == ("3x4+II", 20)
+    for wrong in ("6x2:fast", "6x2:25:10:1", "7x7"):
+        with pytest.raises(ValueError, match=wrong):
+            parse_layout(wrong)
+
+
+def test_strips_of_single_leads_are_layouts():
+    assert find_layout("V1+II").rows == (("V1",), ("II",))
+    with pytest.raises(ValueError, match="twice"):
+        find_layout("II+II")
