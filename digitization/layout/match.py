@@ -19,6 +19,8 @@ STRAY = -1  # column of a label that is at no beginning of a lead
 MAX_STRIPS = 3  # most rhythm strips below the rows of leads
 UNREAD_STRIP = 0.3  # probability below which a rhythm strip's label counts as unread
 DEFAULT_STRIP = "II"  # lead assumed of a rhythm strip whose label is not read
+LEFT_OUT, LEFT_OUT_MARK = 0.03, 0.05  # what a row left out takes off the score, and each mark of a row on it
+ROW_MARK = 0.5  # squares from a row within which a mark is its
 WEAK_ROW = 0.75  # share of the median row's length below which a row may be none
 
 
@@ -49,7 +51,7 @@ def match_layout(landmarks: Landmarks, given: Layout | None = None) -> LayoutMat
     `given` is the layout where the user knows it: it is only put in its place.
     """
     best: dict[str, LayoutMatch] = {}
-    for penalty, rows in row_choices(landmarks.rows):
+    for penalty, rows in row_choices(landmarks):
         for match in fit_layouts(landmarks, rows, given):
             match = replace(match, score=match.score - penalty)
             if match.layout.name not in best or match.score > best[match.layout.name].score:
@@ -61,13 +63,17 @@ def match_layout(landmarks: Landmarks, given: Layout | None = None) -> LayoutMat
     return replace(ranked[0], lead=ranked[0].score - second)
 
 
-def row_choices(rows: tuple[Row, ...]) -> Iterator[tuple[float, tuple[Row, ...]]]:
+def row_choices(landmarks: Landmarks) -> Iterator[tuple[float, tuple[Row, ...]]]:
     """Which of the rows seen may be the page's, each with what it takes off the score.
 
-    All of them; without the weakest; and with one put between two rows that are twice as far apart as others.
+    All of them; without the first or the last, which may be an edge or a line of text; without the weakest;
+    and with one put between two rows that are twice as far apart as others.
     """
+    rows = landmarks.rows
     yield 0.0, rows
     if len(rows) > 1:
+        yield row_evidence(landmarks, rows[0]), rows[1:]
+        yield row_evidence(landmarks, rows[-1]), rows[:-1]
         weakest = min(range(len(rows)), key=lambda index: rows[index].seen)
         if rows[weakest].seen < WEAK_ROW * np.median([row.seen for row in rows]):
             yield 0.02, rows[:weakest] + rows[weakest + 1 :]
@@ -77,6 +83,17 @@ def row_choices(rows: tuple[Row, ...]) -> Iterator[tuple[float, tuple[Row, ...]]
             above, below = rows[index], rows[index + 1]
             between = replace(above, y=(above.y + below.y) / 2, seen=0.0)
             yield 0.1, (*rows[: index + 1], between, *rows[index + 1 :])
+
+
+def row_evidence(landmarks: Landmarks, row: Row) -> float:
+    """What leaving out a row takes off the score: more if it begins, ends, or has a calibration pulse."""
+
+    def near(heights: np.ndarray) -> bool:
+        return bool((np.abs(heights - row.y) < ROW_MARK).any())
+
+    marks = near(landmarks.starts[:, 1]) + near(landmarks.ends[:, 1])
+    marks += 2 * near(np.array([pulse.y for pulse in landmarks.pulses]))
+    return LEFT_OUT + LEFT_OUT_MARK * marks
 
 
 def grids(count: int) -> Iterator[tuple[str, tuple[tuple[str, ...], ...], int]]:

@@ -26,6 +26,12 @@ MIN_LAYOUT_LEAD = 0.1  # lead over the next layout below which it is
 NOMINAL_SECONDS = (2.5, 5.0, 10.0, 20.0)  # durations of rows that are met
 DURATION_TOLERANCE = 0.02  # share by which a row's width may be off such a duration
 MAX_DURATION_S = 10.0  # longest row that stage 2's page holds
+INVERTED_PX_PER_SQUARE = 10.0  # px per square of the paper on which the ink is compared with the ground
+DARK_PAPER = 110.0  # grey value of paper above which its ink cannot be lighter by much
+BESIDE_ROWS, INTO_ROWS = (
+    4.0,
+    0.4,
+)  # squares outside and inside the rows' ends at which a pulse may rise or fall
 PULSE_ON_ROW = 1.0  # squares from a row within which a pulse's foot gives its zero line
 
 
@@ -126,8 +132,13 @@ class LayoutFinder:
         return find_landmarks(paper, self.landmarks_net, self.device)
 
     def find(self, image: np.ndarray, known: Known = NOTHING_KNOWN) -> tuple[np.ndarray, LayoutPage]:
-        """The upright image and the page on an (H, W, 3) uint8 RGB image. Raises PageNotFound."""
+        """The upright image, dark on light, and the page on an (H, W, 3) uint8 RGB image.
+
+        Raises PageNotFound.
+        """
         grid = find_paper(image, self.stage1_net, self.device)
+        if is_inverted(image, grid):
+            image = 255 - image
         orientation, upright, grid, landmarks = self.turn(image, grid)
         match = match_layout(landmarks, known.layout)
         if match is None:
@@ -159,6 +170,14 @@ class LayoutFinder:
         return best, upright, grid, self.see(upright, grid.gridpoint_xy)
 
 
+def is_inverted(image: np.ndarray, grid: PaperGrid) -> bool:
+    """Whether the paper is dark and its ink is light, as some programs show it."""
+    paper = straighten_paper(image, grid.gridpoint_xy, INVERTED_PX_PER_SQUARE)
+    grey = paper.image.mean(axis=2)[paper.inside]
+    dark, middle, light = np.percentile(grey, [2, 50, 98])
+    return bool(middle < DARK_PAPER and light - middle > 2 * (middle - dark))
+
+
 def turn_paper(paper: StraightPaper, orientation: int) -> StraightPaper:
     """Straightened paper with an orientation undone, its corner left as it is: to see, not to measure."""
     return replace(
@@ -174,8 +193,9 @@ def place_layout(
     """The layout found with its speed, gain, duration and zero lines."""
     layout = match.layout
     lead_squares = match.width / layout.columns
-    speed = find_speed(landmarks.pulses, landmarks.scales, lead_squares, layout.columns, known.speed)
-    gain = find_gain(landmarks.pulses, landmarks.scales, known.gain)
+    pulses = pulses_beside_rows(landmarks.pulses, match)
+    speed = find_speed(pulses, landmarks.scales, lead_squares, layout.columns, known.speed)
+    gain = find_gain(pulses, landmarks.scales, known.gain)
     seconds = match.width * SQUARE_MM / speed.value
     nominal = min(NOMINAL_SECONDS, key=lambda usual: abs(np.log(seconds / usual)))
     if known.layout is not None and known.layout.duration_s:
@@ -197,7 +217,7 @@ def place_layout(
         grid.seen,
         grid.probability,
         layout,
-        zero_lines_of(match.zero_lines, landmarks.pulses),
+        zero_lines_of(match.zero_lines, pulses),
         match.start,
         0.0,
         match.width,
@@ -208,6 +228,21 @@ def place_layout(
         gain,
         tuple(doubts),
     )
+
+
+def pulses_beside_rows(pulses: Sequence[Pulse], match: LayoutMatch) -> list[Pulse]:
+    """The pulses to the left or right of the rows, if they are several or one is seen whole.
+
+    A rise in the middle of a row is rather a QRS complex.
+    """
+    end = match.start + match.width
+    beside = [
+        pulse
+        for pulse in pulses
+        if match.start - BESIDE_ROWS <= pulse.x <= match.start + INTO_ROWS
+        or end - INTO_ROWS <= pulse.x <= end + BESIDE_ROWS
+    ]
+    return beside if len(beside) > 1 or any(pulse.width is not None for pulse in beside) else []
 
 
 def zero_lines_of(rows: Sequence[float], pulses: Sequence[Pulse]) -> np.ndarray:

@@ -11,13 +11,14 @@ from digitization.geometry.straight_paper import is_inside
 from digitization.layout.page import LayoutPage
 from digitization.layout.slant import find_slant
 from digitization.layout.strips import name_strips
-from digitization.signal.decode import RowTraces, rows_from_traces
+from digitization.signal.decode import RowTraces, rows_from_traces, signal_columns
 from digitization.signal.limb_leads import reconcile_limbs
 from digitization.signal.quality import confidence_at
 from digitization.signal.tracer import Tracer, TraceResult
 
 MIN_STRIP_LABEL = 0.8  # probability from which the label of a rhythm strip is believed, whatever its trace
 MIN_SLANT_SQUARES = 0.04  # squares (8 ms) from the first row to the last that are worth reading again
+MIN_STRIP_CONFIDENCE = 0.4  # mean confidence of its trace below which a strip without a label is none
 MIN_CONTRADICTION = 0.05  # contradiction of the limb leads, as a share of their rms, that is of no concern
 MAX_FREE_SHARE = 0.5  # share of it that other factors leave, below which the leads have scales of their own
 
@@ -36,6 +37,8 @@ def read_page(
     if abs(slant) * np.ptp(page.zero_lines) >= MIN_SLANT_SQUARES:
         page = replace(page, slant=slant)
         traces, read = read_rows(tracer, upright, page, fs)
+    page, kept = without_empty_strips(page, traces)
+    traces, read = RowTraces(*(part[kept] for part in traces)), read[kept]
     page = name_strips_of(page, read)
     layout = page.layout
     seen = confidence_at(traces.confidence, int(DURATION_S * fs))[:, : read.shape[1]]
@@ -68,6 +71,28 @@ def read_rows(tracer: Tracer, upright: np.ndarray, page: LayoutPage, fs: int) ->
         rows.append(rows_from_traces(readings[-1].y, length, group) * (MM_PER_MV / layout.mm_per_mv))
     traces = RowTraces(*(np.concatenate(parts) for parts in zip(*readings, strict=True)))
     return traces, np.concatenate(rows)
+
+
+def without_empty_strips(page: LayoutPage, traces: RowTraces) -> tuple[LayoutPage, list[int]]:
+    """The page without rhythm strips that have neither label nor trace, and the rows that are kept.
+
+    What looked like their rows were edges of the paper or lines of text.
+    """
+    layout, first = page.layout, len(page.layout.rows)
+    columns = signal_columns(RowGroup(layout, tuple(range(layout.row_count))))
+    seen = traces.confidence[:, columns].mean(axis=1)
+    kept = [
+        index
+        for index, label in enumerate(page.strip_labels)
+        if label >= MIN_STRIP_LABEL or seen[first + index] >= MIN_STRIP_CONFIDENCE
+    ]
+    if len(kept) == len(page.strip_labels):
+        return page, list(range(layout.row_count))
+    rows = [*range(first), *(first + index for index in kept)]
+    rhythm = tuple(layout.rhythm[index] for index in kept)
+    layout = replace(layout, name="+".join([layout.name.split("+")[0], *rhythm]), rhythm=rhythm)
+    labels = tuple(page.strip_labels[index] for index in kept)
+    return replace(page, layout=layout, zero_lines=page.zero_lines[rows], strip_labels=labels), rows
 
 
 def name_strips_of(page: LayoutPage, rows: np.ndarray) -> LayoutPage:
