@@ -4,13 +4,14 @@
 
 Each layout is drawn from held-out records (--part train: from others, to choose thresholds on), as scans and
 as photos, and digitized as predict.py does. A layout may come with a speed and a gain: 6x2:50 or 3x4:25:5.
-Rows in mm/s above 25 last five seconds. A page is right if layout, speed and gain are, its score is at least
+Above 25 mm/s rows last five seconds. A page is right if layout, speed and gain are, its score is at least
 RIGHT_DB and no lead is off by more than RIGHT_MV. The table has, for each layout and kind: the pages;
-`layout`, the share whose layout, speed and gain are right; `wrong done`, the number of pages that are not
-right and not doubted; `done`, the share of right pages that are not doubted; `dB`, the competition's score
-over the leads printed, pages that are not found counting as a ratio of 0; its median over pages; and
-`offset mV`, the median over pages of the largest offset of a lead. With --true-layout layout, speed and gain
-are given.
+`layout`, the share whose layout is right; `scales`, the share whose speed and gain are, of which pages
+without pulse and print tell nothing; `right`, the share of right pages; `wrong done`, the number of pages
+that are not right and not doubted; `done`, the share of right pages that are not doubted; `dB`, the
+competition's score over the leads printed, pages that are not found counting as a ratio of 0; its median over
+pages; and `offset mV`, the median over pages of the largest offset of a lead. With --true-layout
+layout, speed and gain are given.
 """
 
 import argparse
@@ -45,10 +46,9 @@ MORE_LAYOUTS = ("6x2:50", "12x1:50", "3x4+II:25:5", "3x4+II:25:20", "6x2+II:25:5
 
 
 def compare(truth: np.ndarray, digitized: Digitized, layout: Layout) -> tuple[bool, float, float]:
-    """Whether layout, speed and gain are right; the ratio over the leads printed; the largest offset, mV."""
+    """Whether speed and gain are right; the ratio over the leads printed; the largest offset of one, mV."""
     found, leads = digitized.layout, digitized.leads
-    scales = ("name", "mm_per_second", "mm_per_mv")
-    right = all(getattr(found, name) == getattr(layout, name) for name in scales)
+    right = all(getattr(found, name) == getattr(layout, name) for name in ("mm_per_second", "mm_per_mv"))
     length = round(layout.duration_s * digitized.fs)
     leads = np.pad(leads, ((0, 0), (0, max(length - leads.shape[1], 0))), constant_values=np.nan)
     powers, offsets = [], [0.0]
@@ -102,13 +102,13 @@ def main() -> None:
                 known = Known(layout, layout.mm_per_second, layout.mm_per_mv)
                 started = time.monotonic()
                 found, doubts = "not found", [""]
-                right, ratio, offset = False, 0.0, np.nan
+                scales, ratio, offset = False, 0.0, np.nan
                 try:
                     digitized = digitizer(image, record.fs, known if args.true_layout else NOTHING_KNOWN)
                 except PageNotFound as error:
                     doubts = [str(error)]
                 else:
-                    right, ratio, offset = compare(record.leads, digitized, layout)
+                    scales, ratio, offset = compare(record.leads, digitized, layout)
                     found, doubts = digitized.layout.name, digitized.doubts
                     if args.overlays:
                         args.overlays.mkdir(parents=True, exist_ok=True)
@@ -122,9 +122,10 @@ def main() -> None:
                         f"{seconds:.1f} s; {'; '.join(doubts)}",
                         flush=True,
                     )
-                good = right and ratio >= 10 ** (RIGHT_DB / 10) and offset <= RIGHT_MV
-                rows.append((text, kind, right, good, not doubts, ratio, offset, seconds))
-    columns = ["layout", "kind", "right", "good", "sure", "ratio", "offset", "seconds"]
+                named = found == layout.name
+                good = named and scales and ratio >= 10 ** (RIGHT_DB / 10) and offset <= RIGHT_MV
+                rows.append((text, kind, named, scales, good, not doubts, ratio, offset, seconds))
+    columns = ["layout", "kind", "named", "scales", "good", "sure", "ratio", "offset", "seconds"]
     table = pd.DataFrame(rows, columns=columns)
     everything = table.assign(layout="all")
     print(summarize(pd.concat([table, everything])).to_string(float_format="{:.2f}".format))
@@ -138,7 +139,8 @@ def summarize(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "pages": groups.size(),
-            "layout": groups["right"].mean(),
+            "layout": groups["named"].mean(),
+            "scales": groups["scales"].mean(),
             "right": groups["good"].mean(),
             "wrong done": wrong["wrong"].sum(),
             "done": good["sure"].mean(),

@@ -26,6 +26,7 @@ MIN_LAYOUT_LEAD = 0.1  # lead over the next layout below which it is
 NOMINAL_SECONDS = (2.5, 5.0, 10.0, 20.0)  # durations of rows that are met
 DURATION_TOLERANCE = 0.02  # share by which a row's width may be off such a duration
 MAX_DURATION_S = 10.0  # longest row that stage 2's page holds
+MUCH_LONGER = 1.15  # times that duration up to which a row is rather one of that duration, measured wrongly
 INVERTED_PX_PER_SQUARE = 10.0  # px per square of the paper on which the ink is compared with the ground
 DARK_PAPER = 110.0  # grey value of paper above which its ink cannot be lighter by much
 BESIDE_ROWS, INTO_ROWS = (
@@ -205,10 +206,8 @@ def place_layout(
         seconds = nominal
     else:
         doubts.append(f"rows of {seconds:.2f} s, which is unusual")
-    if seconds > MAX_DURATION_S * (1 + DURATION_TOLERANCE):
-        raise PageNotFound(
-            f"rows of {seconds:.0f} s: rows of more than {MAX_DURATION_S:g} s are not read yet"
-        )
+    if seconds > MAX_DURATION_S * MUCH_LONGER:
+        raise PageNotFound(f"rows of {seconds:.1f} s: rows above {MAX_DURATION_S:g} s are not read yet")
     seconds = min(seconds, MAX_DURATION_S)
     layout = replace(layout, duration_s=round(seconds, 3), mm_per_second=speed.value, mm_per_mv=gain.value)
     return LayoutPage(

@@ -9,7 +9,7 @@ import numpy as np
 from configs.layouts import Layout, Segment
 
 MAX_DIFFERENCE = 0.1  # squared difference of two copies of one trace at most, as a share of their powers
-MIN_RATIO = 2.0  # how many times better another lead must fit than a strip's own
+MIN_RATIO = 3.0  # how many times better a lead must fit a strip than any other to be the one that it shows
 
 
 def compare_strip(rows: np.ndarray, layout: Layout, strip: int) -> dict[str, float]:
@@ -40,5 +40,6 @@ def name_strips(rows: np.ndarray, layout: Layout) -> tuple[tuple[str, ...], tupl
         own = differences.get(names[index], 2.0)
         if differences[best] <= MAX_DIFFERENCE and own > MIN_RATIO * differences[best] and best not in names:
             names[index], own = best, differences[best]
-        confirmed[index] = own <= min(MAX_DIFFERENCE, MIN_RATIO * differences[best])
+        others = min(differences[lead] for lead in differences if lead != names[index])
+        confirmed[index] = own <= MAX_DIFFERENCE and others >= MIN_RATIO * own
     return tuple(names), tuple(confirmed)
