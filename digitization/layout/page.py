@@ -18,7 +18,7 @@ from digitization.geometry.row_strips import lattice_points
 from digitization.geometry.straight_paper import StraightPaper, straighten_paper
 from digitization.layout.landmarks import Landmarks, Pulse, find_landmarks
 from digitization.layout.match import LayoutMatch, match_layout
-from digitization.layout.scales import ASSUMED, Scale, find_gain, find_speed
+from digitization.layout.scales import ASSUMED, MIN_PULSE_PROBABILITY, Scale, find_gain, find_speed
 
 UPRIGHT_LEGIBILITY = 4.0  # labels that have to be legible for no other orientation to be tried
 MIN_LAYOUT_SCORE = 0.6  # score below which the layout is doubtful
@@ -33,6 +33,7 @@ BESIDE_ROWS, INTO_ROWS = (
     4.0,
     0.4,
 )  # squares outside and inside the rows' ends at which a pulse may rise or fall
+PULSE_SHARE = 1 / 3  # share of the rows on which a pulse has to be seen, at least two
 PULSE_ON_ROW = 1.0  # squares from a row within which a pulse's foot gives its zero line
 
 
@@ -230,9 +231,9 @@ def place_layout(
 
 
 def pulses_beside_rows(pulses: Sequence[Pulse], match: LayoutMatch) -> list[Pulse]:
-    """The pulses to the left or right of the rows, if they are several or one is seen whole.
+    """The pulses to the left or right of the rows, if so many rows have one: they are printed on each.
 
-    A rise in the middle of a row is rather a QRS complex.
+    A rise in the middle of a row is rather a QRS complex, and so is a single one at its beginning.
     """
     end = match.start + match.width
     beside = [
@@ -241,7 +242,8 @@ def pulses_beside_rows(pulses: Sequence[Pulse], match: LayoutMatch) -> list[Puls
         if match.start - BESIDE_ROWS <= pulse.x <= match.start + INTO_ROWS
         or end - INTO_ROWS <= pulse.x <= end + BESIDE_ROWS
     ]
-    return beside if len(beside) > 1 or any(pulse.width is not None for pulse in beside) else []
+    seen = sum(pulse.probability >= MIN_PULSE_PROBABILITY for pulse in beside)
+    return beside if seen >= min(max(2, len(match.zero_lines) * PULSE_SHARE), len(match.zero_lines)) else []
 
 
 def zero_lines_of(rows: Sequence[float], pulses: Sequence[Pulse]) -> np.ndarray:
