@@ -21,6 +21,7 @@ from digitization.layout.match import LayoutMatch, match_layout
 from digitization.layout.scales import ASSUMED, MIN_PULSE_PROBABILITY, Scale, find_gain, find_speed
 
 UPRIGHT_LEGIBILITY = 4.0  # labels that have to be legible for no other orientation to be tried
+LEAST_LAYOUT_SCORE = 0.2  # score below which lead names would be guesses
 MIN_LAYOUT_SCORE = 0.6  # score below which the layout is doubtful
 MIN_LAYOUT_LEAD = 0.1  # lead over the next layout below which it is
 NOMINAL_SECONDS = (2.5, 5.0, 10.0, 20.0)  # durations of rows that are met
@@ -150,6 +151,10 @@ class LayoutFinder:
                     f"{len(landmarks.rows)} rows are seen, {known.layout.name} has {known.layout.row_count}"
                 )
             raise PageNotFound(what)
+        if known.layout is None and match.score < LEAST_LAYOUT_SCORE:
+            raise PageNotFound(
+                f"{len(landmarks.rows)} rows are seen, but hardly any lead labels that say what they show"
+            )
         return upright, place_layout(orientation, grid, landmarks, match, known)
 
     def turn(self, image: np.ndarray, grid: PaperGrid) -> tuple[int, np.ndarray, PaperGrid, Landmarks]:
