@@ -57,7 +57,7 @@ def test_predict_and_prepare_inputs_run_on_them(published, tmp_path, monkeypatch
     shutil.copy(SAMPLE, folder / "7-0001.png")
     shutil.copy(SAMPLE.with_name(f"{SAMPLE.parent.name}.csv"), folder / "7.csv")
     arguments = ["predict.py", str(folder), "--output", str(tmp_path / "out"), "--fs", "100", *files]
-    monkeypatch.setattr("sys.argv", arguments)
+    monkeypatch.setattr("sys.argv", [*arguments, "--layout", "competition"])
     assert predict.main() == 1
     rows = pd.read_csv(tmp_path / "out" / "pages.csv")
     assert rows["outcome"].tolist() == ["failed"]

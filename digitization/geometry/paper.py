@@ -32,6 +32,7 @@ MIN_PROBABILITY_KEPT = 0.9
 MAX_SHRINK = 1.3  # px of the image per px of the frame up to which bilinear sampling hardly aliases
 MIN_PROBABILITY = 0.45  # mean probability of these crossings; whether they carry an ECG its landmarks say
 MIN_POINTS = 40  # crossings of the smallest lattice: 5 x 8, two leads of a strip
+MIN_SIDE = 32  # px, shorter side of an image below which no row could be made out
 EDGE_PX = 4.0  # px of the frame (0.9 mm) from an edge of the image at which crossings are left out
 INPUT_MULTIPLE = 32  # px, of the sides of the network's input
 MARGIN_SQUARES = 3  # squares beyond the image's edges into which the lattice may grow
@@ -136,6 +137,8 @@ def find_paper(image: np.ndarray, net: torch.nn.Module, device: torch.device | s
 
     Raises PageNotFound, with the reason, where there is no grid of 5 mm squares.
     """
+    if min(image.shape[:2]) < MIN_SIDE:
+        raise PageNotFound(f"an image of {image.shape[1]} x {image.shape[0]} px shows no page")
     try:
         return find_paper_at(image, net, device, *find_scale(image, net, device))
     except PageNotFound:

@@ -18,6 +18,7 @@ from digitization.signal.tracer import Tracer, TraceResult
 
 MIN_STRIP_LABEL = 0.8  # probability from which the label of a rhythm strip is believed, whatever its trace
 MIN_SLANT_SQUARES = 0.04  # squares (8 ms) from the first row to the last that are worth reading again
+MAX_CUT_SHARE = 0.02  # share of the rows (0.2 s of ten) that may lie outside the image without a doubt
 MIN_STRIP_CONFIDENCE = 0.4  # mean confidence of its trace below which a strip without a label is none
 MIN_CONTRADICTION = 0.05  # contradiction of the limb leads, as a share of their rms, that is of no concern
 MAX_FREE_SHARE = 0.5  # share of it that other factors leave, below which the leads have scales of their own
@@ -43,6 +44,9 @@ def read_page(
     layout = page.layout
     seen = confidence_at(traces.confidence, int(DURATION_S * fs))[:, : read.shape[1]]
     outside = np.stack([beyond_image(page, row, upright.shape, read.shape[1]) for row in range(len(read))])
+    if outside.mean() > MAX_CUT_SHARE:
+        cut = f"{outside.mean():.0%} of the rows lie beyond the edge of the image"
+        page = replace(page, doubts=(*page.doubts, cut))
     compared = np.where(outside.any(axis=0), 0, read)  # where a lead is not shown nothing contradicts it
     reconciled, residuals = reconcile_limbs(compared, seen, layout)
     if outside.any() or not relations_hold(compared, layout):
