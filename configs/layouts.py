@@ -197,7 +197,7 @@ def find_layout(name: str, **changes: float) -> Layout:
         if grid is not None:
             return Layout(name, grid, tuple(strips.split("+")[1:]), **changes)
     elif set(name.split("+")) <= set(LEADS):
-        return Layout(name, tuple((lead,) for lead in name.split("+")), **changes)
+        return Layout(name, tuple((lead,) for lead in name.split("+")), (), **changes)
     elif name.isidentifier():
         try:
             module = import_module(f"configs.layout_{name}")

@@ -63,7 +63,7 @@ def straighten_paper(image: np.ndarray, gridpoint_xy: np.ndarray, px_per_square:
         gridpoint_xy, margin[: rows + 2 * MARGIN_SQUARES], margin[: columns + 2 * MARGIN_SQUARES]
     )
     shown = is_inside(xy, image.shape)
-    bounds = [shown_bounds(shown.any(axis=axis)) for axis in (1, 0)]
+    bounds = [shown_bounds(np.asarray(shown.any(axis=axis))) for axis in (1, 0)]
     y, x = (
         np.arange(round((last - first) * px_per_square) + 1) / px_per_square + first - MARGIN_SQUARES
         for first, last in bounds

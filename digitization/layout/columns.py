@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import overload
 
 import numpy as np
 
@@ -81,7 +82,11 @@ def clusters(points: np.ndarray) -> list[float]:
     return [float(np.average(order[a:b, 0], weights=order[a:b, 2])) for a, b in pairwise(bounds)]
 
 
-def likeness(off: float | np.ndarray, deviation: float) -> float | np.ndarray:
+@overload
+def likeness(off: float, deviation: float) -> float: ...
+@overload
+def likeness(off: np.ndarray, deviation: float) -> np.ndarray: ...
+def likeness(off, deviation):
     """A Gaussian of peak 1."""
     return np.exp(-0.5 * (off / deviation) ** 2)
 

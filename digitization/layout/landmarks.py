@@ -121,12 +121,13 @@ def find_landmarks(
     edges = paper.edges
     rows = find_rows(maps["zero line"], place, step)
     rows = tuple(row for row in rows if min(row.y - edges[0, 1], edges[1, 1] - row.y) > FROM_EDGE)
-    on_rows = {name: peaks_on_rows(maps[name], rows, place, step) for name in ("start", "end", "boundary")}
     return Landmarks(
         tuple(k for k in keypoints if k.name in LABELS),
         tuple(k for k in keypoints if k.name not in LABELS),
         rows,
-        *on_rows.values(),
+        peaks_on_rows(maps["start"], rows, place, step),
+        peaks_on_rows(maps["end"], rows, place, step),
+        peaks_on_rows(maps["boundary"], rows, place, step),
         find_pulses({name: located_peaks(maps[name], place, step) for name in PULSE_CORNERS}),
         (float(edges[0, 0]), float(edges[1, 0])),
     )

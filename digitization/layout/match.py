@@ -245,13 +245,13 @@ def read_strips(
                 found[index] = label
     leads: list[str] = []
     probabilities: list[float] = []
-    for label in found:
-        name = None if label is None else label.name.removeprefix("-")
-        if label is None or name is None or name in leads or label.probability.max() < UNREAD_STRIP:
+    for read in found:
+        name = None if read is None else read.name.removeprefix("-")
+        if read is None or name is None or name in leads or read.probability.max() < UNREAD_STRIP:
             assumed = (DEFAULT_STRIP, "V1", "V5", *CABRERA)
             name = next(lead for lead in assumed if lead not in leads and not lead.startswith("-"))
             probabilities.append(0.0)
         else:
-            probabilities.append(float(label.probability.max()))
+            probabilities.append(float(read.probability.max()))
         leads.append(name)
     return leads, probabilities
