@@ -11,6 +11,14 @@ geometry/: from the image to the rectified page
   line_profiles, slip, find_slip, lines   slips of the scanner and the time axis, from the vertical lines
   calibration               the paper's scale in the image
   rectify, straighten       the image resampled; all of these steps in order
+  paper, straight_paper     of a page of any layout: the grid of its paper, and the paper straightened
+  row_strips                its rows laid out as stage 2 expects them
+layout/: pages of any layout, in the order of their steps
+  competition               whether a page is the competition's
+  landmarks                 labels, rows, beginnings, pulses on straightened paper
+  match, columns, scales    the layout that agrees with them, in its place; speed and gain
+  page, reading             all of these steps; the rows read by stage 2
+  slant, strips             prints that are not square to their paper; which leads rhythm strips repeat
 signal/: from the rectified page to signals
   tracer                    stage 2, by one network or several
   path, decode              from its maps to the y-coordinates of the traces

@@ -94,6 +94,7 @@ def test_what_the_user_knows_is_taken_for_granted():
     assert told.layout.mm_per_mv == 5
     assert told.leads.shape == (12, 2500)
     assert not [doubt for doubt in told.doubts if "assumed" in doubt or "layout" in doubt]
+    assert not [doubt for doubt in told.doubts if "unusual" in doubt], "rows of five seconds at 50 mm/s"
     with pytest.raises(PageNotFound, match="6 rows are seen, 12x1 has 12"):
         digitizer()(image, known=Known(find_layout("12x1")))
 

@@ -75,12 +75,13 @@ def shows_other_scales(landmarks: Landmarks) -> bool:
 
 def shows_other_strip(landmarks: Landmarks) -> bool:
     """Whether the label of the rhythm strip is clearly that of another lead than the competition's."""
-    for label in landmarks.labels:
-        left = label.x < SIGNAL_START_SQUARES + LEAD_SQUARES / 2
-        below = label.y > (ZERO_LINE_ROWS[-2] + ZERO_LINE_ROWS[-1]) / 2
-        if left and below and label.name != RHYTHM_LEAD:
-            return label.probability.max() >= SURE_STRIP_LABEL
-    return False
+    return any(
+        label.x < SIGNAL_START_SQUARES + LEAD_SQUARES / 2
+        and label.y > (ZERO_LINE_ROWS[-2] + ZERO_LINE_ROWS[-1]) / 2
+        and label.name != RHYTHM_LEAD
+        and label.probability.max() >= SURE_STRIP_LABEL
+        for label in landmarks.labels
+    )
 
 
 def shows_competition_rows(landmarks: Landmarks) -> bool:

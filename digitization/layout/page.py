@@ -30,10 +30,7 @@ MAX_DURATION_S = 10.0  # longest row that stage 2's page holds
 MUCH_LONGER = 1.15  # times that duration up to which a row is rather one of that duration, measured wrongly
 INVERTED_PX_PER_SQUARE = 10.0  # px per square of the paper on which the ink is compared with the ground
 DARK_PAPER = 110.0  # grey value of paper above which its ink cannot be lighter by much
-BESIDE_ROWS, INTO_ROWS = (
-    4.0,
-    0.4,
-)  # squares outside and inside the rows' ends at which a pulse may rise or fall
+BESIDE_ROWS, INTO_ROWS = 4.0, 0.4  # squares outside and inside the rows' ends at which a pulse may be
 PULSE_SHARE = 1 / 3  # share of the rows on which a pulse has to be seen, at least two
 PULSE_ON_ROW = 1.0  # squares from a row within which a pulse's foot gives its zero line
 
@@ -152,9 +149,7 @@ class LayoutFinder:
                 )
             raise PageNotFound(what)
         if known.layout is None and match.score < LEAST_LAYOUT_SCORE:
-            raise PageNotFound(
-                f"{len(landmarks.rows)} rows are seen, but hardly any lead labels that say what they show"
-            )
+            raise PageNotFound("hardly any lead labels are seen that say what the rows show")
         return upright, place_layout(orientation, grid, landmarks, match, known)
 
     def turn(self, image: np.ndarray, grid: PaperGrid) -> tuple[int, np.ndarray, PaperGrid, Landmarks]:
@@ -204,10 +199,9 @@ def place_layout(
     speed = find_speed(pulses, landmarks.scales, lead_squares, layout.columns, known.speed)
     gain = find_gain(pulses, landmarks.scales, known.gain)
     seconds = match.width * SQUARE_MM / speed.value
-    nominal = min(NOMINAL_SECONDS, key=lambda usual: abs(np.log(seconds / usual)))
-    if known.layout is not None and known.layout.duration_s:
-        nominal = known.layout.duration_s
-    doubts = list_doubts(match, landmarks, speed, gain, known)
+    durations = (*NOMINAL_SECONDS, *(() if known.layout is None else (known.layout.duration_s,)))
+    nominal = min(durations, key=lambda usual: abs(np.log(seconds / usual)))
+    doubts = list_doubts(match, speed, gain, known)
     if abs(seconds / nominal - 1) <= DURATION_TOLERANCE:
         seconds = nominal
     else:
@@ -261,9 +255,7 @@ def zero_lines_of(rows: Sequence[float], pulses: Sequence[Pulse]) -> np.ndarray:
     return zero_lines
 
 
-def list_doubts(
-    match: LayoutMatch, landmarks: Landmarks, speed: Scale, gain: Scale, known: Known
-) -> list[str]:
+def list_doubts(match: LayoutMatch, speed: Scale, gain: Scale, known: Known) -> list[str]:
     """Reasons why the layout, its speed or its gain may be others."""
     doubts = []
     if known.layout is None:
