@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from configs.landmarks import KEYPOINTS, MAPS, PX_PER_SQUARE, LandmarksConfig
+from configs.landmarks import KEYPOINTS, LABELS, MAPS, PX_PER_SQUARE, LandmarksConfig
 from configs.page import SQUARE_MM
 from datasets.augmentation import augment_colours
 from digitization.geometry.orientation import apply_orientation
@@ -15,6 +15,10 @@ from utils.rescaling import rescale
 
 WRONG_SHARE = 0.15  # share of samples that are rotated or mirrored, on which there is nothing to find
 CUT_SHARE = 0.25  # share of samples that are cut as by the edge of an image
+SCALE_SHARE = (
+    0.4  # share of samples that show a printed speed or gain, which a page has once, if there is one
+)
+SCALE_MARGIN = 4.0  # squares from such a text to the edge of its sample at least
 SCALE_SD, ANGLE_SD = 0.015, 0.6  # standard deviations of the error of the paper's scale, and of its angle (°)
 GRID_ERROR = 0.01  # squares, standard deviation of the error of the lattice's points
 HALO = 3.0  # standard deviations from its middle at which the target of a map ends
@@ -52,6 +56,9 @@ class LandmarkSamples:
     def sample(self, page: dict, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         height, width = (round(squares * PX_PER_SQUARE) for squares in self.config.crop_squares)
         affine = choose_affine(page["image"].shape, (height, width), rng)
+        scales = [xy for name, xy in page["keypoints"] if name not in LABELS]
+        if scales and rng.random() < SCALE_SHARE:
+            affine = move_into(affine, scales[rng.integers(len(scales))], (height, width), rng)
         image = cv2.warpAffine(page["image"], affine, (width, height), borderValue=(255,) * 3)
         inside = cv2.warpAffine(page["inside"].astype(np.uint8), affine, (width, height))
         if rng.random() < CUT_SHARE:
@@ -115,6 +122,15 @@ def choose_affine(shape: tuple[int, ...], size: tuple[int, int], rng: np.random.
     centre = np.array([shape[1], shape[0]]) / 2 + rng.uniform(-slack, slack)
     shift = np.array([size[1], size[0]]) / 2 - matrix @ centre
     return np.column_stack([matrix, shift])
+
+
+def move_into(
+    affine: np.ndarray, xy: np.ndarray, size: tuple[int, int], rng: np.random.Generator
+) -> np.ndarray:
+    """An affine (2, 3), moved so that a sample of `size` (height, width) shows a point (2,) of the page."""
+    margin = SCALE_MARGIN * PX_PER_SQUARE
+    place = rng.uniform(margin, np.array(size[::-1]) - margin)
+    return np.column_stack([affine[:, :2], place - affine[:, :2] @ xy])
 
 
 def cut_off(image: np.ndarray, inside: np.ndarray, rng: np.random.Generator) -> None:

@@ -18,8 +18,8 @@ TRAINED_LAYOUTS = (
     *("3x2-limb", "3x2-chest", "II", "V1+II", "V4+V5", "II+V1+V5"),
 )
 # (paper speed in mm/s, seconds on the page) and gains in mm/mV, and how often they are drawn.
-SPEEDS, SPEED_SHARES = ((MM_PER_SECOND, DURATION_S), (50.0, 5.0), (12.5, DURATION_S)), (0.84, 0.1, 0.06)
-GAINS, GAIN_SHARES = (MM_PER_MV, 5.0, 20.0), (0.84, 0.08, 0.08)
+SPEEDS, SPEED_SHARES = ((MM_PER_SECOND, DURATION_S), (50.0, 5.0), (12.5, DURATION_S)), (0.74, 0.16, 0.1)
+GAINS, GAIN_SHARES = (MM_PER_MV, 5.0, 20.0), (0.7, 0.15, 0.15)
 ZERO_LINE_ERROR = 0.22  # squares (0.11 mV), standard deviation of the error of a zero line
 START_ERROR = 0.02  # squares (4 ms), standard deviation of the error of where the rows begin
 

@@ -13,9 +13,18 @@ HEADER_SHARE = 0.6  # share of pages with a header where there is room
 SCALES_SHARE = 0.75  # share of pages with the paper speed and the gain
 BOLD_COPIES = 2  # copies of a bold text, a third of a stroke apart
 
-SPEED_TEXTS = ("{:g} mm/s", "{:g}mm/s", "{:g} mm/sec", "{:g}mm/sec", "Speed: {:g} mm/sec", "{:g} MM/S")
-GAIN_TEXTS = ("{:g} mm/mV", "{:g}mm/mV", "{:.1f} mm/mV", "Limb: {:g} mm/mV", "Gain {:g} mm/mV", "{:g} MM/MV")
-OTHER_TEXTS = ("0.05-150 Hz", "40 Hz", "50 Hz", "AC 60", "F 60~ 0.15-100 Hz", "~40Hz", "12SL v239", "PH100B")
+SPEED_TEXTS = (
+    *("{:g} mm/s", "{:g}mm/s", "{:g} mm/sec", "{:g}mm/sec", "Speed: {:g} mm/sec", "{:g} MM/S"),
+    *("{:.1f} mm/s", "Speed:{:g}mm/s", "{:g} mm/sec."),
+)
+GAIN_TEXTS = (
+    *("{:g} mm/mV", "{:g}mm/mV", "{:.1f} mm/mV", "Limb: {:g} mm/mV", "Gain {:g} mm/mV", "{:g} MM/MV"),
+    *("Limb:{:g}mm/mV", "{:.1f}mm/mV", "Sens. {:g} mm/mV"),
+)
+OTHER_TEXTS = (
+    *("0.05-150 Hz", "40 Hz", "50 Hz", "AC 60", "100 Hz", "0.5~35 Hz", "W 0.05-40 Hz", "05.10.25", "25 Hz"),
+    *("F 60~ 0.15-100 Hz", "~40Hz", "12SL v239", "PH100B"),
+)
 HEADER_WORDS = (
     *("Name:", "ID: 4711", "Male, 61 yrs", "HR 72 /min", "PR 160 ms", "QRS 92 ms", "QT/QTc 380/412 ms"),
     *("Axis 42", "Normal sinus rhythm", "Unconfirmed", "Dept: Cardiology", "P-R-T 50 30 45"),
@@ -87,6 +96,8 @@ def write_scales(
     speed, gain = str(rng.choice(SPEED_TEXTS)), str(rng.choice(GAIN_TEXTS))
     texts = [(f"{layout.mm_per_second:g} mm/s", speed.format(layout.mm_per_second))]
     texts.append((f"{layout.mm_per_mv:g} mm/mV", gain.format(layout.mm_per_mv)))
+    if gain.startswith("Limb"):
+        texts.append((texts[-1][0], gain.replace("Limb", "Chest").format(layout.mm_per_mv)))
     texts += [("", str(text)) for text in rng.choice(OTHER_TEXTS, rng.integers(0, 3), replace=False)]
     below = min(place.zero_lines[-1] + rng.uniform(0.5, 0.9) * place.pitch, place.height - 1.5)
     y = below if rng.random() < 0.7 else place.height - rng.uniform(1.5, 5)
