@@ -20,7 +20,7 @@ from pathlib import Path
 from configs.changes import change_config, parse_change
 from configs.network import NetworkConfig
 from datasets.competition import DATA, check_data, read_folds
-from models.checkpoint import LANDMARKS, NETWORKS, CheckpointError
+from models.checkpoint import BOUNDARIES, LANDMARKS, NETWORKS, CheckpointError
 from training.loop import train
 from training.options import Options
 from training.processes import leave_processes
@@ -33,8 +33,14 @@ MINUTES_HELP = (
     "hand come on top (default: %(default)s)"
 )
 INTERRUPTED = 130  # exit code, as a shell gives it for Ctrl-C
-DEFAULT_CONFIGS = {0: "stage0_compact", 1: "stage1_compact", 2: "compact", LANDMARKS: "landmarks"}
-NUMBERS = {"0": [0], "1": [1], "2": [2], "landmarks": [LANDMARKS], "all": [0, 1, 2]}  # of --stage
+DEFAULT_CONFIGS = {
+    **{0: "stage0_compact", 1: "stage1_compact", 2: "compact"},
+    **{LANDMARKS: "landmarks", BOUNDARIES: "boundaries"},
+}
+NUMBERS = {  # of --stage
+    **{"0": [0], "1": [1], "2": [2], "all": [0, 1, 2]},
+    **{"landmarks": [LANDMARKS], "boundaries": [BOUNDARIES]},
+}
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -44,8 +50,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--stage",
         default="2",
-        choices=["0", "1", "2", "landmarks", "all"],
-        help="stage to train, or the network of the landmarks of pages of any layout; all: the three stages "
+        choices=["0", "1", "2", "landmarks", "boundaries", "all"],
+        help="stage to train, or a network of pages of any layout: that of the landmarks, or that of the "
+        "boundaries of leads; all: the three stages "
         "(default: %(default)s)",
     )
     parser.add_argument(

@@ -13,6 +13,7 @@ from synthesis.style import POINT_PX
 SEPARATORS = ("none", "none", "bar", "tick", "ticks", "line")
 PULSE_FLANK_MM = 1.0  # zero line printed on either side of a calibration pulse
 NARROW_PULSE_SHARE = 0.3  # share of pages at 25 mm/s with pulses of half the usual width
+JOINED_SHARE = 0.3  # share of pages on which one stroke runs through all leads of a row
 COLOURED_SHARE = 0.12  # share of pages with traces in a dark colour
 DARK_COLOURS = ((20, 20, 120), (110, 20, 20), (20, 70, 30), (60, 20, 90))  # RGB
 
@@ -31,11 +32,16 @@ def draw_rows(
     coverage = np.zeros(image.shape[:2], np.float32)
     seconds = np.arange(leads.shape[1]) / fs
     x = (place.start + seconds * layout.mm_per_second) * place.px_per_mm
+    strokes: dict[int, list[np.ndarray]] = {}
     for segment in layout.segments:
         y0 = place.zero_lines[segment.row] * place.px_per_mm
         inside = segment.span(leads.shape[1])
         y = y0 - segment.sign * leads[LEADS.index(segment.lead), inside] * px_per_mv
-        stroke(coverage, np.stack([x[inside], y], axis=1), width)
+        strokes.setdefault(segment.row, []).append(np.stack([x[inside], y], axis=1))
+    joined = rng.random() < JOINED_SHARE
+    for points in strokes.values():
+        for part in [np.concatenate(points)] if joined else points:
+            stroke(coverage, part, width)
     draw_separators(coverage, layout, place, width, rng)
     pulses = [] if place.pulse == "none" else draw_pulses(coverage, layout, place, width, rng)
     put_ink(image, coverage, ink)

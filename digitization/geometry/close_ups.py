@@ -1,0 +1,48 @@
+"""Close-ups of places on a page's paper: small pieces of it, straightened, in a scale of their own."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from configs.boundaries import CLOSE_UP, PX_PER_SQUARE, SHRINK
+from digitization.geometry.row_strips import resample_lattice
+from utils.rescaling import Rescaling, rescale
+
+MAX_SHRINK = 1.3  # px of the image per px of a close-up up to which sampling hardly aliases
+
+
+def shrink_to_close_ups(image: np.ndarray, gridpoint_xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The image (H, W, 3) uint8 with its lattice (R, C, 2) px, shrunk where finer than close-ups."""
+    square = float(np.median(np.linalg.norm(np.diff(gridpoint_xy, axis=1), axis=-1)))
+    if square / PX_PER_SQUARE <= MAX_SHRINK:
+        return image, gridpoint_xy
+    rescaling = Rescaling.by(image.shape, PX_PER_SQUARE / square)
+    return rescaling.image(image), rescaling.points(gridpoint_xy)
+
+
+def close_up(image: np.ndarray, gridpoint_xy: np.ndarray, x: float, y: float) -> np.ndarray:
+    """The close-up about (x, y) squares of the lattice: CLOSE_UP with 3 channels, uint8, white outside.
+
+    The image (H, W, 3) uint8 and its lattice (R, C, 2) px are those of `shrink_to_close_ups`.
+    """
+    height, width = CLOSE_UP
+    down = y + offsets(height * SHRINK)
+    piece = resample_lattice(image, gridpoint_xy, down, x + offsets(width))
+    return cv2.resize(piece, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def close_ups(image: np.ndarray, gridpoint_xy: np.ndarray, places: Sequence[Sequence[float]]) -> np.ndarray:
+    """The close-ups about several places (x, y) in squares of the lattice: (N, height, width, 3) uint8."""
+    image, gridpoint_xy = shrink_to_close_ups(image, gridpoint_xy)
+    return np.stack([close_up(image, gridpoint_xy, x, y) for x, y in places])
+
+
+def offsets(size: int) -> np.ndarray:
+    """The places of `size` px about the middle of a close-up, in squares right of it or below it."""
+    return (np.arange(size) - (size - 1) / 2) / PX_PER_SQUARE
+
+
+def column_of(offset: float) -> float:
+    """The column of a close-up, in px, that lies so many squares right of its middle."""
+    return rescale(0.0, CLOSE_UP[1]) + offset * PX_PER_SQUARE
