@@ -20,7 +20,7 @@ from pathlib import Path
 from configs.changes import change_config, parse_change
 from configs.network import NetworkConfig
 from datasets.competition import DATA, check_data, read_folds
-from models.checkpoint import BOUNDARIES, LANDMARKS, NETWORKS, CheckpointError
+from models.checkpoint import CLOSE_UPS, LANDMARKS, NETWORKS, CheckpointError
 from training.loop import train
 from training.options import Options
 from training.processes import leave_processes
@@ -35,11 +35,11 @@ MINUTES_HELP = (
 INTERRUPTED = 130  # exit code, as a shell gives it for Ctrl-C
 DEFAULT_CONFIGS = {
     **{0: "stage0_compact", 1: "stage1_compact", 2: "compact"},
-    **{LANDMARKS: "landmarks", BOUNDARIES: "boundaries"},
+    **{LANDMARKS: "landmarks", CLOSE_UPS: "close_ups"},
 }
 NUMBERS = {  # of --stage
     **{"0": [0], "1": [1], "2": [2], "all": [0, 1, 2]},
-    **{"landmarks": [LANDMARKS], "boundaries": [BOUNDARIES]},
+    **{"landmarks": [LANDMARKS], "close_ups": [CLOSE_UPS]},
 }
 
 
@@ -50,9 +50,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--stage",
         default="2",
-        choices=["0", "1", "2", "landmarks", "boundaries", "all"],
+        choices=["0", "1", "2", "landmarks", "close_ups", "all"],
         help="stage to train, or a network of pages of any layout: that of the landmarks, or that of the "
-        "boundaries of leads; all: the three stages "
+        "close-ups; all: the three stages "
         "(default: %(default)s)",
     )
     parser.add_argument(

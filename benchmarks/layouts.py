@@ -17,6 +17,8 @@ layout, speed and gain are given.
 import argparse
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 
@@ -31,10 +33,10 @@ from configs.page import LEADS
 from digitization.digitizer import Digitized, Digitizer
 from digitization.geometry.locate import PageNotFound
 from digitization.layout.page import NOTHING_KNOWN, Known
-from models.checkpoint import LANDMARKS, STAGE2_LAYOUTS, checkpoint_path
-from synthesis.layouts.capture import capture_layout
+from models.checkpoint import CLOSE_UPS, LANDMARKS, STAGE2_LAYOUTS, checkpoint_path
+from synthesis.layouts.capture import LayoutCapture, capture_layout
 from synthesis.layouts.page import draw_layout_page
-from synthesis.signals import find_records, is_heldout, read_record
+from synthesis.signals import Record, find_records, is_heldout, read_record
 from utils.command import positive_int, run_main
 from utils.device import limit_threads
 from utils.images import encode_jpeg
@@ -61,10 +63,25 @@ def compare(truth: np.ndarray, digitized: Digitized, layout: Layout) -> tuple[bo
     return right, ratio_of(powers, CAP), max(offsets)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+@dataclass(frozen=True)
+class Drawn:
+    """A page drawn in a layout, named `text`, from a record, and captured as a scan or a photo (`kind`)."""
+
+    text: str
+    kind: str
+    layout: Layout
+    record: Record
+    image_type: str
+    capture: LayoutCapture
+
+    @property
+    def known(self) -> Known:
+        """Its layout, speed and gain."""
+        return Known(self.layout, self.layout.mm_per_second, self.layout.mm_per_mv)
+
+
+def add_page_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which pages are drawn, and with which networks they are read."""
     parser.add_argument("--records", type=Path, required=True, help="folder with WFDB records")
     parser.add_argument("--part", choices=["heldout", "train"], default="heldout", help="which records")
     parser.add_argument("--skip", type=int, default=0, help="records left out at the start (default: 0)")
@@ -76,18 +93,27 @@ def main() -> None:
     )
     parser.add_argument("--kinds", nargs="+", default=("scans", "photos"), help="scans, photos, or both")
     parser.add_argument("--seed", type=int, default=2101, help="seed of the drawn pages (default: 2101)")
-    parser.add_argument("--true-layout", action="store_true", help="tell layout, speed and gain")
     parser.add_argument("--landmarks", type=Path, default=checkpoint_path(LANDMARKS), help="their checkpoint")
+    parser.add_argument("--close-ups", type=Path, default=checkpoint_path(CLOSE_UPS), help="theirs")
     parser.add_argument("--stage2-layouts", type=Path, default=STAGE2_LAYOUTS, help="stage 2's checkpoint")
-    parser.add_argument("--pages", action="store_true", help="a line for each page too")
-    parser.add_argument("--overlays", type=Path, help="folder for the overlays of the pages")
-    args = parser.parse_args()
+
+
+def build_digitizer(args: argparse.Namespace) -> Digitizer:
+    """The digitizer of these options, on one core."""
     limit_threads(1)
-    digitizer = Digitizer(device="cpu", landmarks=args.landmarks, stage2_layouts=args.stage2_layouts)
-    part = args.part == "heldout"
-    records = [path for path in find_records(args.records) if is_heldout(path.stem) == part]
+    return Digitizer(
+        device="cpu",
+        landmarks=args.landmarks,
+        stage2_layouts=args.stage2_layouts,
+        close_ups=args.close_ups,
+    )
+
+
+def draw_pages(args: argparse.Namespace) -> Iterator[Drawn]:
+    """The pages of these options."""
+    heldout = args.part == "heldout"
+    records = [path for path in find_records(args.records) if is_heldout(path.stem) == heldout]
     records = records[args.skip : args.skip + args.count]
-    rows = []
     for number, text in enumerate(args.layouts):
         layout = parse_layout(text)
         for kind in args.kinds:
@@ -98,33 +124,47 @@ def main() -> None:
                 page = draw_layout_page(record, layout, rng)
                 for _ in range((number + index) % 3):
                     next(types)  # so that the layouts are seen as different types
-                image = capture_layout(page, image_type := next(types), rng, orientation=0).image
-                known = Known(layout, layout.mm_per_second, layout.mm_per_mv)
-                started = time.monotonic()
-                found, doubts = "not found", [""]
-                scales, ratio, offset = False, 0.0, np.nan
-                try:
-                    digitized = digitizer(image, record.fs, known if args.true_layout else NOTHING_KNOWN)
-                except PageNotFound as error:
-                    doubts = [str(error)]
-                else:
-                    scales, ratio, offset = compare(record.leads, digitized, layout)
-                    found, doubts = digitized.layout.name, digitized.doubts
-                    if args.overlays:
-                        args.overlays.mkdir(parents=True, exist_ok=True)
-                        name = f"{text.replace(':', '-')}-{path.stem}-{image_type}.jpg"
-                        drawn = digitized.draw_overlay(image)
-                        (args.overlays / name).write_bytes(encode_jpeg(drawn, 85))
-                seconds = time.monotonic() - started
-                if args.pages:
-                    print(
-                        f"{text} {image_type} {path.stem}: {found} {to_db(ratio):.1f} dB, {offset:.2f} mV, "
-                        f"{seconds:.1f} s; {'; '.join(doubts)}",
-                        flush=True,
-                    )
-                named = found == layout.name
-                good = named and scales and ratio >= 10 ** (RIGHT_DB / 10) and offset <= RIGHT_MV
-                rows.append((text, kind, named, scales, good, not doubts, ratio, offset, seconds))
+                capture = capture_layout(page, image_type := next(types), rng, orientation=0)
+                yield Drawn(text, kind, layout, record, image_type, capture)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_page_arguments(parser)
+    parser.add_argument("--true-layout", action="store_true", help="tell layout, speed and gain")
+    parser.add_argument("--pages", action="store_true", help="a line for each page too")
+    parser.add_argument("--overlays", type=Path, help="folder for the overlays of the pages")
+    args = parser.parse_args()
+    digitizer = build_digitizer(args)
+    rows = []
+    for drawn in draw_pages(args):
+        image, record, layout = drawn.capture.image, drawn.record, drawn.layout
+        started = time.monotonic()
+        found, doubts = "not found", [""]
+        scales, ratio, offset = False, 0.0, np.nan
+        try:
+            digitized = digitizer(image, record.fs, drawn.known if args.true_layout else NOTHING_KNOWN)
+        except PageNotFound as error:
+            doubts = [str(error)]
+        else:
+            scales, ratio, offset = compare(record.leads, digitized, layout)
+            found, doubts = digitized.layout.name, digitized.doubts
+            if args.overlays:
+                args.overlays.mkdir(parents=True, exist_ok=True)
+                name = f"{drawn.text.replace(':', '-')}-{record.id}-{drawn.image_type}.jpg"
+                (args.overlays / name).write_bytes(encode_jpeg(digitized.draw_overlay(image), 85))
+        seconds = time.monotonic() - started
+        named = found == layout.name
+        good = named and scales and ratio >= 10 ** (RIGHT_DB / 10) and offset <= RIGHT_MV
+        if args.pages:
+            print(
+                f"{drawn.text} {drawn.image_type} {record.id}: {found} {to_db(ratio):.1f} dB, "
+                f"{offset:.2f} mV, {seconds:.1f} s{'' if good else ' NOT RIGHT'}; {'; '.join(doubts)}",
+                flush=True,
+            )
+        rows.append((drawn.text, drawn.kind, named, scales, good, not doubts, ratio, offset, seconds))
     columns = ["layout", "kind", "named", "scales", "good", "sure", "ratio", "offset", "seconds"]
     table = pd.DataFrame(rows, columns=columns)
     everything = table.assign(layout="all")

@@ -77,8 +77,8 @@ MUTANTS = (
     Mutant(f"{GEOMETRY}/find_slip.py", "    step[~is_common(step, np.stack(bands))] = 0\n", "", "slip"),
     Mutant(
         f"{GEOMETRY}/lines.py",
-        "    displaced = displaced - whole_pixel_pattern(np.arange(GRID_COLUMNS) + displaced.mean(axis=0))\n",
-        "",
+        "    if canvas.columns == GRID_COLUMNS:\n",
+        "    if canvas.columns < 0:\n",
         "lines",
     ),
     Mutant(f"{GEOMETRY}/line_profiles.py", "REACH = 0.11", "REACH = 0.33", "lines slip"),

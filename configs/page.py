@@ -75,20 +75,22 @@ LEAD_BOUNDARIES = (
 
 @dataclass(frozen=True)
 class Canvas:
-    """A rectified frame: the grid of GRID_ROWS x GRID_COLUMNS points stretched over width x height px."""
+    """A rectified frame: a grid of rows x columns points, the page's, stretched over width x height px."""
 
     width: int
     height: int
+    rows: int = GRID_ROWS
+    columns: int = GRID_COLUMNS
 
     @property
     def square_width(self) -> float:
         """Width of a 5 mm square in px."""
-        return (self.width - 1) / (GRID_COLUMNS - 1)
+        return (self.width - 1) / (self.columns - 1)
 
     @property
     def square_height(self) -> float:
         """Height of a 5 mm square in px."""
-        return (self.height - 1) / (GRID_ROWS - 1)
+        return (self.height - 1) / (self.rows - 1)
 
     @property
     def px_per_mv(self) -> float:

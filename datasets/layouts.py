@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from configs.layouts import Layout, find_layout, rows_from_leads
+from configs.layouts import Layout, RowGroup, find_layout, rows_from_leads
 from configs.page import DURATION_S, MASK_WIDTH, MM_PER_MV, MM_PER_SECOND, RECTIFIED
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT
 from digitization.geometry.row_strips import lay_out_rows
@@ -61,7 +61,8 @@ def strips_to_learn(
     columns = np.arange(MASK_WIDTH)
     y = np.stack([np.interp(columns + shift, columns, row, left=np.nan, right=np.nan) for row in y])
     image = np.ascontiguousarray(page[CROP_TOP : CROP_TOP + INPUT_HEIGHT, :MASK_WIDTH])
-    return {"image": image, "y": (y - CROP_TOP).astype(np.float32)}
+    group = RowGroup(layout, tuple(range(first, first + count)))
+    return {"image": image, "y": (y - CROP_TOP).astype(np.float32), "group": group}
 
 
 def strip_targets(record: Record, layout: Layout, first: int, count: int) -> np.ndarray:

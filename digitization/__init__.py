@@ -12,12 +12,15 @@ geometry/: from the image to the rectified page
   calibration               the paper's scale in the image
   rectify, straighten       the image resampled; all of these steps in order
   paper, straight_paper     of a page of any layout: the grid of its paper, and the paper straightened
-  row_strips                its rows laid out as stage 2 expects them
+  row_strips, close_ups     its rows laid out as stage 2 expects them; small pieces of it, looked at closely
 layout/: pages of any layout, in the order of their steps
   competition               whether a page is the competition's
   landmarks                 labels, rows, beginnings, pulses on straightened paper
-  match, columns, scales    the layout that agrees with them, in its place; speed and gain
-  page, reading             all of these steps; the rows read by stage 2
+  match, columns            the layout that agrees with them, in its place
+  boundaries                where rows begin and leads meet, to a few ms, by close-ups
+  printed_scales, scales    speed and gain
+  page, finder              the page as it was found; all of these steps
+  reading                   the rows read by stage 2
   slant, strips             prints that are not square to their paper; which leads rhythm strips repeat
 signal/: from the rectified page to signals
   tracer                    stage 2, by one network or several
@@ -26,6 +29,7 @@ signal/: from the rectified page to signals
   traces                    y-coordinates to millivolts and back
   limb_leads                Einthoven's and Goldberger's relations
   quality                   confidence, gaps, and which samples are imputed
+networks                    their checkpoints loaded
 options                     which networks a digitizer or a straightener has, as a value for other processes
 overlay                     the grid and the traces drawn over the image
 record_files                the leads as CSV and WFDB records

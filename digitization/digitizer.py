@@ -18,21 +18,21 @@ from digitization.layout.competition import (
     CompetitionAttempt,
     judge_competition,
 )
+from digitization.layout.finder import LayoutFinder
 from digitization.layout.page import (
     MIN_LAYOUT_LEAD,
     MIN_LAYOUT_SCORE,
     NOTHING_KNOWN,
     Known,
-    LayoutFinder,
     LayoutPage,
 )
 from digitization.layout.reading import read_page
+from digitization.networks import load_networks
 from digitization.overlay import draw_on_photo
 from digitization.record_files import write_record, write_wfdb
 from digitization.signal.quality import find_gaps, imputed_at, rate_leads
 from digitization.signal.tracer import Tracer, TraceResult
 from digitization.signal.traces import TIMELINE
-from models.checkpoint import LANDMARKS, STAGE2_LAYOUTS, checkpoint_path, load_network
 from utils.device import AUTO, choose_device, choose_precision
 from utils.workers import call_here
 
@@ -150,15 +150,15 @@ class Digitized:
 
 
 class Digitizer:
-    """Digitizes pages with the networks of five checkpoints; stage 2 may have several.
+    """Digitizes pages with the networks of six checkpoints; stage 2 may have several.
 
-    Stages 0 to 2 read the competition's page; `landmarks` and `stage2_layouts` with stage 1 those of any
-    other layout. `known` is what is known of all pages; with its `competition` they are the competition's.
-    The default checkpoints are those in checkpoints/. `tta` names further views for test-time augmentation,
-    "moved" and "mirrored"; `merge` is how the traces of several networks or views are merged, "mean" or
-    "median"; `impute` allows samples to be imputed from other beats; `precision` is "auto", "float32" or
-    "bfloat16", see utils.device.choose_precision. Raises CheckpointError when a file is missing or does not
-    fit, ValueError for unknown names.
+    Stages 0 to 2 read the competition's page; `landmarks`, `close_ups` and `stage2_layouts` with stage 1
+    those of any other layout. `known` is what is known of all pages; with its `competition` they are the
+    competition's. The default checkpoints are those in checkpoints/. `tta` names further views for test-time
+    augmentation, "moved" and "mirrored"; `merge` is how the traces of several networks or views are merged,
+    "mean" or "median"; `impute` allows samples to be imputed from other beats; `precision` is "auto",
+    "float32" or "bfloat16", see utils.device.choose_precision. Raises CheckpointError when a file is missing
+    or does not fit, ValueError for unknown names.
     """
 
     def __init__(
@@ -174,15 +174,17 @@ class Digitizer:
         landmarks: Path | None = None,
         stage2_layouts: Path | None = None,
         known: Known = NOTHING_KNOWN,
+        close_ups: Path | None = None,
     ):
         chosen = choose_device(device)
         nets = load_networks(
-            stage0 or checkpoint_path(0),
-            stage1 or checkpoint_path(1),
-            checkpoint_path(2) if stage2 is None else stage2,
+            stage0,
+            stage1,
+            stage2,
             choose_precision(precision, chosen),
-            landmarks or checkpoint_path(LANDMARKS),
-            stage2_layouts or STAGE2_LAYOUTS,
+            landmarks,
+            stage2_layouts,
+            close_ups,
         )
         self.set_up(nets, str(chosen), tta, merge, impute, known=known)
 
@@ -215,10 +217,10 @@ class Digitizer:
         run: Callable = call_here,
         known: Known = NOTHING_KNOWN,
     ) -> None:
-        stage0, stage1, landmarks, layouts, *several = (net.eval().to(device) for net in nets)
+        stage0, stage1, landmarks, close_ups, layouts, *several = (net.eval().to(device) for net in nets)
         self.straightener = Straightener(stage0, stage1, device)
         self.tracer = Tracer(several, device, tta, merge, impute, run)
-        self.finder = LayoutFinder(stage1, landmarks, device)
+        self.finder = LayoutFinder(stage1, landmarks, close_ups, device)
         self.layout_tracer = Tracer([layouts], device, tta, merge, impute, run)
         self.known = known
 
@@ -271,24 +273,3 @@ class Digitizer:
         """The signals of a page of the competition, rectified."""
         trace_result = self.tracer.trace(rectified.rect, int(DURATION_S * fs))
         return Digitized(leads_from_rows(trace_result.rows), fs, rectified, trace_result, reasons)
-
-
-def load_networks(
-    stage0: Path,
-    stage1: Path,
-    stage2: Path | Sequence[Path],
-    precision: torch.dtype = torch.float32,
-    landmarks: Path | None = None,
-    stage2_layouts: Path | None = None,
-) -> list[nn.Module]:
-    """Load stage 0, stage 1, that of the landmarks, stage 2 for any layout, and one or more networks of
-    stage 2 for the competition's on the CPU.
-
-    Raises CheckpointError for a checkpoint that does not fit, ValueError if none is given for stage 2.
-    """
-    several = [stage2] if isinstance(stage2, (str, Path)) else stage2
-    if not several:
-        raise ValueError("stage2: no checkpoint is given")
-    stages = [(stage0, 0), (stage1, 1), (landmarks or checkpoint_path(LANDMARKS), LANDMARKS)]
-    stages += [(stage2_layouts or STAGE2_LAYOUTS, 2), *((path, 2) for path in several)]
-    return [load_network(path, stage, precision=precision) for path, stage in stages]

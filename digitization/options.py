@@ -11,7 +11,7 @@ from torch import nn
 from digitization.digitizer import Digitizer, load_networks
 from digitization.geometry.straighten import Straightener
 from digitization.layout.page import NOTHING_KNOWN, Known
-from models.checkpoint import LANDMARKS, STAGE2_LAYOUTS, checkpoint_path, load_network
+from models.checkpoint import CLOSE_UPS, LANDMARKS, STAGE2_LAYOUTS, checkpoint_path, load_network
 from utils.device import AUTO
 from utils.files import hash_file
 
@@ -58,11 +58,18 @@ class DigitizerOptions:
     landmarks: Path = field(default_factory=lambda: checkpoint_path(LANDMARKS))
     stage2_layouts: Path = STAGE2_LAYOUTS
     known: Known = NOTHING_KNOWN
+    close_ups: Path = field(default_factory=lambda: checkpoint_path(CLOSE_UPS))
 
     def load(self, precision: torch.dtype) -> list[nn.Module]:
         """All networks, on the CPU. Raises CheckpointError."""
         return load_networks(
-            self.stage0, self.stage1, self.stage2, precision, self.landmarks, self.stage2_layouts
+            self.stage0,
+            self.stage1,
+            self.stage2,
+            precision,
+            self.landmarks,
+            self.stage2_layouts,
+            self.close_ups,
         )
 
     def build(self, nets: Sequence[nn.Module], device: torch.device, run: Callable) -> Digitizer:
@@ -73,7 +80,7 @@ class DigitizerOptions:
         """Eight hexadecimal digits that are the same for the same weights, views, way to merge and layout."""
         weights = [hash_file(path) for path in (self.stage0, self.stage1, *self.stage2)]
         if not self.known.competition:
-            weights += [hash_file(path) for path in (self.landmarks, self.stage2_layouts)]
+            weights += [hash_file(path) for path in (self.landmarks, self.close_ups, self.stage2_layouts)]
         views = sorted(set(self.tta))
         merge = (
             self.merge if len(self.stage2) > 1 or views else None

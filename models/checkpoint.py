@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from configs import boundaries, landmarks, stage0, stage1, stage2
+from configs import close_ups, landmarks, stage0, stage1, stage2
 from configs.network import NetworkConfig
-from models.boundaries import BoundariesNet
+from models.close_ups import CloseUpsNet
 from models.inference import prepare_for_inference
 from models.landmarks import LandmarksNet
 from models.stage0 import Stage0Net
@@ -21,21 +21,21 @@ from utils.files import atomic_write
 
 CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoints"  # folder of the shipped checkpoints
 LANDMARKS = 3  # number of the network that finds the landmarks of pages of any layout
-BOUNDARIES = 4  # number of the network that sees closely where their rows begin and leads follow each other
+CLOSE_UPS = 4  # number of the network that sees closely where their rows begin, and printed scales
 NETWORKS: dict[int, tuple[type[UNet], type[NetworkConfig]]] = {
     0: (Stage0Net, stage0.Stage0Config),
     1: (Stage1Net, stage1.Stage1Config),
     2: (Stage2Net, stage2.Stage2Config),
     LANDMARKS: (LandmarksNet, landmarks.LandmarksConfig),
-    BOUNDARIES: (BoundariesNet, boundaries.BoundariesConfig),
+    CLOSE_UPS: (CloseUpsNet, close_ups.CloseUpsConfig),
 }
 STAGE2_LAYOUTS = CHECKPOINTS / "stage2_layouts.pt"  # stage 2 of pages of any layout
 PUBLISHED: dict[int, NetworkConfig] = {0: stage0.published, 1: stage1.published}
 
 
 def network_name(stage: int) -> str:
-    """The name of a stage's files: "stage0" to "stage2", "landmarks" and "boundaries"."""
-    return {LANDMARKS: "landmarks", BOUNDARIES: "boundaries"}.get(stage, f"stage{stage}")
+    """The name of a stage's files: "stage0" to "stage2", "landmarks" and "close_ups"."""
+    return {LANDMARKS: "landmarks", CLOSE_UPS: "close_ups"}.get(stage, f"stage{stage}")
 
 
 def checkpoint_path(stage: int, folder: Path = CHECKPOINTS) -> Path:

@@ -27,6 +27,7 @@ CONTENTS = (
         "checkpoints/stage?.pt",
         "checkpoints/stage2_layouts.pt",
         "checkpoints/landmarks.pt",
+        "checkpoints/close_ups.pt",
     ),
     *("configs/*.py", "models/*.py", "utils/*.py", "digitization/*.py", "digitization/*/*.py"),
     *("datasets/__init__.py", "datasets/competition.py", "datasets/labels.py"),

@@ -9,7 +9,7 @@ from configs.page import MM_PER_MV, MM_PER_SECOND
 from digitization.layout.page import Known
 from digitization.options import DigitizerOptions
 from digitization.signal.decode import MERGES
-from models.checkpoint import LANDMARKS, STAGE2_LAYOUTS, checkpoint_path
+from models.checkpoint import CLOSE_UPS, LANDMARKS, STAGE2_LAYOUTS, checkpoint_path
 from utils.command import positive_int
 from utils.device import add_precision_argument
 
@@ -42,6 +42,11 @@ def add_digitizer_arguments(parser: argparse.ArgumentParser, layout: str = ANY_L
     )
     for name, path, what in (
         ("landmarks", checkpoint_path(LANDMARKS), "that finds what is on a page of any layout"),
+        (
+            "close_ups",
+            checkpoint_path(CLOSE_UPS),
+            "that sees where its rows begin and leads follow another",
+        ),
         ("stage2-layouts", STAGE2_LAYOUTS, "of stage 2 for any layout but the competition's"),
     ):
         parser.add_argument(
@@ -130,5 +135,5 @@ def digitizer_options(
     """What the arguments of add_digitizer_arguments ask for, with these checkpoints; errors of known_of."""
     return DigitizerOptions(
         stage0, stage1, tuple(stage2), tuple(args.tta), args.merge, args.impute, args.device, args.precision,
-        args.landmarks, args.stage2_layouts, known_of(args, is_competition),
+        args.landmarks, args.stage2_layouts, known_of(args, is_competition), args.close_ups,
     )  # fmt: skip

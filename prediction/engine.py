@@ -32,7 +32,7 @@ class Engine:
         limit_threads(threads)
         if dask is not None:  # whose workers have working directories of their own
             stage2 = tuple(path.absolute() for path in options.stage2)
-            names = ("stage0", "stage1", "landmarks", "stage2_layouts")
+            names = ("stage0", "stage1", "landmarks", "close_ups", "stage2_layouts")
             others = {name: getattr(options, name).absolute() for name in names}
             options = replace(options, stage2=stage2, **others)
         self.pool: Pool[Digitizer] = Pool(options, workers, batch_size, dask)

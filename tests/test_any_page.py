@@ -13,6 +13,7 @@ from configs.page import LEADS
 from digitization import Digitizer
 from digitization.geometry.locate import PageNotFound
 from digitization.geometry.straighten import RectifiedPage
+from digitization.layout.finder import is_inverted
 from digitization.layout.page import Known, LayoutPage
 from digitization.layout.reading import beyond_image, relations_hold
 from digitization.layout.scales import Scale
@@ -46,15 +47,30 @@ def drawn(layout: Layout, seed: int) -> np.ndarray:
 
 
 def likeness(found: np.ndarray, truth: np.ndarray) -> float:
-    """The correlation of two signals (n,) at 500 Hz at the best shift of up to 60 ms."""
+    """The correlation of two signals (n,) at 500 Hz at the best shift of up to 10 ms."""
     inner = slice(40, len(truth) - 40)
-    shifted = (found[inner.start + shift : inner.stop + shift] for shift in range(-30, 31))
+    shifted = (found[inner.start + shift : inner.stop + shift] for shift in range(-5, 6))
     return max(float(np.corrcoef(truth[inner], other)[0, 1]) for other in shifted)
 
 
 @cache
 def digitizer() -> Digitizer:
     return Digitizer(device="cpu")
+
+
+@pytest.mark.slow
+def test_light_ink_on_dark_paper_is_read_as_dark_ink_on_light_paper():
+    image = drawn(find_layout("6x2"), seed=1)
+    plain, inverted = digitizer()(image), digitizer()(255 - image)
+    assert inverted.layout == plain.layout
+    np.testing.assert_array_equal(inverted.leads, plain.leads)
+
+
+def test_dark_photos_of_light_paper_are_not_inverted():
+    image = drawn(find_layout("6x2"), seed=1)
+    assert not is_inverted(image)
+    assert not is_inverted(image // 4)
+    assert is_inverted(255 - image)
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from configs.layouts import Layout, find_layout
 from digitization.layout.landmarks import Keypoint, Landmarks, Pulse, Row
 from digitization.layout.match import LayoutMatch, match_layout
 from digitization.layout.scales import ASSUMED, COLUMNS, GIVEN, PULSE, TEXT, find_gain, find_speed
-from digitization.layout.strips import name_strips
+from digitization.layout.strips import StripName, name_strips
 
 START, PITCH, TOP = 4.3, 5.5, 6.0  # squares
 NAMES = (
@@ -163,8 +163,10 @@ def test_strips_are_named_by_their_traces():
     rows = np.empty((5, 1000))
     for segment in layout.segments:
         rows[segment.row, segment.span(1000)] = leads[segment.lead][segment.span(1000)]
-    assert name_strips(rows, layout) == (("V1", "II"), (True, True))
+    right = (StripName("V1", True), StripName("II", True))
+    assert name_strips(rows, layout, (True, True)) == right
     mistaken = find_layout("3x4+V3+II")
-    assert name_strips(rows, mistaken) == (("V1", "II"), (True, True))
+    assert name_strips(rows, mistaken, (False, True)) == right
+    assert name_strips(rows, mistaken, (True, True))[0] == StripName("V3", False, "V1")
     rows[3] = rng.normal(0, 1, 1000).cumsum()
-    assert name_strips(rows, layout)[1] == (False, True)
+    assert [strip.is_confirmed for strip in name_strips(rows, layout, (True, True))] == [False, True]

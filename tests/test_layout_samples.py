@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+from configs.compact import config as compact
 from configs.layouts import find_layout
 from configs.stage0 import Stage0Config
 from configs.stage2 import INPUT_HEIGHT, Stage2Config
@@ -12,10 +14,13 @@ from datasets.layouts import TRAINED_LAYOUTS, choose_layout, draw_layout, strips
 from datasets.pages import SyntheticPages
 from datasets.stage0 import Stage0Samples
 from datasets.stage2 import Stage2Samples
+from models.stage2 import Stage2Net
 from synthesis.layouts.capture import capture_layout
 from synthesis.layouts.page import draw_layout_page
 from synthesis.signals import Record
 from tests.test_train import write_records
+from training.stages import STAGES, row_powers
+from utils.kaggle_metric import ratio_of
 
 FS = 500
 
@@ -88,3 +93,24 @@ def test_a_share_of_the_pages_has_other_layouts_and_only_stage_2_learns_from_the
     other = Stage0Samples(replace(Stage0Config(), layout_share=1.0), 4)
     with pytest.raises(ValueError, match="only stage 2"):
         SyntheticPages(records, other, ("0001",))(np.random.default_rng(2))
+
+
+def test_rows_of_any_layout_are_scored_by_their_traces():
+    truth = np.full((4, 300), np.nan, np.float32)
+    truth[:3, 20:280] = 50 * np.sin(np.arange(260) / 9) + np.array([[100], [300], [500]])
+    found = truth[:3] + np.array([[0], [5], [0]])  # one of three rows is off by a tenth of its amplitude
+    powers = row_powers(truth, found)
+    assert len(powers) == 3
+    assert powers[0][1] == 0
+    assert ratio_of(powers, None) == pytest.approx(3 * 50**2 / 2 / 5**2, rel=0.05)
+
+
+@pytest.mark.slow
+def test_pages_of_other_layouts_are_validated_on_as_often_as_trained_on(tmp_path):
+    write_records(tmp_path / "records")
+    net = Stage2Net(replace(compact, layout_share=0.5)).eval()
+    pages = STAGES[2].validation(tmp_path / "records", 4, Stage2Samples(net.config))
+    assert ["group" in page.page for page in pages] == [False, True, False, True]
+    score, facts = STAGES[2].validate(net, pages, torch.device("cpu"))
+    assert np.isfinite(score)
+    assert {"score", "layouts", "flat"} <= set(facts)

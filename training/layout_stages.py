@@ -1,16 +1,16 @@
-"""The networks of pages of any layout in the training loop: that of the landmarks, that of the boundaries."""
+"""The networks of pages of any layout in the training loop: that of the landmarks, that of the close-ups."""
 
 import numpy as np
 import torch
 
-from configs.boundaries import PX_PER_SQUARE
-from datasets.boundaries import BoundarySamples
+from configs.close_ups import PX_PER_SQUARE
+from datasets.close_ups import CloseUpSamples
 from datasets.landmarks import LandmarkSamples
-from models.boundaries import BoundariesNet
-from models.checkpoint import BOUNDARIES, LANDMARKS
+from models.checkpoint import CLOSE_UPS, LANDMARKS
+from models.close_ups import CloseUpsNet
 from models.landmarks import LandmarksNet
 from models.tensors import to_tensor
-from training.losses import boundaries_loss, landmarks_loss
+from training.losses import close_ups_loss, landmarks_loss
 from training.stage import Stage, ValidationPage
 
 CLOSE = 0.05  # squares (10 ms) from its place within which a boundary counts as found
@@ -47,28 +47,28 @@ class TrainLandmarks(Stage[LandmarksNet, dict[str, torch.Tensor]]):
         return -facts["loss"], facts
 
 
-class TrainBoundaries(Stage[BoundariesNet, torch.Tensor]):
-    number, network = BOUNDARIES, BoundariesNet
+class TrainCloseUps(Stage[CloseUpsNet, torch.Tensor]):
+    number, network = CLOSE_UPS, CloseUpsNet
 
-    def samples(self, net: BoundariesNet) -> BoundarySamples:
-        return BoundarySamples(net.config)
+    def samples(self, net: CloseUpsNet) -> CloseUpSamples:
+        return CloseUpSamples(net.config)
 
-    def loss(self, output: torch.Tensor, target: list[torch.Tensor], net: BoundariesNet) -> torch.Tensor:
-        kind, column = target
-        return boundaries_loss(output, kind, column, net.config)
+    def loss(self, output: torch.Tensor, target: list[torch.Tensor], net: CloseUpsNet) -> torch.Tensor:
+        place, column = target
+        return close_ups_loss(output, place, column, net.config)
 
     @torch.no_grad()
     def validate(
-        self, net: BoundariesNet, pages: list[ValidationPage], device: torch.device
+        self, net: CloseUpsNet, pages: list[ValidationPage], device: torch.device
     ) -> tuple[float, dict[str, float]]:
         """The negative loss; the median error in squares, and the share of places found within CLOSE."""
         losses, errors = [], []
         for page in pages:
             image, *target = page.sample
             output = net(to_tensor(image).to(device))
-            kind, column = (torch.from_numpy(part)[None].to(device) for part in target)
-            losses.append(float(self.loss(output, [kind, column], net)))
-            errors.append(abs(float(output[0, kind[0, 0]].argmax() - column[0, 0])) / PX_PER_SQUARE)
+            place, column = (torch.from_numpy(part)[None].to(device) for part in target)
+            losses.append(float(self.loss(output, [place, column], net)))
+            errors.append(abs(float(output[0, place[0, 0]].argmax() - column[0, 0])) / PX_PER_SQUARE)
         off = np.array(errors)
         facts = {"loss": float(np.mean(losses)), "median error": float(np.nanmedian(off))}
         facts["close"] = float(np.mean(off <= CLOSE))

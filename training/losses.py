@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from configs.boundaries import BoundariesConfig
+from configs.close_ups import CloseUpsConfig
 from configs.landmarks import LandmarksConfig
 from configs.stage0 import Stage0Config
 from configs.stage1 import Stage1Config
@@ -54,20 +54,20 @@ def landmarks_loss(
     return keypoint_loss(output["keypoint"], classes, config.keypoint_weight) + per_map.mean()
 
 
-def boundaries_loss(
-    logits: torch.Tensor, kind: torch.Tensor, column: torch.Tensor, config: BoundariesConfig
+def close_ups_loss(
+    logits: torch.Tensor, place: torch.Tensor, column: torch.Tensor, config: CloseUpsConfig
 ) -> torch.Tensor:
     """The mean cross-entropy of the columns against a Gaussian about the true one.
 
-    logits: (B, len(KINDS), W). kind: (B, 1) int64, the one asked. column: (B, 1) px, NaN without one.
+    logits: (B, len(PLACES), W). place: (B, 1) int64, the one asked. column: (B, 1) px, NaN without one.
     """
-    asked = logits.float().gather(1, kind[:, :, None].expand(-1, -1, logits.shape[2]))[:, 0]
+    asked = logits.float().gather(1, place[:, :, None].expand(-1, -1, logits.shape[2]))[:, 0]
     columns = torch.arange(logits.shape[2], device=logits.device)
-    known = torch.isfinite(column)
     off = (columns - torch.nan_to_num(column)) / config.target_sigma
     target = torch.softmax(-0.5 * off**2, dim=1)
     entropy = -(target * F.log_softmax(asked, dim=1)).sum(dim=1)
-    return (entropy * known[:, 0]).sum() / known.sum().clamp(min=1)
+    known = torch.isfinite(column[:, 0])
+    return (entropy * known).sum() / known.sum().clamp(min=1)
 
 
 def stage1_loss(output: dict, target: torch.Tensor, config: Stage1Config) -> torch.Tensor:

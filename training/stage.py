@@ -82,7 +82,10 @@ class Stage(ABC, Generic[Net, Output]):
         return LabelledPages(data, training, samples), pages
 
     def validation(self, records: Path, count: int, samples: Samples) -> list[ValidationPage]:
-        """Synthetic pages of held-out records, cycling through the image types."""
+        """Synthetic pages of held-out records, cycling through the image types.
+
+        Of these the share `layout_share` is of any layout, evenly among the others.
+        """
         heldout = (path for path in find_records(records) if is_heldout(path.stem))
         unseen = list(islice(readable_records(heldout), count))
         if not unseen:
@@ -90,7 +93,8 @@ class Stage(ABC, Generic[Net, Output]):
         pages = []
         for index, (record, image_type) in enumerate(islice(zip(cycle(unseen), cycle(IMAGE_TYPES)), count)):
             rng = np.random.default_rng([VALIDATION_SEED, index])
-            if samples.config.layout_share == 1:
+            share = samples.config.layout_share
+            if int((index + 1) * share) > int(index * share):
                 page = samples.prepare_layout(draw_layout(record, image_type, rng), record, rng)
             else:
                 capture = synthesize(record, image_type, rng, orientation=0)

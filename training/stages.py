@@ -20,11 +20,11 @@ from models.stage0 import Stage0Net
 from models.stage1 import Stage1Net
 from models.stage2 import Stage2Net
 from models.tensors import to_tensor
-from training.layout_stages import TrainBoundaries, TrainLandmarks
+from training.layout_stages import TrainCloseUps, TrainLandmarks
 from training.losses import stage0_loss, stage1_loss, stage2_loss
 from training.options import Options
 from training.stage import Stage, ValidationPage, spread_over_types
-from utils.kaggle_metric import image_snr, to_db
+from utils.kaggle_metric import CAP, image_snr, ratio_of, to_db
 
 
 class TrainStage0(Stage[Stage0Net, dict[str, torch.Tensor]]):
@@ -110,15 +110,23 @@ class TrainStage2(Stage[Stage2Net, torch.Tensor]):
     def validate(
         self, net: Stage2Net, pages: list[ValidationPage], device: torch.device
     ) -> tuple[float, dict[str, float]]:
-        """The competition's score in dB with the true grid: all pages, flat types, photos and each type."""
+        """The competition's score in dB with the true grid: all pages, flat types, photos and each type.
+
+        Pages of any layout are scored by their rows, as "layouts".
+        """
         ratios: dict[str, list[float]] = {"score": [], "flat": [], "photo": []}
         for page in pages:
             logits = net(to_tensor(page.page["image"]).to(device))[0]
-            rows, _ = decode_rows(logits, net.row_stride, page.leads.shape[1], net.config)
-            ratio = image_snr(page.leads, leads_from_rows(rows), page.fs)
-            ratios["score"].append(ratio)
-            ratios["flat" if page.image_type in FLAT_TYPES else "photo"].append(ratio)
-            ratios.setdefault(page.image_type, []).append(ratio)
+            if group := page.page.get("group"):
+                y = decode_maps(logits, net.row_stride, net.config, group=group).y - CROP_TOP
+                ratio = ratio_of(row_powers(page.page["y"], y), CAP)
+                names: tuple[str, ...] = ("score", "layouts")
+            else:
+                rows, _ = decode_rows(logits, net.row_stride, page.leads.shape[1], net.config)
+                ratio = image_snr(page.leads, leads_from_rows(rows), page.fs)
+                names = ("score", "flat" if page.image_type in FLAT_TYPES else "photo", page.image_type)
+            for name in names:
+                ratios.setdefault(name, []).append(ratio)
         facts = {key: float(to_db(np.mean(values))) for key, values in ratios.items() if values}
         return facts["score"], facts
 
@@ -131,8 +139,22 @@ class TrainStage2(Stage[Stage2Net, torch.Tensor]):
 
 STAGES: dict[int, Stage] = {
     stage.number: stage
-    for stage in (TrainStage0(), TrainStage1(), TrainStage2(), TrainLandmarks(), TrainBoundaries())
+    for stage in (TrainStage0(), TrainStage1(), TrainStage2(), TrainLandmarks(), TrainCloseUps())
 }
+
+
+def row_powers(truth: np.ndarray, found: np.ndarray) -> list[tuple[float, float]]:
+    """The power of each row's trace about its mean, and that of the error: y (4, W) px, NaN without a trace.
+
+    `found` (R, W) has the rows that the page shows, R at most 4.
+    """
+    powers = []
+    for true_y, y in zip(truth, found, strict=False):
+        known = np.isfinite(true_y) & np.isfinite(y)
+        signal = true_y[known] - true_y[known].mean()
+        error = y[known] - true_y[known]
+        powers.append((float((signal**2).sum()), float((error**2).sum())))
+    return powers
 
 
 def find_pages(stage: Stage, samples: Samples, options: Options) -> tuple[PageSource, list[ValidationPage]]:

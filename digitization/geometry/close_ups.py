@@ -1,13 +1,14 @@
 """Close-ups of places on a page's paper: small pieces of it, straightened, in a scale of their own."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
 
-from configs.boundaries import CLOSE_UP, PX_PER_SQUARE, SHRINK
+from configs.close_ups import CLOSE_UP, PX_PER_SQUARE, SHRINK
 from digitization.geometry.row_strips import resample_lattice
-from utils.rescaling import Rescaling, rescale
+from utils.rescaling import Rescaling
 
 MAX_SHRINK = 1.3  # px of the image per px of a close-up up to which sampling hardly aliases
 
@@ -43,6 +44,6 @@ def offsets(size: int) -> np.ndarray:
     return (np.arange(size) - (size - 1) / 2) / PX_PER_SQUARE
 
 
-def column_of(offset: float) -> float:
-    """The column of a close-up, in px, that lies so many squares right of its middle."""
-    return rescale(0.0, CLOSE_UP[1]) + offset * PX_PER_SQUARE
+def column_of(offset: Any) -> Any:
+    """The column of a close-up, in px, that lies so many squares (number or array) right of its middle."""
+    return (CLOSE_UP[1] - 1) / 2 + offset * PX_PER_SQUARE

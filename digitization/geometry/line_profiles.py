@@ -18,22 +18,23 @@ SAMPLES = 96  # number of samples of a profile per square
 PAGE_SAMPLES = SQUARE_MM * PAGE_PX_PER_MM  # 39 px per square at 200 dpi: so many of SAMPLES are independent
 REACH = 0.11  # squares, greatest displacement of a line; the 1 mm lines repeat every 0.2
 WINDOW = 0.12  # squares, sigma of the Gaussian window around a line
-FIRST, LAST = 2, GRID_COLUMNS - 3  # outermost lines that are measured; those beyond lie at the paper's edge
+FIRST = 2  # first line that is measured: those at the sides lie at the paper's edge
+LAST = GRID_COLUMNS - 1 - FIRST  # last line of the competition's page that is measured
 MAD_TO_SIGMA = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
 PATTERN_GAIN = 0.3  # least share of the lines' unevenness that the pattern of whole pixels has to explain
 
 
 def line_profiles(rectified: np.ndarray, canvas: Canvas = MEASURING, bands: int = BANDS) -> np.ndarray:
-    """Darkness of a rectified page in bands of rows: (bands, GRID_COLUMNS - 1, SAMPLES) float.
+    """Darkness of a rectified page in bands of rows: (bands, canvas.columns - 1, SAMPLES) float.
 
     rectified (canvas height, canvas width) uint8, grey. Each square starts half a square left of its line and
     is normalized to mean 0 and standard deviation 1. The bands are those of `band_edges`.
     """
-    edges = np.round(band_edges(bands) * canvas.square_height).astype(int)
+    edges = np.round(band_edges(bands, canvas.rows) * canvas.square_height).astype(int)
     dark = [255 - rectified[a:b].mean(axis=0, dtype=np.float32) for a, b in pairwise(edges)]
-    places = (np.arange(SAMPLES * (GRID_COLUMNS - 1)) / SAMPLES - 0.5) * canvas.square_width
+    places = (np.arange(SAMPLES * (canvas.columns - 1)) / SAMPLES - 0.5) * canvas.square_width
     sampled = np.stack([np.interp(places, np.arange(canvas.width), profile) for profile in dark])
-    return normalize_squares(sampled.reshape(bands, GRID_COLUMNS - 1, SAMPLES))
+    return normalize_squares(sampled.reshape(bands, canvas.columns - 1, SAMPLES))
 
 
 def normalize_squares(squares: np.ndarray) -> np.ndarray:
@@ -42,23 +43,24 @@ def normalize_squares(squares: np.ndarray) -> np.ndarray:
     return squares / (squares.std(axis=-1, keepdims=True) + 1e-6)
 
 
-def band_edges(bands: int) -> np.ndarray:
+def band_edges(bands: int, rows: int = GRID_ROWS) -> np.ndarray:
     """The edges of equal bands of rows, (bands + 1,) in grid rows, without the outermost squares."""
-    return np.linspace(1, GRID_ROWS - 2, bands + 1)
+    return np.linspace(1, rows - 2, bands + 1)
 
 
 def locate_lines(profile: np.ndarray, template: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """The mean line (SAMPLES,) and the displacement of the lines to the right, (57,) float64 squares.
+    """The mean line (SAMPLES,) and the displacement of the lines to the right, (C,) float64 squares.
 
-    profile (GRID_COLUMNS - 1, SAMPLES) is a band of line_profiles or their mean. Each line is matched with
-    the median of all lines, or with a `template`, within REACH. Lines outside FIRST..LAST are given the
-    displacement of their neighbours.
+    profile (C - 1, SAMPLES), of C lines, is a band of line_profiles or their mean. Each line is matched with
+    the median of all lines, or with a `template`, within REACH. The FIRST lines and as many at the other
+    side are given the displacement of their neighbours.
     """
     flat = profile.ravel()
     bell = np.exp(-(((np.arange(SAMPLES) / SAMPLES - 0.5) / WINDOW) ** 2) / 2)
     reach = round(REACH * SAMPLES)
-    displaced = np.zeros(GRID_COLUMNS)
-    lines = np.arange(FIRST, LAST + 1)
+    displaced = np.zeros(len(profile) + 1)
+    last = len(profile) - FIRST
+    lines = np.arange(FIRST, last + 1)
     given, passes = template, 2 if template is None else 1
     for _ in range(passes):
         if given is None:
@@ -75,7 +77,7 @@ def locate_lines(profile: np.ndarray, template: np.ndarray | None = None) -> tup
             vertex = 0.5 * (before - after) / curvature if curvature < 0 else 0
             displaced[line] = (best - reach + vertex) / SAMPLES
     assert template is not None
-    displaced[:FIRST], displaced[LAST + 1 :] = displaced[FIRST], displaced[LAST]
+    displaced[:FIRST], displaced[last + 1 :] = displaced[FIRST], displaced[last]
     return template, displaced
 
 

@@ -4,12 +4,12 @@ A QRS complex rises by 0.1 mV in a millisecond, so an error of 0.1 mm (4 ms) alo
 other. On the rectified page each vertical line is measured over many rows at once, to about 0.01 mm.
 """
 
+import cv2
 import numpy as np
 
-from configs.page import GRID_COLUMNS, GRID_ROWS, Canvas
+from configs.page import GRID_COLUMNS, Canvas
 from digitization.geometry.line_profiles import (
     FIRST,
-    LAST,
     MAD_TO_SIGMA,
     MEASURING,
     REACH,
@@ -21,10 +21,13 @@ from digitization.geometry.line_profiles import (
     whole_pixel_pattern,
 )
 from digitization.geometry.rectify import row_at
+from digitization.geometry.row_strips import resample_lattice
 from digitization.geometry.slip import Slip
 from digitization.geometry.surface import fit_thin_plate
 
-BANDS = 11  # number of bands of rows, four squares high, in which every line is measured separately
+BANDS = 11  # greatest number of bands of rows in which every line is measured separately
+BAND_SQUARES = 3.7  # squares, height of a band at least: as high as the competition's page has them
+MIN_LINES = 12  # number of lines below which they are not measured: a lead of 2.5 s has as many
 MIN_SIMILARITY = 0.8  # correlation with the page's mean line below which a line is taken to be hidden
 MIN_MEDIAN_SIMILARITY = 0.92  # median correlation of all lines, below which moire has distorted them
 MIN_CONTRAST = 0.5  # least contrast of the mean line to its surroundings: white lines on black have none
@@ -40,41 +43,58 @@ ROBUST_ROUNDS = 2  # number of reweighted fits
 def refine_columns(
     gridpoint_xy: np.ndarray, rectified: np.ndarray, canvas: Canvas = MEASURING, slip: Slip | None = None
 ) -> np.ndarray:
-    """A lattice (44, 57, 2) px moved along its rows onto the vertical lines seen: the same shape and dtype.
+    """A lattice (R, C, 2) px moved along its rows onto the vertical lines seen: the same shape and dtype.
 
-    rectified (canvas height, canvas width) uint8 is the grey page rectified by that lattice and slip.
-    Where the lines cannot be measured the lattice is returned as it is.
+    rectified (canvas height, canvas width) uint8 is the grey page rectified by that lattice and slip, its
+    canvas that of R rows and C columns. Where the lines cannot be measured the lattice is returned as it is.
     """
     moved = line_displacement(rectified, canvas)
     if moved is None:
         return gridpoint_xy
-    columns = np.arange(GRID_COLUMNS) + moved
-    rows = [row_at(gridpoint_xy, row, columns[row], slip) for row in range(GRID_ROWS)]
+    columns = np.arange(canvas.columns) + moved
+    rows = [row_at(gridpoint_xy, row, columns[row], slip) for row in range(canvas.rows)]
     return np.stack(rows).astype(gridpoint_xy.dtype)
 
 
-def line_displacement(rectified: np.ndarray, canvas: Canvas) -> np.ndarray | None:
-    """Displacement of the vertical lines to the right of their places: a smooth surface (44, 57) in squares.
+def refine_lattice(image: np.ndarray, gridpoint_xy: np.ndarray) -> np.ndarray:
+    """A lattice (R, C, 2) px of any extent on an image (H, W, 3) uint8, refined as by `refine_columns`."""
+    rows, columns = gridpoint_xy.shape[:2]
+    width, height = (
+        round((count - 1) * side) + 1
+        for count, side in ((columns, MEASURING.square_width), (rows, MEASURING.square_height))
+    )
+    canvas = Canvas(width, height, rows, columns)
+    down, across = np.arange(height) / canvas.square_height, np.arange(width) / canvas.square_width
+    grey = resample_lattice(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), gridpoint_xy, down, across)
+    return refine_columns(gridpoint_xy, grey, canvas)
 
-    Lines printed at whole pixels are uneven by up to half a pixel; this known pattern is subtracted. None if
-    too few lines resemble the page's mean line.
+
+def line_displacement(rectified: np.ndarray, canvas: Canvas) -> np.ndarray | None:
+    """Displacement of the vertical lines to the right of their places: a smooth surface (R, C) in squares.
+
+    Lines printed at whole pixels are uneven by up to half a pixel; the pattern of the competition's page is
+    known and subtracted. None if too few lines resemble the page's mean line.
     """
-    profiles = line_profiles(rectified, canvas, BANDS)
-    edges = band_edges(BANDS)
+    bands = min(BANDS, int((canvas.rows - 3) / BAND_SQUARES))
+    if bands < 1 or canvas.columns < MIN_LINES:
+        return None
+    profiles = line_profiles(rectified, canvas, bands)
+    edges = band_edges(bands, canvas.rows)
     rows = np.round((edges[:-1] + edges[1:]) / 2).astype(int)
     template, _ = locate_lines(profiles.mean(axis=0))
     displaced, similarity = match_lines(profiles, template)
-    inner = slice(FIRST, LAST + 1)
+    inner = slice(FIRST, canvas.columns - FIRST)
     if line_contrast(template) < MIN_CONTRAST or np.median(similarity[:, inner]) < MIN_MEDIAN_SIMILARITY:
         return None
-    displaced = displaced - whole_pixel_pattern(np.arange(GRID_COLUMNS) + displaced.mean(axis=0))
+    if canvas.columns == GRID_COLUMNS:
+        displaced = displaced - whole_pixel_pattern(np.arange(GRID_COLUMNS) + displaced.mean(axis=0))
     offset = centre_of(template)
     displaced += offset if abs(offset) > MIN_OFFSET else 0.0
     second_differences = np.diff(displaced[:, inner], n=2, axis=1)
     # The variance of a second difference is six times that of a line.
     noise = MAD_TO_SIGMA * np.median(np.abs(second_differences)) / np.sqrt(6)
     smoothing = PAPER_SMOOTHING * max(noise / CLEAR_NOISE, 1.0) ** NOISE_POWER
-    offsets, weight = np.zeros((GRID_ROWS, GRID_COLUMNS, 1)), np.zeros((GRID_ROWS, GRID_COLUMNS))
+    offsets, weight = np.zeros((canvas.rows, canvas.columns, 1)), np.zeros((canvas.rows, canvas.columns))
     offsets[rows, :, 0] = displaced
     weight[rows, inner] = np.where(similarity > MIN_SIMILARITY, similarity**2, 0.0)[:, inner]
     surface, _ = fit_thin_plate(offsets, weight, smoothing)
@@ -112,18 +132,20 @@ def centre_of(template: np.ndarray) -> float:
 
 
 def match_lines(profiles: np.ndarray, template: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Displacement of the lines to the right, in squares, and their similarity, each (BANDS, 57) float64.
+    """Displacement of the lines to the right, in squares, and their similarity, each (bands, C) float64.
 
     Each line of `profiles` (line_profiles) is matched with the template (SAMPLES,) within REACH; similarity
-    is a correlation in -1..1. Both are 0 for lines outside FIRST..LAST.
+    is a correlation in -1..1. Both are 0 for the FIRST lines and as many at the other side.
     """
     bell = np.exp(-(((np.arange(SAMPLES) / SAMPLES - 0.5) / WINDOW) ** 2) / 2)
     pattern = (template - (template * bell).sum() / bell.sum()) * bell
     reach = round(REACH * SAMPLES)
     flat = profiles.reshape(len(profiles), -1)
-    starts = np.arange(FIRST, LAST + 1)[:, None] * SAMPLES + np.arange(-reach, reach + 1)
+    columns = profiles.shape[1] + 1
+    inner = slice(FIRST, columns - FIRST)
+    starts = np.arange(columns)[inner, None] * SAMPLES + np.arange(-reach, reach + 1)
     views = np.lib.stride_tricks.sliding_window_view(flat, SAMPLES, axis=1)
-    windows = views[:, starts]  # (BANDS, lines, shifts, SAMPLES)
+    windows = views[:, starts]  # (bands, lines, shifts, SAMPLES)
     match = windows @ pattern
     best = match.argmax(axis=2).clip(1, 2 * reach - 1)[..., None]
     before, here, after = (np.take_along_axis(match, best + step, axis=2)[..., 0] for step in (-1, 0, 1))
@@ -132,7 +154,7 @@ def match_lines(profiles: np.ndarray, template: np.ndarray) -> tuple[np.ndarray,
     seen = np.take_along_axis(windows, best[..., None], axis=2)[:, :, 0]
     seen = seen - (seen @ bell / bell.sum())[..., None]
     power = np.sqrt(((pattern**2 / np.maximum(bell, 1e-9)).sum()) * (seen**2 @ bell)) + 1e-9
-    displaced, similarity = np.zeros((2, len(profiles), GRID_COLUMNS))
-    displaced[:, FIRST : LAST + 1] = (best[..., 0] - reach + vertex) / SAMPLES
-    similarity[:, FIRST : LAST + 1] = here / power
+    displaced, similarity = np.zeros((2, len(profiles), columns))
+    displaced[:, inner] = (best[..., 0] - reach + vertex) / SAMPLES
+    similarity[:, inner] = here / power
     return displaced, similarity

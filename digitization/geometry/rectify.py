@@ -31,7 +31,7 @@ def dense_rows(gridpoint_xy: np.ndarray, columns: np.ndarray, slip: Slip | None 
 
 def row_at(gridpoint_xy: np.ndarray, row: int, columns: np.ndarray, slip: Slip | None = None) -> np.ndarray:
     """Coordinates (w, 2) along one row of the grid at fractional columns (w,), as in `dense_rows`."""
-    points = np.arange(GRID_COLUMNS)
+    points = np.arange(gridpoint_xy.shape[1])
     if slip is not None:
         points, columns = slip.scanned_columns(points, row), slip.scanned_columns(columns, row)
     return make_interp_spline(points, gridpoint_xy[row].astype(np.float64), k=3)(columns)

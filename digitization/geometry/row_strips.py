@@ -84,7 +84,8 @@ def lattice_coordinates(gridpoint_xy: np.ndarray, rows: np.ndarray, columns: np.
 def lattice_points(gridpoint_xy: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Coordinates of the places (rows[n], columns[n]) of a lattice, (N, 2), as in `lattice_coordinates`."""
     lattice, down, across = lattice_weights(gridpoint_xy, rows, columns)
-    return np.einsum("nr,rcd,nc->nd", down, lattice, across, optimize=True)
+    on_rows = (down @ lattice.reshape(len(lattice), -1)).reshape(len(down), *lattice.shape[1:])  # (N, C, 2)
+    return np.einsum("ncd,nc->nd", on_rows, across)
 
 
 def lattice_weights(

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import overload
 
 import numpy as np
 
@@ -42,31 +41,33 @@ def fit_columns(landmarks: Landmarks, rows: tuple[Row, ...], count: int) -> Colu
     anchors += [(x, 0) for x in clusters(starts)] + [(x, count) for x in clusters(ends)]
     anchors += [(x, k) for x in clusters(boundaries) for k in range(1, count)]
     widths |= {(b - a) * count / (k - j) for a, j in anchors for b, k in anchors if k > j and 4 < b - a < 130}
-    best = Columns(first, 50.0, -np.inf)
-    for anchor, k in anchors or [(first, 0)]:
-        for width in widths:
-            start = anchor - k * width / count
-            ends_at = start + width
-            # A row may begin or end outside the image, but not where the paper shows nothing; and all of it
-            # is one.
-            if (
-                (start < first - MAX_OFF and not cut_left)
-                or (ends_at > last + MAX_OFF and not cut_right)
-                or start > first + MAX_OFF
-                or ends_at < last - MAX_OFF
-            ):
-                continue
-            agreement = rate_columns(start, width, count, starts, ends, boundaries)
-            if not cut_left:
-                agreement += 0.5 * len(rows) * likeness(start - first, EXTENT_SD)
-            if not cut_right:
-                agreement += 0.5 * len(rows) * likeness(ends_at - last, EXTENT_SD)
-            nominal = min(NOMINAL_WIDTHS, key=lambda known: abs(np.log(width / known)))
-            agreement += 0.5 * len(rows) * likeness(np.log(width / nominal), NEAR_NOMINAL / 2)
-            if agreement > best.agreement:
-                best = Columns(float(start), float(width), float(agreement))
-    if not np.isfinite(best.agreement):
+    places = np.array(
+        [
+            (anchor - k * width / count, width)
+            for anchor, k in anchors or [(first, 0)]
+            for width in sorted(widths)
+        ]
+    )
+    start, width = places.T
+    ends_at = start + width
+    # A row may begin or end outside the image, but not where the paper shows nothing; and all of it is one.
+    possible = (start <= first + MAX_OFF) & (ends_at >= last - MAX_OFF)
+    if not cut_left:
+        possible &= start >= first - MAX_OFF
+    if not cut_right:
+        possible &= ends_at <= last + MAX_OFF
+    if not possible.any():
         return None
+    agreement = rate_columns(start, width, count, starts, ends, boundaries)
+    if not cut_left:
+        agreement += 0.5 * len(rows) * likeness(start - first, EXTENT_SD)
+    if not cut_right:
+        agreement += 0.5 * len(rows) * likeness(ends_at - last, EXTENT_SD)
+    off_nominal = np.log(width[:, None] / np.array(NOMINAL_WIDTHS))
+    nearest = np.abs(off_nominal).min(axis=1)
+    agreement += 0.5 * len(rows) * likeness(nearest, NEAR_NOMINAL / 2)
+    index = int(np.where(possible, agreement, -np.inf).argmax())
+    best = Columns(float(start[index]), float(width[index]), float(agreement[index]))
     refined = refine_columns(best, count, starts, ends, boundaries)
     if abs(refined.start - left) < AT_EDGE:
         return replace(refined, start=left)
@@ -82,25 +83,31 @@ def clusters(points: np.ndarray) -> list[float]:
     return [float(np.average(order[a:b, 0], weights=order[a:b, 2])) for a, b in pairwise(bounds)]
 
 
-@overload
-def likeness(off: float, deviation: float) -> float: ...
-@overload
-def likeness(off: np.ndarray, deviation: float) -> np.ndarray: ...
-def likeness(off, deviation):
+def likeness(off: np.ndarray | float, deviation: float) -> np.ndarray:
     """A Gaussian of peak 1."""
-    return np.exp(-0.5 * (off / deviation) ** 2)
+    return np.exp(-0.5 * (np.asarray(off) / deviation) ** 2)
 
 
 def rate_columns(
-    start: float, width: float, count: int, starts: np.ndarray, ends: np.ndarray, boundaries: np.ndarray
-) -> float:
-    """How many of the beginnings, ends and boundaries (N, 3) are where columns of leads have them."""
-    rated = float((starts[:, 2] * likeness(starts[:, 0] - start, PLACE_SD)).sum())
-    rated += float((ends[:, 2] * likeness(ends[:, 0] - start - width, PLACE_SD)).sum())
-    if len(boundaries):
-        inner = start + width * np.arange(1, count) / count
-        off = np.abs(boundaries[:, 0, None] - inner).min(axis=1, initial=np.inf)
-        rated += float((boundaries[:, 2] * (1.5 * likeness(off, PLACE_SD) - 0.5)).sum())
+    start: np.ndarray,
+    width: np.ndarray,
+    count: int,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    boundaries: np.ndarray,
+) -> np.ndarray:
+    """How many of the beginnings, ends and boundaries (N, 3) are where columns of leads have them.
+
+    The columns begin at `start` (P,) and are `width` (P,) wide: (P,).
+    """
+    rated = likeness(starts[:, 0] - start[:, None], PLACE_SD) @ starts[:, 2]
+    rated += likeness(ends[:, 0] - (start + width)[:, None], PLACE_SD) @ ends[:, 2]
+    if len(boundaries) and count > 1:
+        inner = start[:, None] + width[:, None] * np.arange(1, count) / count  # (P, count - 1)
+        off = np.abs(boundaries[:, 0, None] - inner[:, None]).min(axis=2)  # (P, N)
+        rated += (1.5 * likeness(off, PLACE_SD) - 0.5) @ boundaries[:, 2]
+    elif len(boundaries):
+        rated -= 0.5 * boundaries[:, 2].sum()
     return rated
 
 

@@ -26,6 +26,7 @@ START_OFF = 0.8  # squares by which the beginning of a row may be off
 CERTAIN_PAGE_SCORE = 0.85  # page score that of 39 foreign pages one reached, which was read right
 SURE_STRIP_LABEL = 0.9  # probability from which the label of a rhythm strip counts against the page
 MIN_PULSES, SURE_SCALE = 2, 0.8  # pulses, and probability of a text, from which a scale counts against it
+MIN_LABELS = 3  # labels that have to be read in their places
 MIN_LABEL_PROBABILITY = 0.6  # probability from which a label counts
 MIN_PAGE_SCORE = 0.46  # page score below which all of 27 foreign pages were misread
 UNCONFIRMED = "the rows are not seen where the competition's page has them"
@@ -52,11 +53,12 @@ def judge_competition(rectified: RectifiedPage, landmarks: Landmarks) -> Competi
     """Whether a rectified page is the competition's, by its page score and the landmarks on its paper.
 
     The page score says how well thirteen lead labels lie where the competition's page has them: a high one
-    decides, unless the label of the rhythm strip is another, or the pulses or the print say another scale.
+    decides if the landmarks' network reads some of them there, unless the label of the rhythm strip is
+    another, or the pulses or the print say another scale.
     """
     if shows_other_strip(landmarks) or shows_other_scales(landmarks):
         return CompetitionAttempt(rectified)
-    if rectified.page_score >= CERTAIN_PAGE_SCORE:
+    if rectified.page_score >= CERTAIN_PAGE_SCORE and shows_competition_labels(landmarks):
         return CompetitionAttempt(rectified, is_certain=True, is_shown=True, is_possible=True)
     possible = bool(landmarks.rows) and rectified.page_score >= MIN_PAGE_SCORE
     possible = possible and not contradicts_competition(landmarks)
@@ -98,8 +100,20 @@ def shows_competition_rows(landmarks: Landmarks) -> bool:
     starts = landmarks.starts[:, 0]
     if len(starts) and abs(float(np.median(starts)) - SIGNAL_START_SQUARES) > START_OFF:
         return False
+    legible, in_place = count_labels(landmarks)
+    return in_place >= legible / 2
+
+
+def shows_competition_labels(landmarks: Landmarks) -> bool:
+    """Whether labels are read where the competition's page has them, and not more elsewhere."""
+    legible, in_place = count_labels(landmarks)
+    return in_place >= max(MIN_LABELS, legible / 2)
+
+
+def count_labels(landmarks: Landmarks) -> tuple[int, int]:
+    """The number of legible labels, and of those that lie where the competition's page has them."""
     legible = [label for label in landmarks.labels if label.probability.max() > MIN_LABEL_PROBABILITY]
-    return sum(not is_in_its_cell(label) for label in legible) <= len(legible) / 2
+    return len(legible), sum(is_in_its_cell(label) for label in legible)
 
 
 def contradicts_competition(landmarks: Landmarks) -> bool:

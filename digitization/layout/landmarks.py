@@ -14,6 +14,7 @@ from utils.rescaling import rescale
 
 INPUT_MULTIPLE = 32  # px, of the sides of the network's input
 MIN_PEAK = 0.25  # probability of the faintest peak of a map or keypoint
+MIN_TEXT, MAX_TEXTS = 0.03, 16  # probability and number of the texts that are looked at closely
 PEAK_SQUARES = 0.7  # squares within which there is one peak of a kind
 MIN_ROW_SQUARES = 5.0  # squares (1 s) of the shortest row
 MIN_ROW_SHARE = 0.25  # length of the shortest row as a share of the longest
@@ -74,6 +75,7 @@ class Landmarks:
     """What the network sees on straightened paper; places are (x, y) in squares of the lattice.
 
     labels, scales: keypoints that are rather lead labels, or rather speeds and gains.
+    texts: places that may show a speed or a gain, the likeliest first, to be looked at closely.
     rows: from the top.
     starts, ends, boundaries: (N, 3) float64, x, y and probability of where rows begin and end, and of where
         one lead of a row ends and the next begins; those that lie on a row.
@@ -89,6 +91,7 @@ class Landmarks:
     boundaries: np.ndarray
     pulses: tuple[Pulse, ...]
     edges: tuple[float, float]
+    texts: tuple[Keypoint, ...] = ()
 
     @property
     def legibility(self) -> float:
@@ -115,9 +118,10 @@ def find_landmarks(
     step = stride / paper.px_per_square  # squares per cell
     keypoints = []
     for cell in peaks(1 - keypoint[0], PEAK_SQUARES / step):
-        probability = around(keypoint[1:], cell).max(axis=(1, 2))
-        x, y = place(centroid(1 - keypoint[0], cell))
-        keypoints.append(Keypoint(float(x), float(y), probability))
+        keypoints.append(keypoint_at(keypoint[1:], 1 - keypoint[0], cell, place))
+    scale = keypoint[1 + len(LABELS) :].sum(axis=0)
+    cells = sorted(peaks(scale, PEAK_SQUARES / step, MIN_TEXT), key=lambda cell: -scale[cell[1], cell[0]])
+    texts = tuple(keypoint_at(keypoint[1:], scale, cell, place) for cell in cells[:MAX_TEXTS])
     edges = paper.edges
     rows = find_rows(maps["zero line"], place, step)
     rows = tuple(row for row in rows if min(row.y - edges[0, 1], edges[1, 1] - row.y) > FROM_EDGE)
@@ -130,13 +134,20 @@ def find_landmarks(
         peaks_on_rows(maps["boundary"], rows, place, step),
         find_pulses({name: located_peaks(maps[name], place, step) for name in PULSE_CORNERS}),
         (float(edges[0, 0]), float(edges[1, 0])),
+        texts,
     )
 
 
-def peaks(heat: np.ndarray, distance: float) -> np.ndarray:
-    """The local maxima of (h, w) above MIN_PEAK, at least `distance` cells apart: (N, 2) int, (x, y)."""
+def keypoint_at(probabilities: np.ndarray, heat: np.ndarray, cell: np.ndarray, place) -> Keypoint:
+    """The keypoint at a peak of `heat` (h, w), given the probabilities of KEYPOINTS (K, h, w) there."""
+    x, y = place(centroid(heat, cell))
+    return Keypoint(float(x), float(y), around(probabilities, cell).max(axis=(1, 2)))
+
+
+def peaks(heat: np.ndarray, distance: float, least: float = MIN_PEAK) -> np.ndarray:
+    """The local maxima of (h, w) of at least `least`, `distance` cells apart: (N, 2) int, (x, y)."""
     size = 2 * int(np.ceil(distance)) + 1
-    row, column = np.nonzero((heat >= MIN_PEAK) & (heat == maximum_filter(heat, size)))
+    row, column = np.nonzero((heat >= least) & (heat == maximum_filter(heat, size)))
     return np.stack([column, row], axis=1)
 
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 
+from configs.landmarks import KEYPOINTS
 from configs.layouts import CABRERA, Layout, lead_grid
 from digitization.layout.columns import Columns, fit_columns, likeness
 from digitization.layout.landmarks import Keypoint, Landmarks, Row
@@ -15,10 +17,10 @@ STRAY_SHARE = 0.5  # what a legible label between two beginnings takes off the s
 MAX_LABEL_OFFSET = 0.75  # greatest distance of labels from their rows' zero lines, in row pitches
 ROW_TOLERANCE = 0.4  # row pitches by which a label may be off its place above or below its row
 CONFLICT_PROBABILITY = 0.5  # probability from which a label that does not belong where it is counts
-STRAY = -1  # column of a label that is at no beginning of a lead
 MAX_STRIPS = 3  # most rhythm strips below the rows of leads
 UNREAD_STRIP = 0.3  # probability below which a rhythm strip's label counts as unread
 DEFAULT_STRIP = "II"  # lead assumed of a rhythm strip whose label is not read
+MAX_LEFT_OUT = 3  # most rows left out at the top or at the bottom
 LEFT_OUT, LEFT_OUT_MARK = 0.03, 0.05  # what a row left out takes off the score, and each mark of a row on it
 ROW_MARK = 0.5  # squares from a row within which a mark is its
 WEAK_ROW = 0.75  # share of the median row's length below which a row may be none
@@ -32,7 +34,7 @@ class LayoutMatch:
     zero_lines: y of 0 mV of each row in squares.
     start, width: x at which the rows begin, and their width, in squares.
     score: 0..1, the share of the labels that are where the layout has them, less those that contradict it.
-    lead: by how much the score exceeds that of the best other layout.
+    lead: by how much the score exceeds that of the best layout with another grid of leads.
     strip_labels: how well the label of each rhythm strip is read, 0..1.
     """
 
@@ -59,21 +61,29 @@ def match_layout(landmarks: Landmarks, given: Layout | None = None) -> LayoutMat
     ranked = sorted(best.values(), key=lambda match: -match.score)
     if not ranked:
         return None
-    second = ranked[1].score if len(ranked) > 1 else 0.0
+    # Whether there is one more rhythm strip or one less says its trace, see digitization/layout/reading.py.
+    grid = grid_name(ranked[0].layout)
+    second = max((match.score for match in ranked if grid_name(match.layout) != grid), default=0.0)
     return replace(ranked[0], lead=ranked[0].score - second)
+
+
+def grid_name(layout: Layout) -> str:
+    """The name of a layout without its rhythm strips; of strips alone all of it."""
+    return layout.name.split("+")[0] if "x" in layout.name else layout.name
 
 
 def row_choices(landmarks: Landmarks) -> Iterator[tuple[float, tuple[Row, ...]]]:
     """Which of the rows seen may be the page's, each with what it takes off the score.
 
-    All of them; without the first or the last, which may be an edge or a line of text; without the weakest;
-    and with one put between two rows that are twice as far apart as others.
+    All of them; without some at the top and at the bottom, which may be edges or lines of text; without the
+    weakest; and with one put between two rows that are twice as far apart as others.
     """
     rows = landmarks.rows
-    yield 0.0, rows
+    evidence = [row_evidence(landmarks, row) for row in rows]
+    for first, after in product(range(MAX_LEFT_OUT + 1), repeat=2):
+        if kept := rows[first : len(rows) - after]:
+            yield sum(evidence[:first]) + sum(evidence[len(rows) - after :]), kept
     if len(rows) > 1:
-        yield row_evidence(landmarks, rows[0]), rows[1:]
-        yield row_evidence(landmarks, rows[-1]), rows[:-1]
         weakest = min(range(len(rows)), key=lambda index: rows[index].seen)
         if rows[weakest].seen < WEAK_ROW * np.median([row.seen for row in rows]):
             yield 0.02, rows[:weakest] + rows[weakest + 1 :]
@@ -139,7 +149,7 @@ def fit_layouts(landmarks: Landmarks, rows: tuple[Row, ...], given: Layout | Non
         yield replace(match, strip_labels=tuple(probabilities))
     place = columns(1)
     if len(rows) <= MAX_STRIPS and place:
-        offset = best_offset(landmarks.labels, rows, place)
+        offset = best_offset(landmarks.labels, rows)
         leads, probabilities = read_strips(landmarks.labels, rows, rows, place, offset)
         if len(set(leads)) == len(leads):
             # A strip says less than a grid of leads: of two that explain the page alike the grid is taken.
@@ -161,25 +171,14 @@ class CellRating:
     offset: float
 
 
-def label_cells(
-    labels: Sequence[Keypoint], rows: tuple[Row, ...], columns: int, place: Columns, offset: float
-) -> Iterator[tuple[Keypoint, int, int]]:
-    """Each label that lies on one of the rows, with its row and the column at whose beginning it is.
-
-    `offset` is how many squares below the zero line of their row the labels lie. The column is STRAY where
-    there is no beginning of a lead.
-    """
-    heights = np.array([row.y for row in rows]) + offset
-    tolerance = ROW_TOLERANCE * pitch_of(rows)
+def label_columns(x: np.ndarray, columns: int, place: Columns) -> tuple[np.ndarray, np.ndarray]:
+    """The column in which each label at x (N,) lies, and whether it is where a lead begins: (N,) each."""
     width = place.width / columns
-    for label in labels:
-        row = int(np.abs(heights - label.y).argmin())
-        right = label.x - place.start
-        column = max(int(np.floor((right + LEFT_OF_BOUNDARY) / width)), 0)
-        into = right - column * width
-        begins = -(LEFT_OF_BOUNDARY if column else LEFT_OF_START) <= into <= min(INTO_LEAD, 0.6 * width)
-        if abs(heights[row] - label.y) <= tolerance and column < columns:
-            yield label, row, column if begins else STRAY
+    right = x - place.start
+    column = np.maximum(np.floor((right + LEFT_OF_BOUNDARY) / width).astype(int), 0)
+    into = right - column * width
+    before = np.where(column > 0, LEFT_OF_BOUNDARY, LEFT_OF_START)
+    return column, (-before <= into) & (into <= min(INTO_LEAD, 0.6 * width))
 
 
 def pitch_of(rows: tuple[Row, ...]) -> float:
@@ -195,34 +194,48 @@ def offsets(labels: Sequence[Keypoint], rows: tuple[Row, ...]) -> np.ndarray:
     return found if len(found) else np.zeros(1)
 
 
-def best_offset(labels: Sequence[Keypoint], rows: tuple[Row, ...], place: Columns) -> float:
-    """The distance below zero lines at which most labels lie at the beginning of a row."""
+def best_offset(labels: Sequence[Keypoint], rows: tuple[Row, ...]) -> float:
+    """The distance below zero lines at which most labels lie."""
+    choices = offsets(labels, rows)
+    heights = np.array([row.y for row in rows]) + choices[:, None]  # (offsets, rows)
+    y, probability = np.array([label.y for label in labels]), strengths(labels)
+    near = np.abs(heights[:, None] - y[:, None]).min(axis=2)  # (offsets, labels)
+    return float(choices[np.lexsort((np.abs(choices), -(likeness(near, 0.5) @ probability)))[0]])
 
-    def count(offset: float) -> float:
-        heights = np.array([row.y for row in rows]) + offset
-        near = [(np.abs(heights - label.y).min(), label) for label in labels]
-        return sum(label.probability.max() * likeness(off, 0.5) for off, label in near)
 
-    return float(max(offsets(labels, rows), key=lambda offset: (count(offset), -abs(offset))))
+def strengths(labels: Sequence[Keypoint]) -> np.ndarray:
+    """The probability of the likeliest lead of each label, (N,)."""
+    return np.array([label.probability.max() for label in labels])
 
 
 def rate_cells(
     labels: Sequence[Keypoint], rows: tuple[Row, ...], grid: tuple[tuple[str, ...], ...], place: Columns
 ) -> CellRating:
     """How well the labels agree with a grid of leads in the first rows, at the best offset."""
-    columns, best = len(grid[0]), CellRating(-np.inf, 0.0)
-    for offset in offsets(labels, rows):
-        agreement = np.zeros((len(grid), columns))
-        conflict, stray = np.zeros((len(grid), columns)), 0.0
-        for label, row, column in label_cells(labels, rows, columns, place, offset):
-            if column == STRAY:
-                stray += float(label.probability.max()) * (label.probability.max() > CONFLICT_PROBABILITY)
-            elif row < len(grid):
-                expected = label.of(grid[row][column])
-                agreement[row, column] = max(agreement[row, column], expected)
-                other = float(label.probability.max())
-                if other > CONFLICT_PROBABILITY and expected < other:
-                    conflict[row, column] = max(conflict[row, column], other)
+    count = len(grid[0])
+    choices = offsets(labels, rows)
+    if not labels:
+        return CellRating(0.0, 0.0)
+    column, begins = label_columns(np.array([label.x for label in labels]), count, place)
+    y, strength = np.array([label.y for label in labels]), strengths(labels)
+    probability = np.array([label.probability for label in labels])  # (labels, KEYPOINTS)
+    classes = np.array([[KEYPOINTS.index(lead) for lead in leads] for leads in grid])
+    heights, tolerance = np.array([row.y for row in rows]), ROW_TOLERANCE * pitch_of(rows)
+    legible = strength > CONFLICT_PROBABILITY
+    best = CellRating(-np.inf, 0.0)
+    for offset in choices:
+        distance = np.abs(heights + offset - y[:, None])
+        row = distance.argmin(axis=1)
+        on_row = (distance.min(axis=1) <= tolerance) & (column < count)
+        stray = float(strength[on_row & ~begins & legible].sum())
+        inside = np.flatnonzero(on_row & begins & (row < len(grid)))
+        cells = row[inside], column[inside]
+        expected = probability[inside, classes[cells]]
+        agreement, conflict = np.zeros((2, *classes.shape))
+        np.maximum.at(agreement, cells, expected)
+        np.maximum.at(
+            conflict, cells, np.where(legible[inside] & (expected < strength[inside]), strength[inside], 0.0)
+        )
         conflict = np.where(agreement > CONFLICT_PROBABILITY, 0, conflict)
         score = float((agreement - conflict).mean()) - 1e-4 * abs(offset)
         score -= STRAY_SHARE * stray / agreement.size
@@ -236,13 +249,16 @@ def read_strips(
 ) -> tuple[list[str], list[float]]:
     """The leads of rhythm strips, each read once, with the probabilities of their labels."""
     found: list[Keypoint | None] = [None] * len(strips)
-    heights = [row.y for row in strips]
-    for label, row, column in label_cells(labels, rows, 1, place, offset):
-        if rows[row].y in heights and column != STRAY:
-            index = heights.index(rows[row].y)
-            held = found[index]
-            if held is None or label.probability.max() > held.probability.max():
-                found[index] = label
+    heights = np.array([row.y for row in rows])
+    at_start = label_columns(np.array([label.x for label in labels]), 1, place)
+    for label, column, begins in zip(labels, *at_start, strict=True):
+        distance = np.abs(heights + offset - label.y)
+        index = int(distance.argmin()) - (len(rows) - len(strips))
+        if index < 0 or column or not begins or distance.min() > ROW_TOLERANCE * pitch_of(rows):
+            continue
+        held = found[index]
+        if held is None or label.probability.max() > held.probability.max():
+            found[index] = label
     leads: list[str] = []
     probabilities: list[float] = []
     for read in found:

@@ -1,35 +1,26 @@
-"""A page of any layout in an image: first the paper, then its landmarks, from these the layout."""
+"""A page of any layout, what may be known of it, and its place, scales and zero lines by its landmarks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
-from configs.landmarks import PX_PER_SQUARE
 from configs.layouts import COMPETITION, Layout
 from configs.page import MM_PER_MV, MM_PER_SECOND, RECTIFIED, SQUARE_MM
-from configs.stage0 import ORIENTATIONS
 from digitization.geometry.locate import PageNotFound
-from digitization.geometry.orientation import points_to_upright, undo_orientation
-from digitization.geometry.paper import PaperGrid, find_paper
+from digitization.geometry.paper import PaperGrid
 from digitization.geometry.rectify import outline_of
 from digitization.geometry.row_strips import lattice_points
-from digitization.geometry.straight_paper import StraightPaper, straighten_paper
-from digitization.layout.landmarks import Landmarks, Pulse, find_landmarks
-from digitization.layout.match import LayoutMatch, match_layout
+from digitization.layout.landmarks import Landmarks, Pulse
+from digitization.layout.match import LayoutMatch
 from digitization.layout.scales import ASSUMED, MIN_PULSE_PROBABILITY, Scale, find_gain, find_speed
 
-UPRIGHT_LEGIBILITY = 4.0  # labels that have to be legible for no other orientation to be tried
-LEAST_LAYOUT_SCORE = 0.2  # score below which lead names would be guesses
 MIN_LAYOUT_SCORE = 0.6  # score below which the layout is doubtful
 MIN_LAYOUT_LEAD = 0.1  # lead over the next layout below which it is
 NOMINAL_SECONDS = (2.5, 5.0, 10.0, 20.0)  # durations of rows that are met
 DURATION_TOLERANCE = 0.02  # share by which a row's width may be off such a duration
 MAX_DURATION_S = 10.0  # longest row that stage 2's page holds
 MUCH_LONGER = 1.15  # times that duration up to which a row is rather one of that duration, measured wrongly
-INVERTED_PX_PER_SQUARE = 10.0  # px per square of the paper on which the ink is compared with the ground
-DARK_PAPER = 110.0  # grey value of paper above which its ink cannot be lighter by much
 BESIDE_ROWS, INTO_ROWS = 4.0, 0.4  # squares outside and inside the rows' ends at which a pulse may be
 PULSE_SHARE = 1 / 3  # share of the rows on which a pulse has to be seen, at least two
 PULSE_ON_ROW = 1.0  # squares from a row within which a pulse's foot gives its zero line
@@ -114,79 +105,6 @@ class Known:
 
 
 NOTHING_KNOWN = Known()
-
-
-class LayoutFinder:
-    """Finds pages of any layout with stage 1's network and that of the landmarks."""
-
-    def __init__(
-        self, stage1_net: torch.nn.Module, landmarks_net: torch.nn.Module, device: torch.device | str = "cpu"
-    ):
-        self.device = torch.device(device)
-        self.stage1_net = stage1_net.eval().to(self.device)
-        self.landmarks_net = landmarks_net.eval().to(self.device)
-
-    def see(self, upright: np.ndarray, gridpoint_xy: np.ndarray) -> Landmarks:
-        """The landmarks on the paper of an upright image (H, W, 3) uint8 RGB with this lattice (R, C, 2)."""
-        paper = straighten_paper(upright, gridpoint_xy, PX_PER_SQUARE)
-        return find_landmarks(paper, self.landmarks_net, self.device)
-
-    def find(self, image: np.ndarray, known: Known = NOTHING_KNOWN) -> tuple[np.ndarray, LayoutPage]:
-        """The upright image, dark on light, and the page on an (H, W, 3) uint8 RGB image.
-
-        Raises PageNotFound.
-        """
-        grid = find_paper(image, self.stage1_net, self.device)
-        if is_inverted(image, grid):
-            image = 255 - image
-        orientation, upright, grid, landmarks = self.turn(image, grid)
-        match = match_layout(landmarks, known.layout)
-        if match is None:
-            what = "no rows of traces are seen on the paper"
-            if known.layout is not None and landmarks.rows:
-                what = (
-                    f"{len(landmarks.rows)} rows are seen, {known.layout.name} has {known.layout.row_count}"
-                )
-            raise PageNotFound(what)
-        if known.layout is None and match.score < LEAST_LAYOUT_SCORE:
-            raise PageNotFound("hardly any lead labels are seen that say what the rows show")
-        return upright, place_layout(orientation, grid, landmarks, match, known)
-
-    def turn(self, image: np.ndarray, grid: PaperGrid) -> tuple[int, np.ndarray, PaperGrid, Landmarks]:
-        """The orientation in which most labels are legible, the upright image, its grid and its landmarks."""
-        paper = straighten_paper(image, grid.gridpoint_xy, PX_PER_SQUARE)
-        best, landmarks = 0, find_landmarks(paper, self.landmarks_net, self.device)
-        if landmarks.legibility < UPRIGHT_LEGIBILITY:
-            for orientation in range(1, ORIENTATIONS):
-                turned = turn_paper(paper, orientation)
-                seen = find_landmarks(turned, self.landmarks_net, self.device)
-                if seen.legibility > landmarks.legibility + 1:
-                    best, landmarks = orientation, seen
-        if not best:
-            return 0, image, grid, landmarks
-        lattice = points_to_upright(grid.gridpoint_xy, best, image.shape)
-        grid = replace(
-            grid, gridpoint_xy=undo_orientation(lattice, best), seen=undo_orientation(grid.seen, best)
-        )
-        upright = undo_orientation(image, best)
-        return best, upright, grid, self.see(upright, grid.gridpoint_xy)
-
-
-def is_inverted(image: np.ndarray, grid: PaperGrid) -> bool:
-    """Whether the paper is dark and its ink is light, as some programs show it."""
-    paper = straighten_paper(image, grid.gridpoint_xy, INVERTED_PX_PER_SQUARE)
-    grey = paper.image.mean(axis=2)[paper.inside]
-    dark, middle, light = np.percentile(grey, [2, 50, 98])
-    return bool(middle < DARK_PAPER and light - middle > 2 * (middle - dark))
-
-
-def turn_paper(paper: StraightPaper, orientation: int) -> StraightPaper:
-    """Straightened paper with an orientation undone, its corner left as it is: to see, not to measure."""
-    return replace(
-        paper,
-        image=undo_orientation(paper.image, orientation),
-        inside=undo_orientation(paper.inside, orientation),
-    )
 
 
 def place_layout(

@@ -36,7 +36,7 @@ def read_page(
     layout = name_strips_of(page, read).layout
     slant = find_slant(read, layout, page.zero_lines, page.squares_per_second)
     if abs(slant) * np.ptp(page.zero_lines) >= MIN_SLANT_SQUARES:
-        page = replace(page, slant=slant)
+        page = replace(page, slant=page.slant + slant)
         traces, read = read_rows(tracer, upright, page, fs)
     page, kept = without_empty_strips(page, traces)
     traces, read = RowTraces(*(part[kept] for part in traces)), read[kept]
@@ -104,14 +104,18 @@ def name_strips_of(page: LayoutPage, rows: np.ndarray) -> LayoutPage:
     if not page.strip_labels:
         return page
     layout = page.layout
-    names, confirmed = name_strips(rows, layout)
-    doubts = [
-        f"layout {layout.name}: neither label nor trace says for sure which lead strip {number} shows"
-        for number, (label, same) in enumerate(zip(page.strip_labels, confirmed, strict=True), start=1)
-        if label < MIN_STRIP_LABEL and not same
-    ]
-    grid = layout.name.split("+")[0]
-    layout = replace(layout, name="+".join([grid, *names]), rhythm=names)
+    legible = [label >= MIN_STRIP_LABEL for label in page.strip_labels]
+    found = name_strips(rows, layout, legible)
+    doubts = []
+    for number, (strip, is_legible) in enumerate(zip(found, legible, strict=True), start=1):
+        if strip.repeats:
+            doubts.append(f"strip {number} is read as {strip.lead}, but shows the trace of {strip.repeats}")
+        elif not is_legible and not strip.is_confirmed:
+            doubts.append(
+                f"layout {layout.name}: neither label nor trace says for sure which lead strip {number} shows"
+            )
+    grid, rhythm = layout.name.split("+")[0], tuple(strip.lead for strip in found)
+    layout = replace(layout, name="+".join([grid, *rhythm]), rhythm=rhythm)
     return replace(page, layout=layout, doubts=(*page.doubts, *doubts))
 
 

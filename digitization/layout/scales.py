@@ -1,6 +1,6 @@
 """Paper speed and gain of a page: from its calibration pulses, its printed text, or the width of its rows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ SCALE_TOLERANCE = 0.15  # log of the ratio by which a pulse may be off a usual g
 # Squares that a lead of 2.5 s takes at 25 mm/s: rows of four leads are printed so, whatever the device.
 QUARTER_SQUARES = 2.5 * MM_PER_SECOND / SQUARE_MM
 GIVEN, TEXT, PULSE, COLUMNS, ASSUMED = "given", "text", "pulse", "width of the leads", "assumed"
+OTHER_TEXT = "another text"
 
 
 @dataclass(frozen=True)
@@ -30,17 +31,18 @@ class Scale:
         return self.source != ASSUMED and not self.contradiction
 
 
-def printed(scales: Sequence[Keypoint], names: Sequence[str], values: Sequence[float]) -> float | None:
-    """The value of the most legible of some texts, None where none is legible."""
-    best = max(
-        (
-            (keypoint.of(name), value)
-            for keypoint in scales
-            for name, value in zip(names, values, strict=True)
-        ),
-        default=(0.0, 0.0),
-    )
-    return best[1] if best[0] >= MIN_TEXT_PROBABILITY else None
+def printed(scales: Sequence[Keypoint], names: Sequence[str], values: Sequence[float]) -> dict[str, float]:
+    """The values of legible texts, the most legible first: TEXT or OTHER_TEXT -> value."""
+    legible = {
+        value: max((keypoint.of(name) for keypoint in scales), default=0.0)
+        for name, value in zip(names, values, strict=True)
+    }
+    found = sorted(legible, key=lambda value: -legible[value])[:2]
+    return {
+        source: value
+        for source, value in zip((TEXT, OTHER_TEXT), found, strict=True)
+        if legible[value] >= MIN_TEXT_PROBABILITY
+    }
 
 
 def nearest(value: float, usual: Sequence[float]) -> float | None:
@@ -57,7 +59,7 @@ def pulse_size(pulses: Sequence[Pulse]) -> tuple[float | None, float | None]:
     return width, float(np.median([pulse.height for pulse in seen])) if seen else None
 
 
-def agree(found: dict[str, float | None], default: float, unit: str) -> Scale:
+def agree(found: Mapping[str, float | None], default: float, unit: str) -> Scale:
     """The first value found, in the order of trust, with the sources that contradict it."""
     known = [(source, value) for source, value in found.items() if value is not None]
     if not known:
@@ -73,7 +75,7 @@ def find_gain(pulses: Sequence[Pulse], scales: Sequence[Keypoint], given: float 
         return Scale(given, GIVEN)
     _, height = pulse_size(pulses)
     measured = None if height is None else nearest(height * SQUARE_MM / PULSE_MV, GAINS)
-    return agree({PULSE: measured, TEXT: printed(scales, GAIN_NAMES, GAINS)}, MM_PER_MV, "mm/mV")
+    return agree({PULSE: measured, **printed(scales, GAIN_NAMES, GAINS)}, MM_PER_MV, "mm/mV")
 
 
 def find_speed(
@@ -91,7 +93,7 @@ def find_speed(
     measured = None if width is None else nearest(width * SQUARE_MM / PULSE_SECONDS, SPEEDS[1:])
     quarter = columns == 4 and abs(lead_squares / QUARTER_SQUARES - 1) < 0.05
     found = {
-        TEXT: printed(scales, SPEED_NAMES, SPEEDS),
+        **printed(scales, SPEED_NAMES, SPEEDS),
         COLUMNS: MM_PER_SECOND if quarter else None,
         PULSE: measured,
     }

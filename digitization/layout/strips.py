@@ -4,6 +4,9 @@ The leads of a row and the strips below them are printed at the same time. So wh
 a strip, both show the same trace.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
 from configs.layouts import Layout, Segment
@@ -27,19 +30,31 @@ def difference(rows: np.ndarray, cell: Segment, strip: int) -> float:
     return float(((own - other) ** 2).sum()) / power if power > 0 else 2.0
 
 
-def name_strips(rows: np.ndarray, layout: Layout) -> tuple[tuple[str, ...], tuple[bool, ...]]:
-    """The leads of the rhythm strips by label and trace, and whether each one's trace confirms it.
+@dataclass(frozen=True)
+class StripName:
+    """The lead of a rhythm strip, whether its trace confirms it, and another lead that it repeats, or ""."""
 
-    A strip that repeats the trace of another lead than the one it is labelled with is taken for that lead,
-    unless another strip is.
+    lead: str
+    is_confirmed: bool
+    repeats: str = ""
+
+
+def name_strips(rows: np.ndarray, layout: Layout, legible: Sequence[bool]) -> tuple[StripName, ...]:
+    """The leads of the rhythm strips of rows (R, L) mV by label and trace.
+
+    A strip whose label is not `legible` and that repeats the trace of another lead than the one assumed is
+    taken for that lead, unless another strip is.
     """
-    names, confirmed = list(layout.rhythm), [False] * len(layout.rhythm)
-    for index in range(len(names)):
+    names, found = list(layout.rhythm), []
+    for index, is_legible in enumerate(legible):
         differences = compare_strip(rows, layout, len(layout.rows) + index)
         best = min(differences, key=lambda lead: differences[lead])
-        own = differences.get(names[index], 2.0)
-        if differences[best] <= MAX_DIFFERENCE and own > MIN_RATIO * differences[best] and best not in names:
-            names[index], own = best, differences[best]
+        own, other = differences.get(names[index], 2.0), ""
+        if differences[best] <= MAX_DIFFERENCE and own > MIN_RATIO * differences[best]:
+            if best in names or is_legible:
+                other = best
+            else:
+                names[index], own = best, differences[best]
         others = min(differences[lead] for lead in differences if lead != names[index])
-        confirmed[index] = own <= MAX_DIFFERENCE and others >= MIN_RATIO * own
-    return tuple(names), tuple(confirmed)
+        found.append(StripName(names[index], own <= MAX_DIFFERENCE and others >= MIN_RATIO * own, other))
+    return tuple(found)

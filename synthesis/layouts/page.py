@@ -30,6 +30,7 @@ class LayoutPage:
     start: x at which the rows begin, in squares right of the first column of grid points.
     labels: the leads whose labels are printed, with (x, y) px of the label's middle; "-aVR" has its sign.
     scales: the printed paper speed and gain, "25 mm/s" and "10 mm/mV", with (x, y) px of the text's middle.
+    words: other texts, "" with (x, y) px of the middle of each.
     pulses: (P, 4, 2) float64 px, the corners of the calibration pulses: bottom and top of the rise, top and
         bottom of the fall.
     """
@@ -41,6 +42,7 @@ class LayoutPage:
     start: float
     labels: tuple[tuple[str, float, float], ...]
     scales: tuple[tuple[str, float, float], ...]
+    words: tuple[tuple[str, float, float], ...]
     pulses: np.ndarray
 
     def to_squares(self, xy: np.ndarray) -> np.ndarray:
@@ -63,8 +65,9 @@ def draw_layout_page(record: Record, layout: Layout, rng: np.random.Generator) -
     gridpoint_xy = crossings(place)
     pulses = draw_rows(image, record.leads[:, :length], record.fs, layout, place, rng)
     labels = write_labels(image, layout, place, rng)
-    scales = write_scales(image, layout, place, rng)
-    write_header(image, place, rng)
+    texts = (*write_scales(image, layout, place, rng), *write_header(image, place, rng))
+    scales = tuple(text for text in texts if text[0])
+    words = tuple(text for text in texts if not text[0])
     if rng.random() < ANNOTATED_SHARE:
         annotate(image, place, rng)
     if rng.random() < INVERTED_SHARE:
@@ -72,4 +75,4 @@ def draw_layout_page(record: Record, layout: Layout, rng: np.random.Generator) -
     squares = gridpoint_xy[0, 0].astype(np.float64) / place.px_per_mm  # mm of the first crossing
     zero_lines = (np.array(place.zero_lines) - squares[1]) / SQUARE_MM
     start = float((place.start - squares[0]) / SQUARE_MM)
-    return LayoutPage(image, gridpoint_xy, layout, zero_lines, start, labels, scales, pulses)
+    return LayoutPage(image, gridpoint_xy, layout, zero_lines, start, labels, scales, words, pulses)

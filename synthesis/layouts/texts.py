@@ -84,7 +84,8 @@ def write_scales(
 ) -> tuple[tuple[str, float, float], ...]:
     """Write speed, gain and the like near the rows or at the sheet's bottom, in place; sometimes none.
 
-    Returns the speed and the gain as LayoutPage has them.
+    Returns what is written, (text, x, y) with the px of its middle: the speed and the gain as LayoutPage has
+    them, for others "".
     """
     if rng.random() >= SCALES_SHARE:
         return ()
@@ -106,17 +107,22 @@ def write_scales(
     for number in rng.permutation(len(texts)):
         name, text = texts[number]
         middle = write(image, text, (x, y), font, size_mm, place.px_per_mm, ink)
-        if name:
-            found.append((name, *middle))
+        found.append((name, *middle))
         x += 2 * (middle[0] / place.px_per_mm - x) + spread
     return tuple(found)
 
 
-def write_header(image: np.ndarray, place: Print, rng: np.random.Generator) -> None:
-    """Write a header above the rows, in place, on some of the sheets with room for it."""
+def write_header(
+    image: np.ndarray, place: Print, rng: np.random.Generator
+) -> tuple[tuple[str, float, float], ...]:
+    """Write a header above the rows, in place, on some of the sheets with room for it.
+
+    Returns ("", x, y) with the px of the middle of each text.
+    """
     room = place.zero_lines[0] - 12
     if rng.random() >= HEADER_SHARE or room <= 8:
-        return
+        return ()
+    words = []
     font, ink, size_mm = (
         str(rng.choice(text_fonts())),
         (float(rng.uniform(0, 80)),) * 3,
@@ -128,7 +134,8 @@ def write_header(image: np.ndarray, place: Print, rng: np.random.Generator) -> N
         if y > room:
             break
         x = 4 + (index % columns) * (image.shape[1] / place.px_per_mm - 8) / columns
-        write(image, str(word), (x, y), font, size_mm, place.px_per_mm, ink)
+        words.append(("", *write(image, str(word), (x, y), font, size_mm, place.px_per_mm, ink)))
+    return tuple(words)
 
 
 def annotate(image: np.ndarray, place: Print, rng: np.random.Generator) -> None:

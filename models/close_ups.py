@@ -3,25 +3,25 @@
 import torch
 from torch import nn
 
-from configs.boundaries import KINDS, BoundariesConfig
+from configs.close_ups import PLACES, CloseUpsConfig
 from models.unet import UNet, depth_to_space
 
 KERNEL = 5  # columns over which the profile along the row is convolved
 
 
-class BoundariesNet(UNet):
+class CloseUpsNet(UNet):
     """Input (B, 3, H, W) float RGB in 0..1, H and W multiples of the coarsest stride, see CLOSE_UP.
 
-    Output (B, len(KINDS), W) logits, for each kind of place those of a softmax over the columns.
+    Output (B, len(PLACES), W) logits, for each kind of place those of a softmax over the columns.
     """
 
-    config: BoundariesConfig
+    config: CloseUpsConfig
 
-    def __init__(self, config: BoundariesConfig, pretrained: bool = False):
+    def __init__(self, config: CloseUpsConfig, pretrained: bool = False):
         super().__init__(config, pretrained)
         channels = config.decoder_channels[-1]
         self.profile = nn.Conv2d(2 * channels, 2 * channels, (1, KERNEL), padding=(0, KERNEL // 2))
-        self.head = nn.Conv2d(2 * channels, len(KINDS) * self.decoder.stride[1], kernel_size=1)
+        self.head = nn.Conv2d(2 * channels, len(PLACES) * self.decoder.stride[1], kernel_size=1)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         decoded = self.decode(self.encode(image))

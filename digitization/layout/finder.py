@@ -1,0 +1,149 @@
+"""Pages of any layout found in images: first the paper, then its landmarks, from these the layout."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from configs.landmarks import PX_PER_SQUARE
+from configs.page import SQUARE_MM
+from configs.stage0 import ORIENTATIONS
+from digitization.geometry.lines import refine_lattice
+from digitization.geometry.locate import PageNotFound
+from digitization.geometry.orientation import points_to_upright, undo_orientation
+from digitization.geometry.paper import PaperGrid, find_paper
+from digitization.geometry.straight_paper import StraightPaper, straighten_paper
+from digitization.layout.boundaries import find_places, list_marks
+from digitization.layout.landmarks import Landmarks, find_landmarks
+from digitization.layout.match import match_layout
+from digitization.layout.page import DURATION_TOLERANCE, NOTHING_KNOWN, Known, LayoutPage, place_layout
+from digitization.layout.printed_scales import read_scales
+
+UPRIGHT_LEGIBILITY = 4.0  # labels that have to be legible for no other orientation to be tried
+LEAST_LAYOUT_SCORE = 0.2  # score below which lead names would be guesses
+MIN_PLACE_CERTAINTY = 0.5  # certainty of where the rows begin below which it is doubtful
+DARK_PAPER = 110.0  # grey value of paper above which its ink cannot be lighter by much
+
+
+class LayoutFinder:
+    """Finds pages of any layout with stage 1 and the networks of the landmarks and of the close-ups."""
+
+    def __init__(
+        self,
+        stage1_net: torch.nn.Module,
+        landmarks_net: torch.nn.Module,
+        close_ups_net: torch.nn.Module,
+        device: torch.device | str = "cpu",
+    ):
+        self.device = torch.device(device)
+        self.stage1_net = stage1_net.eval().to(self.device)
+        self.landmarks_net = landmarks_net.eval().to(self.device)
+        self.close_ups_net = close_ups_net.eval().to(self.device)
+
+    def see(self, upright: np.ndarray, gridpoint_xy: np.ndarray) -> Landmarks:
+        """The landmarks on the paper of an upright image (H, W, 3) uint8 RGB with this lattice (R, C, 2)."""
+        paper = straighten_paper(upright, gridpoint_xy, PX_PER_SQUARE)
+        return find_landmarks(paper, self.landmarks_net, self.device)
+
+    def find(self, image: np.ndarray, known: Known = NOTHING_KNOWN) -> tuple[np.ndarray, LayoutPage]:
+        """The upright image, dark on light, and the page on an (H, W, 3) uint8 RGB image.
+
+        Raises PageNotFound.
+        """
+        image, grid = self.find_grid(image)
+        orientation, upright, grid, landmarks = self.turn(image, grid)
+        match = match_layout(landmarks, known.layout)
+        if match is None:
+            what = "no rows of traces are seen on the paper"
+            if known.layout is not None and landmarks.rows:
+                what = (
+                    f"{len(landmarks.rows)} rows are seen, {known.layout.name} has {known.layout.row_count}"
+                )
+            raise PageNotFound(what)
+        if known.layout is None and match.score < LEAST_LAYOUT_SCORE:
+            raise PageNotFound("hardly any lead labels are seen that say what the rows show")
+        refined = replace(grid, gridpoint_xy=refine_lattice(upright, grid.gridpoint_xy))
+        scales = read_scales(upright, refined.gridpoint_xy, landmarks.texts)
+        if scales is not None:
+            landmarks = replace(landmarks, scales=scales)
+        page = place_layout(orientation, refined, landmarks, match, known)
+        return upright, self.place_rows(upright, page)
+
+    def place_rows(self, upright: np.ndarray, page: LayoutPage) -> LayoutPage:
+        """The page with its rows where close-ups of their beginnings, boundaries and ends show them."""
+        usual = page.layout.duration_s * page.layout.mm_per_second / SQUARE_MM
+        width = usual if abs(page.width / usual - 1) < DURATION_TOLERANCE else page.width
+        marks = list_marks(page.layout, page.zero_lines, page.start, width)
+        places = find_places(
+            upright, page.gridpoint_xy, marks, self.close_ups_net, self.device, width_is_known=width == usual
+        )
+        doubts = page.doubts
+        if places.certainty < MIN_PLACE_CERTAINTY:
+            doubts = (*doubts, f"where the leads begin is not seen clearly ({places.certainty:.2f})")
+        return replace(
+            page,
+            start=page.start + places.start,
+            width=width + places.width,
+            slant=places.slant,
+            doubts=doubts,
+        )
+
+    def find_grid(self, image: np.ndarray) -> tuple[np.ndarray, PaperGrid]:
+        """The image with dark ink on light paper, and the grid of its paper. Raises PageNotFound."""
+        first = 255 - image if is_inverted(image) else image
+        try:
+            return first, find_paper(first, self.stage1_net, self.device)
+        except PageNotFound as error:
+            if not is_dark(image):
+                raise
+            other = image if first is not image else 255 - image
+            try:
+                return other, find_paper(other, self.stage1_net, self.device)
+            except PageNotFound:
+                raise error from None
+
+    def turn(self, image: np.ndarray, grid: PaperGrid) -> tuple[int, np.ndarray, PaperGrid, Landmarks]:
+        """The orientation in which most labels are legible, the upright image, its grid and its landmarks."""
+        paper = straighten_paper(image, grid.gridpoint_xy, PX_PER_SQUARE)
+        best, landmarks = 0, find_landmarks(paper, self.landmarks_net, self.device)
+        if landmarks.legibility < UPRIGHT_LEGIBILITY:
+            for orientation in range(1, ORIENTATIONS):
+                turned = turn_paper(paper, orientation)
+                seen = find_landmarks(turned, self.landmarks_net, self.device)
+                if seen.legibility > landmarks.legibility + 1:
+                    best, landmarks = orientation, seen
+        if not best:
+            return 0, image, grid, landmarks
+        lattice = points_to_upright(grid.gridpoint_xy, best, image.shape)
+        grid = replace(
+            grid, gridpoint_xy=undo_orientation(lattice, best), seen=undo_orientation(grid.seen, best)
+        )
+        upright = undo_orientation(image, best)
+        return best, upright, grid, self.see(upright, grid.gridpoint_xy)
+
+
+def is_dark(image: np.ndarray) -> bool:
+    """Whether the middle of an image is too dark for paper in common light."""
+    return bool(np.median(inner_half(image)) < DARK_PAPER)
+
+
+def is_inverted(image: np.ndarray) -> bool:
+    """Whether the paper is dark and its ink is light, as some programs show it: so is the image's middle."""
+    dark, middle, light = np.percentile(inner_half(image), [2, 50, 98])
+    return bool(middle < DARK_PAPER and light - middle > 2 * (middle - dark))
+
+
+def inner_half(image: np.ndarray) -> np.ndarray:
+    """The grey values of the middle of an image (H, W, 3) uint8, half as high and wide, in part."""
+    height, width = image.shape[:2]
+    part = image[height // 4 : height - height // 4, width // 4 : width - width // 4]
+    return part[::2, ::2].mean(axis=2)
+
+
+def turn_paper(paper: StraightPaper, orientation: int) -> StraightPaper:
+    """Straightened paper with an orientation undone, its corner left as it is: to see, not to measure."""
+    return replace(
+        paper,
+        image=undo_orientation(paper.image, orientation),
+        inside=undo_orientation(paper.inside, orientation),
+    )
