@@ -8,7 +8,8 @@ Above 25 mm/s rows last five seconds. A page is right if layout, speed and gain 
 RIGHT_DB and no lead is off by more than RIGHT_MV. The table has, for each layout and kind: the pages;
 `layout`, the share whose layout is right; `scales`, the share whose speed and gain are, of which pages
 without pulse and print tell nothing; `right`, the share of right pages; `wrong done`, the number of pages
-that are not right and not doubted; `done`, the share of right pages that are not doubted; `dB`, the
+that are not right and not doubted; `done`, the share of right pages that are not doubted; `of told`, the same
+share of those that tell their speed and gain by print, pulse or the width of four leads; `dB`, the
 competition's score over the leads printed, pages that are not found counting as a ratio of 0; its median over
 pages; and `offset mV`, the median over pages of the largest offset of a lead. With --true-layout
 layout, speed and gain are given.
@@ -29,9 +30,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.paper_grid import LAYOUTS, PHOTOS, SCANS
 from configs.layouts import Layout, parse_layout
-from configs.page import LEADS
+from configs.page import LEADS, MM_PER_SECOND, PULSE_SECONDS, SQUARE_MM
 from digitization.digitizer import Digitized, Digitizer
 from digitization.geometry.locate import PageNotFound
+from digitization.geometry.row_strips import lattice_points
+from digitization.geometry.straight_paper import is_inside
 from digitization.layout.page import NOTHING_KNOWN, Known
 from models.checkpoint import CLOSE_UPS, LANDMARKS, STAGE2_LAYOUTS, checkpoint_path
 from synthesis.layouts.capture import LayoutCapture, capture_layout
@@ -73,6 +76,21 @@ class Drawn:
     record: Record
     image_type: str
     capture: LayoutCapture
+
+    @property
+    def tells_scales(self) -> bool:
+        """Whether print or pulses on it, or the width of four leads, say its speed and its gain."""
+        page, seconds = self.capture.page, 0.0
+        middles = np.array([page.to_squares(np.array(xy)) for _, *xy in page.scales]).reshape(-1, 2)
+        shown = lattice_points(self.capture.gridpoint_xy, middles[:, 1], middles[:, 0])
+        inside = is_inside(shown, self.capture.image.shape)
+        names = [name for (name, *_), is_shown in zip(page.scales, inside, strict=True) if is_shown]
+        if len(page.pulses):
+            corners = page.to_squares(page.pulses)[0]
+            seconds = (corners[3, 0] - corners[0, 0]) * SQUARE_MM / self.layout.mm_per_second
+        quarters = self.layout.columns == 4 and self.layout.mm_per_second == MM_PER_SECOND
+        tells_speed = quarters or seconds > 0.75 * PULSE_SECONDS or any(name.endswith("/s") for name in names)
+        return tells_speed and (seconds > 0 or any(name.endswith("/mV") for name in names))
 
     @property
     def known(self) -> Known:
@@ -161,11 +179,13 @@ def main() -> None:
         if args.pages:
             print(
                 f"{drawn.text} {drawn.image_type} {record.id}: {found} {to_db(ratio):.1f} dB, "
-                f"{offset:.2f} mV, {seconds:.1f} s{'' if good else ' NOT RIGHT'}; {'; '.join(doubts)}",
+                f"{offset:.2f} mV, {seconds:.1f} s{'' if good else ' NOT RIGHT'}"
+                f"{'' if drawn.tells_scales else ' (tells no scales)'}; {'; '.join(doubts)}",
                 flush=True,
             )
-        rows.append((drawn.text, drawn.kind, named, scales, good, not doubts, ratio, offset, seconds))
-    columns = ["layout", "kind", "named", "scales", "good", "sure", "ratio", "offset", "seconds"]
+        page = (drawn.text, drawn.kind, named, scales, good, not doubts, drawn.tells_scales)
+        rows.append((*page, ratio, offset, seconds))
+    columns = ["layout", "kind", "named", "scales", "good", "sure", "told", "ratio", "offset", "seconds"]
     table = pd.DataFrame(rows, columns=columns)
     everything = table.assign(layout="all")
     print(summarize(pd.concat([table, everything])).to_string(float_format="{:.2f}".format))
@@ -175,6 +195,7 @@ def summarize(table: pd.DataFrame) -> pd.DataFrame:
     """The table that is printed, from a row for each page."""
     groups = table.groupby(["layout", "kind"], sort=False)
     good = table[table["good"]].groupby(["layout", "kind"], sort=False)
+    told = table[table["good"] & table["told"]].groupby(["layout", "kind"], sort=False)
     wrong = table.assign(wrong=table["sure"] & ~table["good"]).groupby(["layout", "kind"], sort=False)
     return pd.DataFrame(
         {
@@ -184,6 +205,7 @@ def summarize(table: pd.DataFrame) -> pd.DataFrame:
             "right": groups["good"].mean(),
             "wrong done": wrong["wrong"].sum(),
             "done": good["sure"].mean(),
+            "of told": told["sure"].mean(),
             "dB": to_db(groups["ratio"].mean()),
             "median dB": to_db(groups["ratio"].median()),
             "offset mV": groups["offset"].median(),

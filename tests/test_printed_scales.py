@@ -9,7 +9,7 @@ from configs.landmarks import KEYPOINTS
 from configs.layouts import find_layout
 from digitization.layout import printed_scales
 from digitization.layout.landmarks import Keypoint
-from digitization.layout.printed_scales import parse_scales, read_scales
+from digitization.layout.printed_scales import parse_scales, read_scales, search_scales
 from digitization.layout.scales import ASSUMED, OTHER_TEXT, TEXT, find_gain, find_speed
 from synthesis.layouts.page import LayoutPage, draw_layout_page
 from tests.test_layout_pages import stepped_record
@@ -54,6 +54,8 @@ def test_speed_and_gain_of_a_drawn_page_are_read():
     assert read is not None
     assert (find_speed((), read, 50.0, 2).value, find_speed((), read, 50.0, 2).source) == (50.0, TEXT)
     assert find_gain((), read).value == 5.0
+    everywhere = search_scales(page.image, float(np.diff(page.gridpoint_xy[0, :2, 0])[0]))
+    assert (find_speed((), everywhere, 50.0, 2).value, find_gain((), everywhere).value) == (50.0, 5.0)
     elsewhere = [Keypoint(2.0, 30.0, texts_of(page)[0].probability)]
     assert find_gain((), read_scales(page.image, page.gridpoint_xy, elsewhere) or ()).source == ASSUMED
 
@@ -72,6 +74,7 @@ def test_without_the_reader_pages_are_read_and_a_warning_says_so_once(monkeypatc
         page = scaled_page()
         for _ in range(2):
             assert read_scales(page.image, page.gridpoint_xy, texts_of(page)) is None
+            assert search_scales(page.image, 39.4) == ()
         assert len([record for record in caplog.records if "rapidocr" in record.message]) == 1
     finally:
         printed_scales.engine.cache_clear()

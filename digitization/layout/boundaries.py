@@ -26,7 +26,7 @@ FINER = 5  # by which all steps are finer in a second search
 OUTLIER_SHARE = 0.1  # share of close-ups in which something else is taken for the place
 CORRELATION = 0.4  # factor of the log-likelihood: close-ups of one print mislead in the same way
 BATCH = 32  # close-ups that the network sees at once
-NEAR = 0.06  # squares (12 ms) about the place found that count as certain of it
+NEAR = 0.1  # squares (20 ms) about the place found that count as certain of it
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,9 @@ from digitization.geometry.close_ups import offsets, shrink_to_close_ups
 from digitization.geometry.row_strips import resample_lattice
 from digitization.layout.landmarks import Keypoint
 from utils.command import log
+from utils.rescaling import Rescaling
 
+SEARCH_PX_PER_SQUARE = 26.0  # px per square of the page that is searched: the smallest letters are 10 px high
 LINE_SQUARES = (1.6, 8.0)  # squares (height, width) of what is read: letters are up to 4 mm high
 # A number with "mm/s", "mm/sec" or "mm/mV"; of the slash and one m nothing may be left in a poor print.
 SCALE = re.compile(r"(?<![\d.,])(\d{1,2}(?:[.,]\d)?)\s*(?:mm\s*[/|]?|m\s*[/|])\s*([sm])", re.IGNORECASE)
@@ -68,9 +70,30 @@ def read_scales(
         line = resample_lattice(image, gridpoint_xy, text.y + offsets(height), text.x + offsets(width))
         with IN_USE:
             found = reader(line[..., ::-1], use_det=False, use_cls=False, use_rec=True)
-        for words, score in zip(found.txts or (), found.scores or (), strict=True):
-            for name in parse_scales(words):
-                probability = np.zeros(len(KEYPOINTS), np.float32)
-                probability[KEYPOINTS.index(name)] = score
-                read.append(Keypoint(text.x, text.y, probability))
+        read += keypoints_of(found, text.x, text.y)
     return tuple(read)
+
+
+def search_scales(image: np.ndarray, px_per_square: float) -> tuple[Keypoint, ...]:
+    """The speeds and gains found anywhere on an image (H, W, 3) uint8 RGB with squares of so many px.
+
+    This takes seconds. Where the texts are is not told: their x and y are NaN.
+    """
+    reader = engine()
+    if reader is None:
+        return ()
+    shown = Rescaling.by(image.shape, SEARCH_PX_PER_SQUARE / px_per_square).image(image)
+    with IN_USE:
+        found = reader(shown[..., ::-1], use_det=True, use_cls=False, use_rec=True)
+    return tuple(keypoints_of(found, float("nan"), float("nan")))
+
+
+def keypoints_of(found: Any, x: float, y: float) -> list[Keypoint]:
+    """What the reader found, as keypoints at (x, y) squares."""
+    keypoints = []
+    for words, score in zip(found.txts or (), found.scores or (), strict=True):
+        for name in parse_scales(words):
+            probability = np.zeros(len(KEYPOINTS), np.float32)
+            probability[KEYPOINTS.index(name)] = score
+            keypoints.append(Keypoint(x, y, probability))
+    return keypoints

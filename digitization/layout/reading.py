@@ -18,7 +18,8 @@ from digitization.signal.tracer import Tracer, TraceResult
 
 MIN_STRIP_LABEL = 0.8  # probability from which the label of a rhythm strip is believed, whatever its trace
 MIN_SLANT_SQUARES = 0.04  # squares (8 ms) from the first row to the last that are worth reading again
-MAX_CUT_SHARE = 0.02  # share of the rows (0.2 s of ten) that may lie outside the image without a doubt
+EDGE_SQUARES = 0.1  # squares (20 ms) beyond the image that the traces' last values still stand for
+MAX_CUT_SHARE = 0.04  # share of the rows (0.4 s of ten) that may lie beyond the image without a doubt
 MIN_STRIP_CONFIDENCE = 0.4  # mean confidence of its trace below which a strip without a label is none
 MIN_CONTRADICTION = 0.05  # contradiction of the limb leads, as a share of their rms, that is of no concern
 MAX_FREE_SHARE = 0.5  # share of it that other factors leave, below which the leads have scales of their own
@@ -55,10 +56,18 @@ def read_page(
 
 
 def beyond_image(page: LayoutPage, row: int, shape: tuple[int, ...], length: int) -> np.ndarray:
-    """Which samples (length,) of a row lie outside an upright image of this shape, at its zero line."""
+    """Which samples (length,) of a row lie outside an upright image of this shape, at its zero line.
+
+    Those within EDGE_SQUARES of its edge do not count: a page is often cut where its rows begin and end.
+    """
     x = page.starts[row] + page.width * np.arange(length) / length
     xy = lattice_points(page.gridpoint_xy, np.full(length, page.zero_lines[row]), x)
-    return ~is_inside(xy, shape)
+    beyond = ~is_inside(xy, shape)
+    near = int(np.ceil(EDGE_SQUARES * length / page.width))
+    for side in (beyond, beyond[::-1]):  # views of one array
+        if not side.all() and int(side.argmin()) <= near:
+            side[: int(side.argmin())] = False
+    return beyond
 
 
 def read_rows(tracer: Tracer, upright: np.ndarray, page: LayoutPage, fs: int) -> tuple[RowTraces, np.ndarray]:
