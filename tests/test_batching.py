@@ -42,6 +42,16 @@ def test_images_that_wait_are_one_batch_and_each_gets_its_own_answer(net):
             torch.testing.assert_close(maps, own[name], atol=1e-5, rtol=1e-4)
 
 
+def test_requests_of_several_images_get_as_many_answers(net):
+    requests = [torch.rand(3, 3, 64, 96) for _ in range(4)]
+    with torch.inference_mode():
+        expected = [net(images)["gridpoint"] for images in requests]
+    answers, batches = ask_together(net, requests)
+    assert batches == [12]
+    for answer, own in zip(answers, expected, strict=True):
+        torch.testing.assert_close(answer.result()["gridpoint"], own, atol=1e-5, rtol=1e-4)
+
+
 def test_a_batch_has_one_size_and_a_limit(net):
     images = [torch.rand(1, 3, 64, 96 if index == 2 else 64) for index in range(6)]
     answers, batches = ask_together(net, images, max_batch=4)

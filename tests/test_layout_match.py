@@ -1,12 +1,14 @@
 """The layout of a page by agreement: every layout is told from every other by what is seen of it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from configs.landmarks import KEYPOINTS
 from configs.layouts import Layout, find_layout
 from digitization.layout.landmarks import Keypoint, Landmarks, Pulse, Row
-from digitization.layout.match import LayoutMatch, match_layout
+from digitization.layout.match import LayoutMatch, match_layout, stray_row_label
 from digitization.layout.scales import ASSUMED, COLUMNS, GIVEN, PULSE, TEXT, find_gain, find_speed
 from digitization.layout.strips import StripName, name_strips
 
@@ -170,3 +172,11 @@ def test_strips_are_named_by_their_traces():
     assert name_strips(rows, mistaken, (True, True))[0] == StripName("V3", False, "V1")
     rows[3] = rng.normal(0, 1, 1000).cumsum()
     assert [strip.is_confirmed for strip in name_strips(rows, layout, (True, True))] == [False, True]
+
+
+def test_a_label_of_a_row_that_is_not_seen_is_told():
+    layout = find_layout("3x4+V1+II")
+    seen = seen_of(layout, offset=-1.0)
+    assert stray_row_label(seen, matched(seen)) == ""
+    without_last = replace(seen, rows=seen.rows[:-1])
+    assert stray_row_label(without_last, matched(without_last)) == "II"

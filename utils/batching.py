@@ -17,10 +17,10 @@ class Request:
 
 
 class BatchedNet(nn.Module):
-    """To each thread it is the network itself; in fact its image may be one of a batch.
+    """To each thread it is the network itself; in fact its images may be some of a batch.
 
-    A thread that finds the device free runs the network on all images that wait, up to `max_batch` of one
-    size. `device_lock` is shared by the networks of a device. With `half` the network runs in half precision.
+    A thread that finds the device free runs the network on all requests that wait, up to `max_batch` of one
+    size, each of one image or several. `device_lock` is shared by the networks of a device. With `half` the network runs in half precision.
     An error in a batch is raised where its own image came from, and nowhere else.
     """
 
@@ -63,7 +63,8 @@ class BatchedNet(nn.Module):
                     self.run([request])
             return
         for index, request in enumerate(batch):
-            own = slice(index, index + 1)
+            count = len(request.image)
+            own = slice(index * count, (index + 1) * count)
             if isinstance(output, torch.Tensor):
                 request.answer.set_result(output[own])
             else:

@@ -20,6 +20,9 @@ CONFLICT_PROBABILITY = 0.5  # probability from which a label that does not belon
 MAX_STRIPS = 3  # most rhythm strips below the rows of leads
 UNREAD_STRIP = 0.3  # probability below which a rhythm strip's label counts as unread
 DEFAULT_STRIP = "II"  # lead assumed of a rhythm strip whose label is not read
+SINGLE_PITCH = 6.0  # squares, room of a single row
+FAR_FROM_ROWS = 0.65  # row pitches from all rows at which a label belongs to none: they stand up to 0.5 off
+SURE_LABEL = 0.9  # probability from which such a label is a reason for doubt
 MAX_LEFT_OUT = 3  # most rows left out at the top or at the bottom
 LEFT_OUT, LEFT_OUT_MARK = 0.03, 0.05  # what a row left out takes off the score, and each mark of a row on it
 ROW_MARK = 0.5  # squares from a row within which a mark is its
@@ -65,6 +68,18 @@ def match_layout(landmarks: Landmarks, given: Layout | None = None) -> LayoutMat
     grid = grid_name(ranked[0].layout)
     second = max((match.score for match in ranked if grid_name(match.layout) != grid), default=0.0)
     return replace(ranked[0], lead=ranked[0].score - second)
+
+
+def stray_row_label(landmarks: Landmarks, match: LayoutMatch) -> str:
+    """A legible label where a row would begin but far from all rows, which may be too few; else ""."""
+    rows = np.array(match.zero_lines)
+    pitch = float(np.median(np.diff(rows))) if len(rows) > 1 else SINGLE_PITCH
+    for label in landmarks.labels:
+        begins = match.start - LEFT_OF_START <= label.x <= match.start + INTO_LEAD
+        far = np.abs(rows - label.y).min() > FAR_FROM_ROWS * pitch
+        if begins and far and label.probability.max() >= SURE_LABEL:
+            return label.name
+    return ""
 
 
 def grid_name(layout: Layout) -> str:
@@ -183,7 +198,7 @@ def label_columns(x: np.ndarray, columns: int, place: Columns) -> tuple[np.ndarr
 
 def pitch_of(rows: tuple[Row, ...]) -> float:
     """The median distance of neighbouring rows in squares; 6 for a single row."""
-    return float(np.median(np.diff([row.y for row in rows]))) if len(rows) > 1 else 6.0
+    return float(np.median(np.diff([row.y for row in rows]))) if len(rows) > 1 else SINGLE_PITCH
 
 
 def offsets(labels: Sequence[Keypoint], rows: tuple[Row, ...]) -> np.ndarray:

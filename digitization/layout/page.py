@@ -12,7 +12,7 @@ from digitization.geometry.paper import PaperGrid
 from digitization.geometry.rectify import outline_of
 from digitization.geometry.row_strips import lattice_points
 from digitization.layout.landmarks import Landmarks, Pulse
-from digitization.layout.match import LayoutMatch
+from digitization.layout.match import LayoutMatch, stray_row_label
 from digitization.layout.scales import ASSUMED, MIN_PULSE_PROBABILITY, Scale, find_gain, find_speed
 
 MIN_LAYOUT_SCORE = 0.6  # score below which the layout is doubtful
@@ -120,6 +120,8 @@ def place_layout(
     durations = (*NOMINAL_SECONDS, *(() if known.layout is None else (known.layout.duration_s,)))
     nominal = min(durations, key=lambda usual: abs(np.log(seconds / usual)))
     doubts = list_doubts(match, speed, gain, known)
+    if known.layout is None and (label := stray_row_label(landmarks, match)):
+        doubts.append(f"layout {layout.name}: a label {label} is seen where none of its rows begins")
     if abs(seconds / nominal - 1) <= DURATION_TOLERANCE:
         seconds = nominal
     else:
