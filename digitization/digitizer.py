@@ -37,6 +37,7 @@ from utils.device import AUTO, choose_device, choose_precision
 from utils.workers import call_here
 
 UNSURE_LEAD = 0.7  # confidence below which a lead is warned about: on drawn pages most score under 10 dB
+MAX_UNSEEN_S = 0.3  # seconds of a lead, a third of a beat, that may not be seen on a page of another layout
 LIMB_RESIDUAL_MV = 0.06  # mV rms, residual above which the limb leads contradict each other
 
 
@@ -129,6 +130,11 @@ class Digitized:
         ]
         if doubtful:
             doubts.append(f"traces hard to see, confidence {', '.join(doubtful)}")
+        if isinstance(self.page, LayoutPage):  # nothing is known of how traces run into one another there
+            unseen = {lead: sum(stop - start for start, stop in gaps) for lead, gaps in self.gaps.items()}
+            lost = [f"{lead} {s:.1f} s" for lead, s in unseen.items() if s >= MAX_UNSEEN_S]
+            if lost:
+                doubts.append(f"traces not seen for {', '.join(lost)}")
         if self.limb_residual > LIMB_RESIDUAL_MV:
             doubts.append(f"the limb leads contradict each other by {self.limb_residual:.2f} mV rms")
         return doubts

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -9,8 +10,8 @@ import pandas as pd
 import pytest
 
 from configs.layouts import COMPETITION, Layout, find_layout
-from configs.page import LEADS
-from digitization import Digitizer
+from configs.page import LEADS, MASK_WIDTH, RECTIFIED
+from digitization import Digitized, Digitizer
 from digitization.geometry.locate import PageNotFound
 from digitization.geometry.straighten import RectifiedPage
 from digitization.layout.finder import is_inverted
@@ -18,6 +19,7 @@ from digitization.layout.page import Known, LayoutPage
 from digitization.layout.reading import beyond_image, relations_hold
 from digitization.layout.scales import Scale
 from digitization.layout.slant import find_slant
+from digitization.signal.tracer import TraceResult
 from synthesis.layouts.page import draw_layout_page
 from synthesis.layouts.sheet import choose_print, draw_sheet
 from synthesis.signals import Record
@@ -196,6 +198,29 @@ def test_what_lies_beyond_the_image_is_known():
     np.testing.assert_array_equal(np.flatnonzero(np.diff(outside.astype(int))), [39, 989])
     assert outside[0]
     assert not outside[500]
+    at_edge = beyond_image(replace(page, start=-0.05, width=47.5), 1, (600, 950, 3), 1000)
+    assert not at_edge.any(), "what is within 0.1 squares of the edge is not lost"
+
+
+def test_seconds_of_a_lead_that_are_not_seen_are_a_doubt_on_pages_of_other_layouts():
+    layout = find_layout("3x4")
+    known = (Scale(25.0, "given"), Scale(10.0, "given"))
+    page = LayoutPage(
+        0, np.zeros((30, 50, 2), np.float32), np.ones((30, 50), bool), 1.0, layout,
+        np.array([5.0, 11.0, 17.0]), 0.0, 0.0, 50.0, 1.0, 1.0, (), *known, (),
+    )  # fmt: skip
+    confidence = np.ones((3, MASK_WIDTH))
+    begins = round(RECTIFIED.signal_start + 6 * RECTIFIED.px_per_second)  # in V1, V2 and V3
+
+    def doubts(seconds: float) -> list[str]:
+        hidden = confidence.copy()
+        hidden[1, begins : begins + round(seconds * RECTIFIED.px_per_second)] = 0
+        unknown = np.full((3, 1), np.nan)
+        traces = TraceResult(np.zeros((3, 5000)), hidden, hidden, hidden < 0, unknown)
+        return Digitized(np.zeros((12, 5000), np.float32), 500, page, traces).doubts
+
+    assert doubts(0.2) == []
+    assert doubts(0.5) == ["traces not seen for V2 0.5 s"]
 
 
 def test_known_pages_may_be_the_competitions_or_not():

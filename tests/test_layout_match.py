@@ -180,3 +180,12 @@ def test_a_label_of_a_row_that_is_not_seen_is_told():
     assert stray_row_label(seen, matched(seen)) == ""
     without_last = replace(seen, rows=seen.rows[:-1])
     assert stray_row_label(without_last, matched(without_last)) == "II"
+
+
+def test_a_whole_row_at_the_bottom_is_not_left_out_because_its_label_is_not_read():
+    layout = find_layout("3x4+II")
+    seen = seen_of(layout, offset=-1.0)
+    unread = replace(seen, labels=seen.labels[:-1])
+    assert seen.labels[-1].name == "II"
+    assert matched(unread).layout.name == "3x4+II"
+    assert matched(unread).strip_labels == (0.0,)

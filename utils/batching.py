@@ -20,8 +20,9 @@ class BatchedNet(nn.Module):
     """To each thread it is the network itself; in fact its images may be some of a batch.
 
     A thread that finds the device free runs the network on all requests that wait, up to `max_batch` of one
-    size, each of one image or several. `device_lock` is shared by the networks of a device. With `half` the network runs in half precision.
-    An error in a batch is raised where its own image came from, and nowhere else.
+    size, each of one image or several. `device_lock` is shared by the networks of a device. With `half` the
+    network runs in half precision. An error in a batch is raised where its own image came from, and nowhere
+    else.
     """
 
     def __init__(self, net: nn.Module, device_lock: threading.Lock, max_batch: int, half: bool = False):

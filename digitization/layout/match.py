@@ -25,6 +25,9 @@ FAR_FROM_ROWS = 0.65  # row pitches from all rows at which a label belongs to no
 SURE_LABEL = 0.9  # probability from which such a label is a reason for doubt
 MAX_LEFT_OUT = 3  # most rows left out at the top or at the bottom
 LEFT_OUT, LEFT_OUT_MARK = 0.03, 0.05  # what a row left out takes off the score, and each mark of a row on it
+LONG_ROW = (
+    0.08  # what a row of the usual length left out at the bottom takes off: its trace says whether it is one
+)
 ROW_MARK = 0.5  # squares from a row within which a mark is its
 WEAK_ROW = 0.75  # share of the median row's length below which a row may be none
 
@@ -95,9 +98,12 @@ def row_choices(landmarks: Landmarks) -> Iterator[tuple[float, tuple[Row, ...]]]
     """
     rows = landmarks.rows
     evidence = [row_evidence(landmarks, row) for row in rows]
+    typical = float(np.median([row.seen for row in rows])) if rows else 0.0
     for first, after in product(range(MAX_LEFT_OUT + 1), repeat=2):
         if kept := rows[first : len(rows) - after]:
-            yield sum(evidence[:first]) + sum(evidence[len(rows) - after :]), kept
+            long = sum(row.seen >= WEAK_ROW * typical for row in rows[len(rows) - after :])
+            penalty = sum(evidence[:first]) + sum(evidence[len(rows) - after :]) + LONG_ROW * long
+            yield penalty, kept
     if len(rows) > 1:
         weakest = min(range(len(rows)), key=lambda index: rows[index].seen)
         if rows[weakest].seen < WEAK_ROW * np.median([row.seen for row in rows]):
