@@ -92,7 +92,7 @@ def test_noise_over_the_lines_moves_the_lattice_little():
 
 @pytest.mark.parametrize("part", [np.s_[4:30, 6:50], np.s_[2:10, 1:56], np.s_[0:44, 10:24]])
 def test_lattices_of_any_extent_are_put_right(part):
-    image, truth = draw_page(whole_pixels=False)
+    image, truth = draw_page(whole_pixels=False, noise=0.5)
     wrong = (truth + np.stack([BENT * SQUARE, np.zeros_like(BENT)], axis=-1))[part]
     refined = refine_lattice(image, wrong.astype(np.float32))
     inner = (slice(1, -1), slice(3, -3))
@@ -108,3 +108,9 @@ def test_a_lattice_too_small_to_measure_is_left_as_it_is():
     image, truth = draw_page(whole_pixels=False)
     small = truth[3:8, 5:20].astype(np.float32)
     assert refine_lattice(image, small) is small
+
+
+def test_lines_at_whole_pixels_are_not_followed_on_other_pages():
+    image, truth = draw_page(whole_pixels=True)
+    part = truth[4:30, 6:50].astype(np.float32)
+    assert refine_lattice(image, part) is part

@@ -7,13 +7,13 @@ from configs.layouts import find_layout
 from configs.page import LEADS, RECTIFIED
 from digitization.geometry.row_strips import lay_out_rows, row_groups
 from synthesis.layouts.page import draw_layout_page
-from tests.test_layout_pages import darkest_rows, stepped_record
+from tests.test_layout_pages import darkest_rows, drawn_dark, stepped_record
 
 
 @pytest.mark.parametrize("name", ["3x4", "6x2+II", "12x1"])
 def test_every_row_comes_to_a_zero_line_of_the_competitions_page(name):
     layout = find_layout(name)
-    page = draw_layout_page(stepped_record(), layout, np.random.default_rng(1))
+    page = drawn_dark(layout, seed=1)
     shown = []
     for group in row_groups(layout.row_count):
         strips = lay_out_rows(page.image, page.gridpoint_xy, page.zero_lines[group], page.start)

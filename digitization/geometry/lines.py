@@ -32,6 +32,9 @@ MIN_SIMILARITY = 0.8  # correlation with the page's mean line below which a line
 MIN_MEDIAN_SIMILARITY = 0.92  # median correlation of all lines, below which moire has distorted them
 MIN_CONTRAST = 0.5  # least contrast of the mean line to its surroundings: white lines on black have none
 CLEAR_NOISE = 0.0015  # squares (0.3 ms), noise of the lines up to which PAPER_SMOOTHING is used
+# Squares (0.5 ms), noise above which lines of other pages than the competition's are not followed: programs
+# print theirs at whole pixels, a pattern not known there and noisier than paper: 0.003 to 0.006 by ECGMiner.
+MAX_NOISE = 0.0025
 PAPER_SMOOTHING = 0.01  # smoothing at which the surface follows buckled sheets (image types 0009, 0010)
 NOISE_POWER = 4  # power of the noise by which the smoothing rises: moire's errors are alike over many lines
 CENTRE_REACH = 0.08  # squares (16 ms), greatest distance of the mean line's centre from its place
@@ -93,6 +96,8 @@ def line_displacement(rectified: np.ndarray, canvas: Canvas) -> np.ndarray | Non
     second_differences = np.diff(displaced[:, inner], n=2, axis=1)
     # The variance of a second difference is six times that of a line.
     noise = MAD_TO_SIGMA * np.median(np.abs(second_differences)) / np.sqrt(6)
+    if canvas.columns != GRID_COLUMNS and noise > MAX_NOISE:
+        return None
     smoothing = PAPER_SMOOTHING * max(noise / CLEAR_NOISE, 1.0) ** NOISE_POWER
     offsets, weight = np.zeros((canvas.rows, canvas.columns, 1)), np.zeros((canvas.rows, canvas.columns))
     offsets[rows, :, 0] = displaced
