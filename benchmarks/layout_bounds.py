@@ -18,8 +18,16 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.layouts import Drawn, add_page_arguments, build_digitizer, compare, draw_pages
+from benchmarks.layouts import (
+    Drawn,
+    add_network_arguments,
+    add_page_arguments,
+    build_digitizer,
+    compare,
+    draw_pages,
+)
 from configs.layouts import leads_from_rows
+from configs.page import SQUARE_MM
 from digitization.digitizer import Digitized, Digitizer
 from digitization.geometry.locate import PageNotFound
 from digitization.layout.page import LayoutPage
@@ -41,7 +49,7 @@ def true_places(page: LayoutPage, capture: LayoutCapture) -> LayoutPage:
         zero_lines=capture.zero_lines - off[0],
         start=capture.start - off[1],
         slant=0.0,
-        width=capture.layout.duration_s * capture.layout.mm_per_second / 5.0,
+        width=capture.layout.duration_s * capture.layout.mm_per_second / SQUARE_MM,
     )
 
 
@@ -67,6 +75,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_page_arguments(parser)
+    add_network_arguments(parser)
     args = parser.parse_args()
     digitizer = build_digitizer(args)
     rows = []

@@ -99,7 +99,7 @@ class Drawn:
 
 
 def add_page_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say which pages are drawn, and with which networks they are read."""
+    """Add the options that say which pages are drawn."""
     parser.add_argument("--records", type=Path, required=True, help="folder with WFDB records")
     parser.add_argument("--part", choices=["heldout", "train"], default="heldout", help="which records")
     parser.add_argument("--skip", type=int, default=0, help="records left out at the start (default: 0)")
@@ -111,9 +111,17 @@ def add_page_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--kinds", nargs="+", default=("scans", "photos"), help="scans, photos, or both")
     parser.add_argument("--seed", type=int, default=2101, help="seed of the drawn pages (default: 2101)")
-    parser.add_argument("--landmarks", type=Path, default=checkpoint_path(LANDMARKS), help="their checkpoint")
-    parser.add_argument("--close-ups", type=Path, default=checkpoint_path(CLOSE_UPS), help="theirs")
-    parser.add_argument("--stage2-layouts", type=Path, default=STAGE2_LAYOUTS, help="stage 2's checkpoint")
+
+
+def add_network_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which networks read pages of any layout."""
+    for name, path in (
+        ("landmarks", checkpoint_path(LANDMARKS)),
+        ("close-ups", checkpoint_path(CLOSE_UPS)),
+        ("stage2-layouts", STAGE2_LAYOUTS),
+    ):
+        help_text = f"checkpoint of another network in place of {path.name}"
+        parser.add_argument(f"--{name}", type=Path, default=path, help=help_text)
 
 
 def build_digitizer(args: argparse.Namespace) -> Digitizer:
@@ -151,6 +159,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_page_arguments(parser)
+    add_network_arguments(parser)
     parser.add_argument("--true-layout", action="store_true", help="tell layout, speed and gain")
     parser.add_argument("--pages", action="store_true", help="a line for each page too")
     parser.add_argument("--overlays", type=Path, help="folder for the overlays of the pages")

@@ -17,13 +17,11 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.layouts import add_network_arguments, build_digitizer
 from configs.page import LEADS
-from digitization.digitizer import Digitizer
 from digitization.geometry.locate import PageNotFound
 from digitization.layout.page import LayoutPage
-from models.checkpoint import CLOSE_UPS, LANDMARKS, STAGE2_LAYOUTS, checkpoint_path
 from utils.command import run_main
-from utils.device import limit_threads
 from utils.images import IMAGE_SUFFIXES, encode_jpeg, read_rgb
 
 
@@ -33,17 +31,9 @@ def main() -> None:
     )
     parser.add_argument("folder", type=Path, help="folder of images, with pages.csv or without")
     parser.add_argument("--overlays", type=Path, help="folder for the overlays")
-    parser.add_argument("--landmarks", type=Path, default=checkpoint_path(LANDMARKS), help="their checkpoint")
-    parser.add_argument("--close-ups", type=Path, default=checkpoint_path(CLOSE_UPS), help="theirs")
-    parser.add_argument("--stage2-layouts", type=Path, default=STAGE2_LAYOUTS, help="stage 2's checkpoint")
+    add_network_arguments(parser)
     args = parser.parse_args()
-    limit_threads(1)
-    digitizer = Digitizer(
-        device="cpu",
-        landmarks=args.landmarks,
-        stage2_layouts=args.stage2_layouts,
-        close_ups=args.close_ups,
-    )
+    digitizer = build_digitizer(args)
     known = {}
     if (args.folder / "pages.csv").exists():
         table = pd.read_csv(args.folder / "pages.csv")

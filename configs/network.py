@@ -41,7 +41,9 @@ class NetworkConfig:
     image_types: tuple[str, ...] = IMAGE_TYPES  # image types of the synthetic training pages
     overlap_probability: float = 0.0  # share of pages with overlapping rows, synthesis.signals.overlap_rows
     colour_augmentation: bool = True  # whether colours are augmented, datasets/augmentation.py
-    layout_share: float = 0.0  # share of synthetic pages of any layout, datasets/layouts.py; stage 2 only
+    layout_share: float = (
+        0.0  # share of synthetic pages of any layout, datasets/layouts.py; not in stages 0, 1
+    )
     samples_per_page: int = 8  # samples drawn from each synthetic page
     pool: int = 24  # number of synthetic pages that a loader process holds at once
 

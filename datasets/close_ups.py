@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from configs.close_ups import CLOSE_UP, PLACES, CloseUpsConfig
+from configs.close_ups import CLOSE_UP, PLACES, PX_PER_SQUARE, CloseUpsConfig
 from configs.page import SQUARE_MM
 from datasets.augmentation import augment_colours
 from datasets.stage2 import perturb_grid
-from digitization.geometry.close_ups import close_up, column_of, shrink_to_close_ups
+from digitization.geometry.close_ups import close_up, column_of
 from digitization.geometry.row_strips import lattice_points
-from digitization.geometry.straight_paper import is_inside
+from digitization.geometry.straight_paper import is_inside, shrink_to
 from synthesis import Capture
 from synthesis.layouts.capture import LayoutCapture
 from synthesis.signals import Record
@@ -32,7 +32,7 @@ class CloseUpSamples:
 
     def prepare_layout(self, capture: LayoutCapture, record: Record, rng: np.random.Generator) -> dict:
         grid = perturb_grid(capture.gridpoint_xy, rng)
-        image, grid = shrink_to_close_ups(capture.image, grid)
+        image, grid = shrink_to(capture.image, grid, PX_PER_SQUARE)
         places = {}
         for kind, xy in row_places(capture).items():
             inside = is_inside(lattice_points(grid, xy[:, 1], xy[:, 0]), image.shape)

@@ -32,7 +32,7 @@ class Samples(Protocol):
         """Prepare a page for the pool."""
 
     def prepare_layout(self, capture: LayoutCapture, record: Record, rng: np.random.Generator) -> dict:
-        """What is kept of a page of any layout; only stage 2 learns from such pages so far."""
+        """What is kept of a page of any layout; stages 0 and 1 do not learn from such pages."""
 
     def sample(self, page: dict, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         """Draw a training sample from a prepared page."""

@@ -130,7 +130,7 @@ class Digitized:
         ]
         if doubtful:
             doubts.append(f"traces hard to see, confidence {', '.join(doubtful)}")
-        if isinstance(self.page, LayoutPage):  # nothing is known of how traces run into one another there
+        if isinstance(self.page, LayoutPage):  # whose rows may be so close that a trace is lost among others
             unseen = {lead: sum(stop - start for start, stop in gaps) for lead, gaps in self.gaps.items()}
             lost = [f"{lead} {s:.1f} s" for lead, s in unseen.items() if s >= MAX_UNSEEN_S]
             if lost:

@@ -43,9 +43,9 @@ def add_digitizer_arguments(parser: argparse.ArgumentParser, layout: str = ANY_L
     for name, path, what in (
         ("landmarks", checkpoint_path(LANDMARKS), "that finds what is on a page of any layout"),
         (
-            "close_ups",
+            "close-ups",
             checkpoint_path(CLOSE_UPS),
-            "that sees where its rows begin and leads follow another",
+            "that sees closely where rows begin and leads meet on such a page",
         ),
         ("stage2-layouts", STAGE2_LAYOUTS, "of stage 2 for any layout but the competition's"),
     ):

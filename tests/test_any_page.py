@@ -1,5 +1,6 @@
 """Pages of any layout through the Digitizer: recognized, read, doubted or refused."""
 
+import argparse
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,6 +21,7 @@ from digitization.layout.reading import beyond_image, relations_hold
 from digitization.layout.scales import Scale
 from digitization.layout.slant import find_slant
 from digitization.signal.tracer import TraceResult
+from prediction.arguments import add_digitizer_arguments
 from synthesis.layouts.page import draw_layout_page
 from synthesis.layouts.sheet import choose_print, draw_sheet
 from synthesis.signals import Record
@@ -228,3 +230,10 @@ def test_known_pages_may_be_the_competitions_or_not():
     assert Known(COMPETITION, 25.0).is_open
     assert not Known(speed=50.0).is_open
     assert not Known(find_layout("6x2")).is_open
+
+
+def test_the_networks_of_other_layouts_can_be_named_on_the_command_line():
+    parser = argparse.ArgumentParser()
+    add_digitizer_arguments(parser)
+    args = parser.parse_args(["--landmarks", "a.pt", "--close-ups", "b.pt", "--stage2-layouts", "c.pt"])
+    assert [args.landmarks.name, args.close_ups.name, args.stage2_layouts.name] == ["a.pt", "b.pt", "c.pt"]

@@ -8,24 +8,13 @@ import numpy as np
 
 from configs.close_ups import CLOSE_UP, PX_PER_SQUARE, SHRINK
 from digitization.geometry.row_strips import resample_lattice
-from utils.rescaling import Rescaling
-
-MAX_SHRINK = 1.3  # px of the image per px of a close-up up to which sampling hardly aliases
-
-
-def shrink_to_close_ups(image: np.ndarray, gridpoint_xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The image (H, W, 3) uint8 with its lattice (R, C, 2) px, shrunk where finer than close-ups."""
-    square = float(np.median(np.linalg.norm(np.diff(gridpoint_xy, axis=1), axis=-1)))
-    if square / PX_PER_SQUARE <= MAX_SHRINK:
-        return image, gridpoint_xy
-    rescaling = Rescaling.by(image.shape, PX_PER_SQUARE / square)
-    return rescaling.image(image), rescaling.points(gridpoint_xy)
+from digitization.geometry.straight_paper import shrink_to
 
 
 def close_up(image: np.ndarray, gridpoint_xy: np.ndarray, x: float, y: float) -> np.ndarray:
     """The close-up about (x, y) squares of the lattice: CLOSE_UP with 3 channels, uint8, white outside.
 
-    The image (H, W, 3) uint8 and its lattice (R, C, 2) px are those of `shrink_to_close_ups`.
+    The image (H, W, 3) uint8 with its lattice (R, C, 2) px is shrunk to PX_PER_SQUARE where it is finer.
     """
     height, width = CLOSE_UP
     down = y + offsets(height * SHRINK)
@@ -35,7 +24,7 @@ def close_up(image: np.ndarray, gridpoint_xy: np.ndarray, x: float, y: float) ->
 
 def close_ups(image: np.ndarray, gridpoint_xy: np.ndarray, places: Sequence[Sequence[float]]) -> np.ndarray:
     """The close-ups about several places (x, y) in squares of the lattice: (N, height, width, 3) uint8."""
-    image, gridpoint_xy = shrink_to_close_ups(image, gridpoint_xy)
+    image, gridpoint_xy = shrink_to(image, gridpoint_xy, PX_PER_SQUARE)
     return np.stack([close_up(image, gridpoint_xy, x, y) for x, y in places])
 
 

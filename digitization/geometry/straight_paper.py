@@ -53,11 +53,7 @@ class StraightPaper:
 def straighten_paper(image: np.ndarray, gridpoint_xy: np.ndarray, px_per_square: float) -> StraightPaper:
     """The paper of an image (H, W, 3) uint8 with the lattice (R, C, 2) px, and a margin about the lattice."""
     rows, columns = gridpoint_xy.shape[:2]
-    steps = np.linalg.norm(np.diff(gridpoint_xy, axis=1), axis=-1)
-    shrink = float(np.median(steps)) / px_per_square
-    if shrink > MAX_SHRINK:
-        rescaling = Rescaling.by(image.shape, 1 / shrink)
-        image, gridpoint_xy = rescaling.image(image), rescaling.points(gridpoint_xy)
+    image, gridpoint_xy = shrink_to(image, gridpoint_xy, px_per_square)
     margin = np.arange(-MARGIN_SQUARES, max(rows, columns) + MARGIN_SQUARES)
     xy = lattice_coordinates(
         gridpoint_xy, margin[: rows + 2 * MARGIN_SQUARES], margin[: columns + 2 * MARGIN_SQUARES]
@@ -73,6 +69,18 @@ def straighten_paper(image: np.ndarray, gridpoint_xy: np.ndarray, px_per_square:
         image, xy[..., 0], xy[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=WHITE
     )
     return StraightPaper(straight, is_inside(xy, image.shape), np.array([x[0], y[0]]), px_per_square)
+
+
+def shrink_to(
+    image: np.ndarray, gridpoint_xy: np.ndarray, px_per_square: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The image (H, W, 3) uint8 with its lattice (R, C, 2) px, shrunk to a scale where it is much finer."""
+    steps = np.linalg.norm(np.diff(gridpoint_xy, axis=1), axis=-1)
+    shrink = float(np.median(steps)) / px_per_square
+    if shrink <= MAX_SHRINK:
+        return image, gridpoint_xy
+    rescaling = Rescaling.by(image.shape, 1 / shrink)
+    return rescaling.image(image), rescaling.points(gridpoint_xy)
 
 
 def is_inside(xy: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -16,7 +16,7 @@ from digitization.geometry.row_strips import lattice_points
 from digitization.geometry.straight_paper import StraightPaper, straighten_paper
 from digitization.layout.boundaries import find_places, list_marks
 from digitization.layout.landmarks import Landmarks, find_landmarks
-from digitization.layout.match import match_layout
+from digitization.layout.match import match_layout, pitch_of
 from digitization.layout.page import DURATION_TOLERANCE, NOTHING_KNOWN, Known, LayoutPage, place_layout
 from digitization.layout.printed_scales import read_scales, search_scales
 from digitization.layout.scales import ASSUMED
@@ -24,7 +24,6 @@ from digitization.layout.scales import ASSUMED
 UPRIGHT_LEGIBILITY = 4.0  # labels that have to be legible for no other orientation to be tried
 LEAST_LAYOUT_SCORE = 0.2  # score below which lead names would be guesses
 MIN_PLACE_CERTAINTY = 0.5  # certainty of where the rows begin below which it is doubtful
-ROW_HEIGHT = 3.0  # squares above and below a single row that are its own
 MIN_PART_PX = 32  # px, height of a part of an image below which nothing could be printed in it
 DARK_PAPER = 110.0  # grey value of paper above which its ink cannot be lighter by much
 
@@ -161,7 +160,7 @@ def turn_paper(paper: StraightPaper, orientation: int) -> StraightPaper:
 def parts_beside_rows(upright: np.ndarray, page: LayoutPage) -> list[np.ndarray]:
     """The parts of an upright image (H, W, 3) above and below the rows, where speed and gain are printed."""
     rows, columns = page.zero_lines, np.arange(page.gridpoint_xy.shape[1])
-    beyond = np.median(np.diff(rows)) / 2 if len(rows) > 1 else ROW_HEIGHT
+    beyond = pitch_of(rows) / 2
     above, below = (
         lattice_points(page.gridpoint_xy, np.full(len(columns), row), columns)[:, 1]
         for row in (rows[0] - beyond, rows[-1] + beyond)

@@ -25,9 +25,7 @@ FAR_FROM_ROWS = 0.65  # row pitches from all rows at which a label belongs to no
 SURE_LABEL = 0.9  # probability from which such a label is a reason for doubt
 MAX_LEFT_OUT = 3  # most rows left out at the top or at the bottom
 LEFT_OUT, LEFT_OUT_MARK = 0.03, 0.05  # what a row left out takes off the score, and each mark of a row on it
-LONG_ROW = (
-    0.08  # what a row of the usual length left out at the bottom takes off: its trace says whether it is one
-)
+LONG_ROW = 0.08  # what it takes off further where it is at the bottom and long: its trace will tell
 ROW_MARK = 0.5  # squares from a row within which a mark is its
 WEAK_ROW = 0.75  # share of the median row's length below which a row may be none
 
@@ -76,7 +74,7 @@ def match_layout(landmarks: Landmarks, given: Layout | None = None) -> LayoutMat
 def stray_row_label(landmarks: Landmarks, match: LayoutMatch) -> str:
     """A legible label where a row would begin but far from all rows, which may be too few; else ""."""
     rows = np.array(match.zero_lines)
-    pitch = float(np.median(np.diff(rows))) if len(rows) > 1 else SINGLE_PITCH
+    pitch = pitch_of(rows)
     for label in landmarks.labels:
         begins = match.start - LEFT_OF_START <= label.x <= match.start + INTO_LEAD
         far = np.abs(rows - label.y).min() > FAR_FROM_ROWS * pitch
@@ -202,14 +200,15 @@ def label_columns(x: np.ndarray, columns: int, place: Columns) -> tuple[np.ndarr
     return column, (-before <= into) & (into <= min(INTO_LEAD, 0.6 * width))
 
 
-def pitch_of(rows: tuple[Row, ...]) -> float:
-    """The median distance of neighbouring rows in squares; 6 for a single row."""
-    return float(np.median(np.diff([row.y for row in rows]))) if len(rows) > 1 else SINGLE_PITCH
+def pitch_of(heights: Sequence[float] | np.ndarray) -> float:
+    """The median distance of rows of these heights in squares; SINGLE_PITCH for a single row."""
+    return float(np.median(np.diff(heights))) if len(heights) > 1 else SINGLE_PITCH
 
 
 def offsets(labels: Sequence[Keypoint], rows: tuple[Row, ...]) -> np.ndarray:
     """Distances, in squares below a zero line, at which labels may lie: (N,)."""
-    heights, most = np.array([row.y for row in rows]), MAX_LABEL_OFFSET * pitch_of(rows)
+    heights = np.array([row.y for row in rows])
+    most = MAX_LABEL_OFFSET * pitch_of(heights)
     found = np.array([label.y for label in labels])[:, None] - heights
     found = np.unique(np.round(found[np.abs(found) <= most], 1))
     return found if len(found) else np.zeros(1)
@@ -241,7 +240,8 @@ def rate_cells(
     y, strength = np.array([label.y for label in labels]), strengths(labels)
     probability = np.array([label.probability for label in labels])  # (labels, KEYPOINTS)
     classes = np.array([[KEYPOINTS.index(lead) for lead in leads] for leads in grid])
-    heights, tolerance = np.array([row.y for row in rows]), ROW_TOLERANCE * pitch_of(rows)
+    heights = np.array([row.y for row in rows])
+    tolerance = ROW_TOLERANCE * pitch_of(heights)
     legible = strength > CONFLICT_PROBABILITY
     best = CellRating(-np.inf, 0.0)
     for offset in choices:
@@ -275,7 +275,7 @@ def read_strips(
     for label, column, begins in zip(labels, *at_start, strict=True):
         distance = np.abs(heights + offset - label.y)
         index = int(distance.argmin()) - (len(rows) - len(strips))
-        if index < 0 or column or not begins or distance.min() > ROW_TOLERANCE * pitch_of(rows):
+        if index < 0 or column or not begins or distance.min() > ROW_TOLERANCE * pitch_of(heights):
             continue
         held = found[index]
         if held is None or label.probability.max() > held.probability.max():

@@ -15,8 +15,9 @@ import torch
 
 from configs.close_ups import PX_PER_SQUARE
 from configs.landmarks import GAIN_NAMES, GAINS, KEYPOINTS, SPEED_NAMES, SPEEDS
-from digitization.geometry.close_ups import offsets, shrink_to_close_ups
+from digitization.geometry.close_ups import offsets
 from digitization.geometry.row_strips import resample_lattice
+from digitization.geometry.straight_paper import shrink_to
 from digitization.layout.landmarks import Keypoint
 from utils.command import log
 from utils.rescaling import Rescaling
@@ -63,7 +64,7 @@ def read_scales(
     reader = engine()
     if reader is None:
         return None
-    image, gridpoint_xy = shrink_to_close_ups(image, gridpoint_xy)
+    image, gridpoint_xy = shrink_to(image, gridpoint_xy, PX_PER_SQUARE)
     height, width = (round(side * PX_PER_SQUARE) for side in LINE_SQUARES)
     read = []
     for text in texts:
