@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from configs.layouts import Layout, leads_from_rows
-from configs.page import DURATION_S, LEADS, MAX_FS
+from configs.page import DURATION_S, LEADS, MAX_FS, RHYTHM_LEAD
 from digitization.geometry.locate import PageNotFound
 from digitization.geometry.orientation import undo_orientation
 from digitization.geometry.straighten import MIN_PAGE_SCORE, RectifiedPage, Straightener
@@ -26,7 +26,7 @@ from digitization.layout.page import (
     Known,
     LayoutPage,
 )
-from digitization.layout.reading import read_page
+from digitization.layout.reading import MIN_STRIP_CONFIDENCE, read_page
 from digitization.networks import load_networks
 from digitization.overlay import draw_on_photo
 from digitization.record_files import write_record, write_wfdb
@@ -101,6 +101,11 @@ class Digitized:
         residuals = self.trace_result.limb_residuals
         known = residuals[np.isfinite(residuals)]
         return float(np.sqrt(np.mean(known**2))) if len(known) else float("nan")
+
+    @property
+    def lacks_strip(self) -> bool:
+        """Whether a page read as the competition's shows no rhythm strip: leads may be printed alike without."""
+        return bool(self.confidence[LEADS.index(RHYTHM_LEAD)] < MIN_STRIP_CONFIDENCE)
 
     @property
     def is_suspect(self) -> bool:
@@ -250,7 +255,7 @@ class Digitizer:
         competition = None
         if attempt.is_shown and attempt.rectified:
             competition = self.read_competition(attempt.rectified, fs)
-            if attempt.is_certain or not competition.is_suspect:
+            if not competition.lacks_strip and (attempt.is_certain or not competition.is_suspect):
                 return competition
         try:
             upright, page = self.finder.find(image, known)

@@ -15,6 +15,7 @@ PLACE_SD = 0.25  # squares, standard deviation of a beginning, end or boundary f
 WIDTH_SD = 1e-5
 NEAR_NOMINAL = 0.02  # log of the ratio to a nominal width within which a row is of that width
 EXTENT_SD = 0.6  # squares, standard deviation of the first and the last x at which a row is seen
+EXTENT_SHARE = 0.25  # quantile of the rows' first and last x that is taken for that of all rows
 AT_EDGE = 0.25  # squares from the left edge of the image within which rows begin at it: nothing is before
 MAX_OFF = 2.0  # squares by which they may be off at most
 EDGE_SQUARES = 1.0  # squares from the edge of the image within which a row may be cut off
@@ -31,7 +32,9 @@ class Columns:
 
 def fit_columns(landmarks: Landmarks, rows: tuple[Row, ...], count: int) -> Columns | None:
     """Where rows of `count` leads begin and how wide they are, by the landmarks on them; None if nowhere."""
-    first, last = (np.median([getattr(row, end) for row in rows if row.seen]) for end in ("first", "last"))
+    firsts, lasts = (np.array([getattr(row, end) for row in rows if row.seen]) for end in ("first", "last"))
+    # Of many a row the beginning is not seen, of one or two something beside it is taken for it.
+    first, last = np.quantile(firsts, EXTENT_SHARE), np.quantile(lasts, 1 - EXTENT_SHARE)
     left, right = landmarks.edges
     cut_left, cut_right = first < left + EDGE_SQUARES, last > right - EDGE_SQUARES
     starts, ends, boundaries = landmarks.starts, landmarks.ends, landmarks.boundaries
@@ -60,9 +63,9 @@ def fit_columns(landmarks: Landmarks, rows: tuple[Row, ...], count: int) -> Colu
         return None
     agreement = rate_columns(start, width, count, starts, ends, boundaries)
     if not cut_left:
-        agreement += 0.5 * len(rows) * likeness(start - first, EXTENT_SD)
+        agreement += 0.5 * likeness(start[:, None] - firsts, EXTENT_SD).sum(axis=1)
     if not cut_right:
-        agreement += 0.5 * len(rows) * likeness(ends_at - last, EXTENT_SD)
+        agreement += 0.5 * likeness(ends_at[:, None] - lasts, EXTENT_SD).sum(axis=1)
     off_nominal = np.log(width[:, None] / np.array(NOMINAL_WIDTHS))
     nearest = np.abs(off_nominal).min(axis=1)
     agreement += 0.5 * len(rows) * likeness(nearest, NEAR_NOMINAL / 2)

@@ -13,6 +13,9 @@ from configs.layouts import Layout, Segment
 
 MAX_DIFFERENCE = 0.1  # squared difference of two copies of one trace at most, as a share of their powers
 MIN_RATIO = 3.0  # how many times better a lead must fit a strip than any other to be the one that it shows
+# Difference and ratio from which the trace is believed against a legible label: copies of one trace differ by
+# 0.0001 to 0.02, neighbours such as V1 and V2 by 0.1.
+SURE_DIFFERENCE, SURE_RATIO = 0.02, 8.0
 
 
 def compare_strip(rows: np.ndarray, layout: Layout, strip: int) -> dict[str, float]:
@@ -42,8 +45,8 @@ class StripName:
 def name_strips(rows: np.ndarray, layout: Layout, legible: Sequence[bool]) -> tuple[StripName, ...]:
     """The leads of the rhythm strips of rows (R, L) mV by label and trace.
 
-    A strip whose label is not `legible` and that repeats the trace of another lead than the one assumed is
-    taken for that lead, unless another strip is.
+    A strip that repeats the trace of another lead than its label says is taken for that lead where its label
+    is not `legible` or the traces leave no doubt, unless another strip is taken for it.
     """
     names, found = list(layout.rhythm), []
     for index, is_legible in enumerate(legible):
@@ -51,7 +54,8 @@ def name_strips(rows: np.ndarray, layout: Layout, legible: Sequence[bool]) -> tu
         best = min(differences, key=lambda lead: differences[lead])
         own, other = differences.get(names[index], 2.0), ""
         if differences[best] <= MAX_DIFFERENCE and own > MIN_RATIO * differences[best]:
-            if best in names or is_legible:
+            is_sure = differences[best] <= SURE_DIFFERENCE and own >= SURE_RATIO * differences[best]
+            if best in names or (is_legible and not is_sure):
                 other = best
             else:
                 names[index], own = best, differences[best]
