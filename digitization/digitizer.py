@@ -104,7 +104,7 @@ class Digitized:
 
     @property
     def lacks_strip(self) -> bool:
-        """Whether a page read as the competition's shows no rhythm strip: leads may be printed alike without."""
+        """Whether a page read as the competition's shows no rhythm strip, as other pages of its leads do."""
         return bool(self.confidence[LEADS.index(RHYTHM_LEAD)] < MIN_STRIP_CONFIDENCE)
 
     @property

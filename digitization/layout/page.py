@@ -14,6 +14,7 @@ from digitization.geometry.row_strips import lattice_points
 from digitization.layout.landmarks import Landmarks, Pulse
 from digitization.layout.match import LayoutMatch, stray_row_label
 from digitization.layout.scales import ASSUMED, MIN_PULSE_PROBABILITY, Scale, find_gain, find_speed
+from digitization.layout.zero_lines import zero_lines_of
 
 MIN_LAYOUT_SCORE = 0.6  # score below which the layout is doubtful
 MIN_LAYOUT_LEAD = 0.1  # lead over the next layout below which it is
@@ -23,7 +24,6 @@ MAX_DURATION_S = 10.0  # longest row that stage 2's page holds
 MUCH_LONGER = 1.15  # times that duration up to which a row is rather one of that duration, measured wrongly
 BESIDE_ROWS, INTO_ROWS = 4.0, 0.4  # squares outside and inside the rows' ends at which a pulse may be
 PULSE_SHARE = 1 / 3  # share of the rows on which a pulse has to be seen, at least two
-PULSE_ON_ROW = 1.0  # squares from a row within which a pulse's foot gives its zero line
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def place_layout(
         grid.seen,
         grid.probability,
         layout,
-        zero_lines_of(match.zero_lines, pulses),
+        zero_lines_of(match.zero_lines, pulses, len(layout.rows)),
         match.start,
         0.0,
         match.width,
@@ -163,16 +163,6 @@ def pulses_beside_rows(pulses: Sequence[Pulse], match: LayoutMatch) -> list[Puls
     ]
     seen = sum(pulse.probability >= MIN_PULSE_PROBABILITY for pulse in beside)
     return beside if seen >= min(max(2, len(match.zero_lines) * PULSE_SHARE), len(match.zero_lines)) else []
-
-
-def zero_lines_of(rows: Sequence[float], pulses: Sequence[Pulse]) -> np.ndarray:
-    """The zero line of each row: the foot of its calibration pulse if there is one, else as it was seen."""
-    zero_lines = np.array(rows)
-    for index, row in enumerate(rows):
-        feet = [pulse for pulse in pulses if abs(pulse.y - row) < PULSE_ON_ROW]
-        if feet:
-            zero_lines[index] = max(feet, key=lambda pulse: pulse.probability).y
-    return zero_lines
 
 
 def list_doubts(match: LayoutMatch, speed: Scale, gain: Scale, known: Known) -> list[str]:

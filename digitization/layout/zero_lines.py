@@ -1,0 +1,44 @@
+"""The zero line of each row: the foot of its calibration pulse, or where it and the other rows are seen."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from digitization.layout.landmarks import Pulse
+
+PULSE_ON_ROW = 1.0  # squares from a row within which a pulse's foot gives its zero line
+MIN_EVEN_ROWS = 5  # rows from which one is told from the even spacing of the others
+EVEN = 0.1  # squares (0.5 mm) by which rows that are spaced evenly are seen off their places in the median
+UNEVEN = 0.24  # squares (1.2 mm, 0.12 mV) off such a place from which a row is rather seen wrongly
+
+
+def zero_lines_of(rows: Sequence[float], pulses: Sequence[Pulse], row_count: int | None = None) -> np.ndarray:
+    """y of 0 mV of rows seen at y `rows`, all in squares from the top: (R,).
+
+    A row without a pulse is seen where its trace mostly is, which a lead that is seldom at 0 mV leads astray.
+    Where nearly all rows are spaced evenly, such a row is put where they say. The first `row_count` are rows
+    of leads; rhythm strips after them may be spaced otherwise.
+    """
+    zero_lines = np.array(rows, np.float64)
+    has_foot = np.zeros(len(zero_lines), bool)
+    for index, row in enumerate(rows):
+        feet = [pulse for pulse in pulses if abs(pulse.y - row) < PULSE_ON_ROW]
+        if feet:
+            zero_lines[index], has_foot[index] = max(feet, key=lambda pulse: pulse.probability).y, True
+    count = len(zero_lines) if row_count is None else row_count
+    if count < MIN_EVEN_ROWS:
+        return zero_lines
+    even = even_places(zero_lines[:count])
+    off = np.abs(zero_lines[:count] - even)
+    if np.median(off) <= EVEN:
+        moved = np.flatnonzero((off > UNEVEN) & ~has_foot[:count])
+        zero_lines[moved] = even[moved]
+    return zero_lines
+
+
+def even_places(y: np.ndarray) -> np.ndarray:
+    """Places at even distances that are nearest to places (N,), by the Theil-Sen line through them."""
+    number = np.arange(len(y))
+    first, second = np.triu_indices(len(y), 1)
+    pitch = np.median((y[second] - y[first]) / (second - first))
+    return pitch * number + np.median(y - pitch * number)
