@@ -34,3 +34,8 @@ def test_the_foot_of_a_pulse_counts_more_than_even_spacing():
     pulses = [Pulse(2.0, seen[2], 2.0, 1.0, 0.9)]
     expected = ROWS + [0.0, 0.0, 0.3, 0.0, 0.0, 0.0]
     assert zero_lines_of(seen, pulses) == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize(("foot", "expected"), [(6.2, 6.1), (6.5, 6.5)])
+def test_a_row_and_the_foot_of_its_pulse_are_averaged_where_they_agree(foot, expected):
+    assert zero_lines_of([6.0], [Pulse(2.0, foot, 2.0, 1.0, 0.9)])[0] == pytest.approx(expected)

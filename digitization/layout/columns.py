@@ -33,8 +33,9 @@ class Columns:
 def fit_columns(landmarks: Landmarks, rows: tuple[Row, ...], count: int) -> Columns | None:
     """Where rows of `count` leads begin and how wide they are, by the landmarks on them; None if nowhere."""
     firsts, lasts = (np.array([getattr(row, end) for row in rows if row.seen]) for end in ("first", "last"))
+    first, last = np.median(firsts), np.median(lasts)
     # Of many a row the beginning is not seen, of one or two something beside it is taken for it.
-    first, last = np.quantile(firsts, EXTENT_SHARE), np.quantile(lasts, 1 - EXTENT_SHARE)
+    earliest, latest = np.quantile(firsts, EXTENT_SHARE), np.quantile(lasts, 1 - EXTENT_SHARE)
     left, right = landmarks.edges
     cut_left, cut_right = first < left + EDGE_SQUARES, last > right - EDGE_SQUARES
     starts, ends, boundaries = landmarks.starts, landmarks.ends, landmarks.boundaries
@@ -56,9 +57,9 @@ def fit_columns(landmarks: Landmarks, rows: tuple[Row, ...], count: int) -> Colu
     # A row may begin or end outside the image, but not where the paper shows nothing; and all of it is one.
     possible = (start <= first + MAX_OFF) & (ends_at >= last - MAX_OFF)
     if not cut_left:
-        possible &= start >= first - MAX_OFF
+        possible &= start >= earliest - MAX_OFF
     if not cut_right:
-        possible &= ends_at <= last + MAX_OFF
+        possible &= ends_at <= latest + MAX_OFF
     if not possible.any():
         return None
     agreement = rate_columns(start, width, count, starts, ends, boundaries)

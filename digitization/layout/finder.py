@@ -10,18 +10,23 @@ from configs.page import SQUARE_MM
 from configs.stage0 import ORIENTATIONS
 from digitization.geometry.lines import refine_lattice
 from digitization.geometry.locate import PageNotFound
-from digitization.geometry.orientation import points_to_upright, undo_orientation
+from digitization.geometry.orientation import MIRRORED, points_to_upright, undo_orientation
 from digitization.geometry.paper import PaperGrid, find_paper
 from digitization.geometry.row_strips import lattice_points
 from digitization.geometry.straight_paper import StraightPaper, straighten_paper
 from digitization.layout.boundaries import find_places, list_marks
-from digitization.layout.landmarks import Landmarks, find_landmarks
+from digitization.layout.landmarks import Landmarks, find_landmarks, merge_labels
 from digitization.layout.match import match_layout, pitch_of
 from digitization.layout.page import DURATION_TOLERANCE, NOTHING_KNOWN, Known, LayoutPage, place_layout
 from digitization.layout.printed_scales import read_scales, search_scales
 from digitization.layout.scales import ASSUMED
 
+# Labels by which another orientation has to be more legible: one if it is turned, three if it is mirrored,
+# which few images are, and in which a V looks like an A.
+TURNED_LEGIBILITY, MIRRORED_LEGIBILITY = 1.0, 3.0
 UPRIGHT_LEGIBILITY = 4.0  # labels that have to be legible for no other orientation to be tried
+SECOND_LOOK_SCORE = 0.75  # score below which the labels are looked at in a second scale
+LARGER_PX_PER_SQUARE = 1.2 * PX_PER_SQUARE  # that scale: its letters are no larger than those trained on
 LEAST_LAYOUT_SCORE = 0.2  # score below which lead names would be guesses
 MIN_PLACE_CERTAINTY = 0.5  # certainty of where the rows begin below which it is doubtful
 MIN_PART_PX = 32  # px, height of a part of an image below which nothing could be printed in it
@@ -56,6 +61,9 @@ class LayoutFinder:
         image, grid = self.find_grid(image)
         orientation, upright, grid, landmarks = self.turn(image, grid)
         match = match_layout(landmarks, known.layout)
+        if match is not None and known.layout is None and match.score < SECOND_LOOK_SCORE:
+            landmarks = self.look_again(upright, grid.gridpoint_xy, landmarks)
+            match = match_layout(landmarks)
         if match is None:
             what = "no rows of traces are seen on the paper"
             if known.layout is not None and landmarks.rows:
@@ -76,6 +84,12 @@ class LayoutFinder:
                 landmarks = replace(landmarks, scales=(*landmarks.scales, *found))
             page = place_layout(orientation, refined, landmarks, match, known)
         return upright, self.place_rows(upright, page)
+
+    def look_again(self, upright: np.ndarray, gridpoint_xy: np.ndarray, landmarks: Landmarks) -> Landmarks:
+        """The landmarks with labels that are seen on larger paper too: each scale misreads other ones."""
+        paper = straighten_paper(upright, gridpoint_xy, LARGER_PX_PER_SQUARE)
+        larger = find_landmarks(paper, self.landmarks_net, self.device)
+        return replace(landmarks, labels=merge_labels(landmarks.labels, larger.labels))
 
     def place_rows(self, upright: np.ndarray, page: LayoutPage) -> LayoutPage:
         """The page with its rows where close-ups of their beginnings, boundaries and ends show them."""
@@ -113,12 +127,16 @@ class LayoutFinder:
     def turn(self, image: np.ndarray, grid: PaperGrid) -> tuple[int, np.ndarray, PaperGrid, Landmarks]:
         """The orientation in which most labels are legible, the upright image, its grid and its landmarks."""
         paper = straighten_paper(image, grid.gridpoint_xy, PX_PER_SQUARE)
-        best, landmarks = 0, find_landmarks(paper, self.landmarks_net, self.device)
-        if landmarks.legibility < UPRIGHT_LEGIBILITY:
+        best, first = 0, find_landmarks(paper, self.landmarks_net, self.device)
+        landmarks = first
+        if first.legibility < UPRIGHT_LEGIBILITY:
+            gain = 0.0  # of the best orientation over the image's own, beyond what it needs
             for orientation in range(1, ORIENTATIONS):
                 turned = turn_paper(paper, orientation)
                 seen = find_landmarks(turned, self.landmarks_net, self.device)
-                if seen.legibility > landmarks.legibility + 1:
+                needed = MIRRORED_LEGIBILITY if orientation >= MIRRORED else TURNED_LEGIBILITY
+                if seen.legibility - first.legibility - needed > gain:
+                    gain = seen.legibility - first.legibility - needed
                     best, landmarks = orientation, seen
         if not best:
             return 0, image, grid, landmarks

@@ -1,6 +1,7 @@
 """The landmarks on straightened paper: labels, speed and gain in print, rows, where leads begin, pulses."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ ROW_GAIN = 0.5  # height of a row in that profile per square of its length
 HEIGHTS = (0.7, 5.0)  # squares, range of the height of a pulse: at 5 mm/mV one, at 20 mm/mV four
 PULSE_SQUARES = (0.2, 3.0)  # squares, range of its width: half of 0.2 s at 12.5 mm/s, and more than at 50
 FOOT_SQUARES = 0.35  # squares by which what belongs to one pulse may be off
+SAME_LABEL = 0.8  # squares within which labels seen in two scales are one
 ON_ROW = 0.8  # squares from its row within which a beginning or end is the row's
 
 
@@ -136,6 +138,24 @@ def find_landmarks(
         (float(edges[0, 0]), float(edges[1, 0])),
         texts,
     )
+
+
+def merge_labels(first: Sequence[Keypoint], second: Sequence[Keypoint]) -> tuple[Keypoint, ...]:
+    """The labels that a page shows in two scales: the mean of their probabilities, 0 where one is unseen."""
+    merged, left = [], list(second)
+    for label in first:
+        same = min(left, key=lambda other: distance(label, other), default=None)
+        other = np.zeros_like(label.probability)
+        if same is not None and distance(label, same) <= SAME_LABEL:
+            left = [label for label in left if label is not same]
+            other = same.probability
+        merged.append(replace(label, probability=(label.probability + other) / 2))
+    return (*merged, *(replace(label, probability=label.probability / 2) for label in left))
+
+
+def distance(first: Keypoint, second: Keypoint) -> float:
+    """The distance of two keypoints in squares."""
+    return float(np.hypot(first.x - second.x, first.y - second.y))
 
 
 def keypoint_at(probabilities: np.ndarray, heat: np.ndarray, cell: np.ndarray, place) -> Keypoint:

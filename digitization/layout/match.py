@@ -95,8 +95,8 @@ def row_choices(landmarks: Landmarks) -> Iterator[tuple[float, tuple[Row, ...]]]
     weakest; and with one put between two rows that are twice as far apart as others.
     """
     rows = landmarks.rows
-    evidence = [row_evidence(landmarks, row) for row in rows]
     typical = float(np.median([row.seen for row in rows])) if rows else 0.0
+    evidence = [row_evidence(landmarks, row) * min(row.seen / typical, 1.0) for row in rows]
     for first, after in product(range(MAX_LEFT_OUT + 1), repeat=2):
         if kept := rows[first : len(rows) - after]:
             long = sum(row.seen >= WEAK_ROW * typical for row in rows[len(rows) - after :])
