@@ -29,6 +29,11 @@ def test_a_rhythm_strip_may_be_printed_apart():
     assert np.array_equal(zero_lines_of(seen, (), row_count=6), seen)
 
 
+def test_a_rhythm_strip_between_rows_in_their_places_is_in_its_place_too():
+    seen = ROWS + [0.0, 0.02, -0.01, 0.7, 0.03, 0.0]
+    assert zero_lines_of(seen, (), row_count=3) == pytest.approx(ROWS, abs=0.05)
+
+
 def test_the_foot_of_a_pulse_counts_more_than_even_spacing():
     seen = ROWS + [0.0, 0.0, 0.3, 0.0, 0.0, 0.4]
     pulses = [Pulse(2.0, seen[2], 2.0, 1.0, 0.9)]

@@ -82,8 +82,12 @@ class Crossings:
 
     @property
     def score(self) -> float:
-        """How much this looks like a grid at the network's scale, 0 to about 1."""
-        return self.share * self.mean_probability
+        """How much this looks like a grid at the network's scale, 0 to about 1.
+
+        The probability counts twice: at half the scale of a grid without 1 mm lines the network completes
+        each square to four, with probabilities of 0.7 instead of 0.9, but on all of the paper.
+        """
+        return self.share * self.mean_probability**2
 
 
 @torch.inference_mode()

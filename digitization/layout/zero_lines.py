@@ -20,7 +20,7 @@ def zero_lines_of(rows: Sequence[float], pulses: Sequence[Pulse], row_count: int
 
     A row without a pulse is seen where its trace mostly is, which a lead that is seldom at 0 mV leads astray.
     Where nearly all rows are spaced evenly, such a row is put where they say. The first `row_count` are rows
-    of leads; rhythm strips after them may be spaced otherwise.
+    of leads; the last rhythm strips after them may be spaced otherwise.
     """
     zero_lines = np.array(rows, np.float64)
     has_foot = np.zeros(len(zero_lines), bool)
@@ -29,14 +29,15 @@ def zero_lines_of(rows: Sequence[float], pulses: Sequence[Pulse], row_count: int
         if feet:
             foot, has_foot[index] = max(feet, key=lambda pulse: pulse.probability).y, True
             zero_lines[index] = (foot + row) / 2 if abs(foot - row) <= AS_GOOD else foot
-    count = len(zero_lines) if row_count is None else row_count
-    if count < MIN_EVEN_ROWS:
+    if len(zero_lines) < MIN_EVEN_ROWS:
         return zero_lines
-    even = even_places(zero_lines[:count])
-    off = np.abs(zero_lines[:count] - even)
+    even = even_places(zero_lines)
+    off = np.abs(zero_lines - even)
     if np.median(off) <= EVEN:
-        moved = np.flatnonzero((off > UNEVEN) & ~has_foot[:count])
-        zero_lines[moved] = even[moved]
+        in_place = np.flatnonzero(off <= UNEVEN)
+        movable = (off > UNEVEN) & ~has_foot
+        movable[max(row_count or len(rows), in_place[-1]) :] = False  # the last strips may be printed apart
+        zero_lines[movable] = even[movable]
     return zero_lines
 
 
