@@ -387,7 +387,8 @@ def run_images(folder: Path) -> tuple[int, str, pd.DataFrame]:
     shutil.copy(GOOD, pages / "good.png")
     for name, fault in IMAGES.items():
         fault.make(pages / f"{name}{fault.suffix}")
-    code, said = call(predict.main, pages, "--output", folder / "out", "--fs", FS)
+    one = ("--workers", 1, "--device", "cpu")  # in this process, whose tests remember what networks have seen
+    code, said = call(predict.main, pages, "--output", folder / "out", "--fs", FS, *one)
     return code, said, pd.read_csv(folder / "out" / "pages.csv", keep_default_na=False).set_index("name")
 
 

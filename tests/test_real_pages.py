@@ -116,11 +116,10 @@ def hide_ink(page: np.ndarray) -> np.ndarray:
     return np.where(around[..., None] > 0, 255, page).astype(np.uint8)
 
 
-OTHERS = {
+OTHERS = {  # beside those of tests/faults.py: noise, two pages, a cat
     "graph paper": lambda page: draw_graph_paper(),
     "text": lambda page: write_text(np.full((1700, 2200, 3), 250, np.uint8)),
     "text on graph paper": lambda page: write_text(draw_graph_paper()),
-    "noise": lambda page: np.random.default_rng(0).integers(0, 256, (900, 1300, 3), np.uint8),
     "left half": lambda page: page[:, :1100],
     "right half": lambda page: page[:, 1100:],
     "upper half": lambda page: page[:850],
