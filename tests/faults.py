@@ -166,7 +166,7 @@ IMAGES: dict[str, ImageFault] = {
     "1 x 3000": ImageFault(save("PNG", flat(255, (3000, 1))), NOT_READ),
     "blank": ImageFault(save("PNG", flat(255)), NOT_READ, "grid lines are seen"),
     "black": ImageFault(save("PNG", flat(0)), NOT_READ, "grid lines are seen"),
-    "noise": ImageFault(save("PNG", noise), NOT_READ),
+    "noise": ImageFault(save("PNG", noise), NOT_READ, "grid lines are seen"),
     "a cat": ImageFault(save("JPEG", cat), NOT_READ, "", ".jpg"),
     "two pages side by side": ImageFault(save("PNG", two_pages), ANY),
     "page cut in half": ImageFault(save("PNG", half_a_page), NOT_TRUSTED),
