@@ -10,15 +10,18 @@ demo: $(VENV)/.installed
 	$(BIN)/python predict.py samples/train/3443727300 --output outputs/demo
 	$(BIN)/python evaluate.py samples
 
-# Quick and slow tests run side by side, one core each; their coverage is counted together. A shell's background
-# processes do not hear Ctrl-C.
+# The tests run in two halves side by side, one core each: the quick ones and the slow ones of whole pages, and all
+# other slow ones, which take as long. Their coverage is counted together. A shell's background processes do not
+# hear Ctrl-C.
 HALF = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --cov --cov-report= --cov-fail-under=0
+PAGES = tests/test_faults.py tests/test_real_pages.py
 test: $(VENV)/.installed-dev
 	rm -f .coverage.*
-	COVERAGE_FILE=.coverage.slow $(HALF) -m slow > .slow-tests.log 2>&1 & slow=$$!; \
+	COVERAGE_FILE=.coverage.slow $(HALF) -m slow $(addprefix --ignore=,$(PAGES)) > .slow-tests.log 2>&1 & slow=$$!; \
 	trap "kill $$slow" INT TERM; \
 	COVERAGE_FILE=.coverage.quick $(HALF) -m "not slow"; quick=$$?; \
-	wait $$slow; slow=$$?; cat .slow-tests.log; rm .slow-tests.log; [ $$quick$$slow = 00 ]
+	COVERAGE_FILE=.coverage.pages $(HALF) -m slow $(PAGES); pages=$$?; \
+	wait $$slow; slow=$$?; cat .slow-tests.log; rm .slow-tests.log; [ $$quick$$pages$$slow = 000 ]
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --skip-covered --ignore-errors
 

@@ -166,7 +166,7 @@ IMAGES: dict[str, ImageFault] = {
     "1 x 3000": ImageFault(save("PNG", flat(255, (3000, 1))), NOT_READ),
     "blank": ImageFault(save("PNG", flat(255)), NOT_READ, "grid lines are seen"),
     "black": ImageFault(save("PNG", flat(0)), NOT_READ, "grid lines are seen"),
-    "noise": ImageFault(save("PNG", noise), NOT_READ),
+    "noise": ImageFault(save("PNG", noise), NOT_READ, "grid lines are seen"),
     "a cat": ImageFault(save("JPEG", cat), NOT_READ, "", ".jpg"),
     "two pages side by side": ImageFault(save("PNG", two_pages), ANY),
     "page cut in half": ImageFault(save("PNG", half_a_page), NOT_TRUSTED),
@@ -387,7 +387,8 @@ def run_images(folder: Path) -> tuple[int, str, pd.DataFrame]:
     shutil.copy(GOOD, pages / "good.png")
     for name, fault in IMAGES.items():
         fault.make(pages / f"{name}{fault.suffix}")
-    code, said = call(predict.main, pages, "--output", folder / "out", "--fs", FS)
+    one = ("--workers", 1, "--device", "cpu")  # in this process, whose tests remember what networks have seen
+    code, said = call(predict.main, pages, "--output", folder / "out", "--fs", FS, *one)
     return code, said, pd.read_csv(folder / "out" / "pages.csv", keep_default_na=False).set_index("name")
 
 

@@ -88,8 +88,16 @@ def ask_for(*images: tuple[str, int]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["id", "lead", "fs", "number_of_rows"])
 
 
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> Path:
+    """Our dataset: packing it, which also writes it as an archive, takes seconds."""
+    folder = tmp_path_factory.mktemp("dataset") / "kaggle-dataset"
+    pack_dataset(ROOT, folder)
+    return folder
+
+
 @pytest.fixture
-def kaggle(tmp_path, monkeypatch) -> Path:
+def kaggle(tmp_path, dataset, monkeypatch) -> Path:
     """A folder like /kaggle: a good page 0007, a broken one, NA that is missing, and our dataset."""
     data = tmp_path / "input" / "physionet-ecg-image-digitization"
     (data / "test").mkdir(parents=True)
@@ -99,7 +107,8 @@ def kaggle(tmp_path, monkeypatch) -> Path:
     table = ask_for(("broken", 250), ("0007", read_record(truth_path()).shape[1] // 10), ("NA", 1025))
     table.to_csv(data / "test.csv", index=False)
     write_sample_submission(data / "sample_submission.parquet", table)
-    pack_dataset(ROOT, tmp_path / "input" / "datasets" / "someone" / "ecg-digitization" / "kaggle-dataset")
+    ours = tmp_path / "input" / "datasets" / "someone" / "ecg-digitization" / "kaggle-dataset"
+    shutil.copytree(dataset, ours)
     (tmp_path / "working").mkdir()
     for name, value in (("INPUT", tmp_path / "input"), ("WORKING", tmp_path / "working"), ("WORKERS", 1)):
         monkeypatch.setenv(f"KAGGLE_{name}", str(value))

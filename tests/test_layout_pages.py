@@ -1,9 +1,6 @@
 """Drawn pages of any layout: labels, grid points and rows lie where the image shows them."""
 
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,6 +8,7 @@ import pytest
 
 from configs.layouts import Layout, find_layout
 from configs.page import IMAGE_TYPES, LEADS, SQUARE_MM
+from data_preparation import synthesize_layouts
 from digitization.record_files import write_wfdb
 from synthesis.layouts.capture import capture_layout
 from synthesis.layouts.page import LayoutPage, draw_layout_page
@@ -117,12 +115,12 @@ def test_a_page_that_cannot_be_printed_is_refused():
 
 
 @pytest.mark.slow
-def test_pages_of_layouts_are_written_with_their_labels(tmp_path):
+def test_pages_of_layouts_are_written_with_their_labels(tmp_path, monkeypatch):
     write_wfdb(tmp_path / "one", stepped_record().leads, stepped_record().fs)
-    root = Path(__file__).resolve().parents[1]
-    command = [sys.executable, root / "data_preparation" / "synthesize_layouts.py", "--records", tmp_path]
+    where = ["--records", str(tmp_path), "--out", str(tmp_path / "out")]
     options = ["--layouts", "6x2", "12x1:50", "--count", "1", "--types", "0001"]
-    subprocess.run([*command, "--out", tmp_path / "out", *options], check=True)
+    monkeypatch.setattr("sys.argv", ["synthesize_layouts.py", *where, *options])
+    synthesize_layouts.main()
     for name, seconds, rows in (("6x2-25-10", 10, 6), ("12x1-50-10", 5, 12)):
         image = tmp_path / "out" / f"{name}-one-0001.png"
         height, width = read_rgb(image).shape[:2]

@@ -73,7 +73,7 @@ def test_a_folder_with_bad_pages_gives_a_file_for_each_and_names_the_bad(
     blank = np.full((600, 800, 3), 255, np.uint8)
     write_png(pages / "blank.png", blank)
     out = tmp_path / "out"
-    assert run(monkeypatch, pages, "--output", out, "--fs", 250) == 1
+    assert run(monkeypatch, pages, "--output", out, "--fs", 250, "--workers", 1) == 1
     assert sorted(path.stem for path in out.iterdir()) == ["blank", "empty", "good", "pages", "text"]
     rows = pd.read_csv(out / "pages.csv").set_index("name")
     assert rows["outcome"].to_dict() == {
