@@ -7,7 +7,7 @@ Points (N, 2) are (x, y), right and down from the page's top left corner, /Rotat
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +78,29 @@ class PdfPage:
     lines: tuple[Line, ...]
     texts: tuple[Text, ...]
     pictures: tuple[Picture, ...]
+
+    def turned_back(self, turns: int) -> "PdfPage":
+        """The page turned counter-clockwise by quarter turns."""
+        width, height = (self.width, self.height) if turns % 2 == 0 else (self.height, self.width)
+        corners = turn_points(np.array([[0, 0], [self.width, self.height]]), turns)
+        corner = corners.min(axis=0)
+
+        def place(points: np.ndarray) -> np.ndarray:
+            return turn_points(points, turns) - corner
+
+        def bounds(picture: Picture) -> tuple[float, float, float, float]:
+            ends = place(np.array(picture.box).reshape(2, 2))
+            left, top = ends.min(axis=0).tolist()
+            right, bottom = ends.max(axis=0).tolist()
+            return left, top, right, bottom
+
+        lines = tuple(replace(line, points=place(line.points)) for line in self.lines)
+        texts = []
+        for text in self.texts:
+            x, y = place(np.array([[text.x, text.y]]))[0].tolist()
+            texts.append(replace(text, x=x, y=y, turns=(text.turns - turns) % 4))
+        pictures = tuple(replace(picture, box=bounds(picture)) for picture in self.pictures)
+        return PdfPage(self.number, width, height, lines, tuple(texts), pictures)
 
 
 def run_child(path: Path, seconds: float, *arguments: object) -> tuple[dict, bytes]:

@@ -1,0 +1,103 @@
+"""From the points of a curve to samples: its own rate, and a cubic on its own times."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.interpolate import CubicSpline
+
+from digitization.signal.traces import resampling_matrix
+
+SAME_TIME = 1e-3  # share of the median step within which two points are at the same time
+EVEN_SHARE, EVEN_TOLERANCE = 0.9, 0.35  # share of the steps within this of their median where none is left out
+MIN_SHARE_OF_STEPS = 0.01  # share of the steps that are single ones where points are left out
+WHOLE_SHARE, WHOLE_TOLERANCE = 0.95, 0.1  # share of the steps within this of a whole number of single ones
+LONG_STEP = 1.5  # single steps from which on points are left out
+MAX_FILLED = 2_000_000  # points of a curve after filling
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A lead as printed: values (N,) mV at times (N,) s, increasing from the beginning of its column.
+
+    native_hz is the rate of its points, None where they follow no rate.
+    """
+
+    times: np.ndarray
+    values: np.ndarray
+    native_hz: float | None
+
+    def at(self, times: np.ndarray) -> np.ndarray:
+        """The values at times (n,) s, NaN beyond the ends of the curve."""
+        inside = (times >= self.times[0] - 1e-9) & (times <= self.times[-1] + 1e-9)
+        values = np.full(len(times), np.nan)
+        values[inside] = CubicSpline(self.times, self.values, bc_type="natural")(times[inside])
+        return values
+
+    def sample(self, fs: int, count: int, first: float = 0.0) -> np.ndarray:
+        """`count` samples at `fs` Hz from `first` s on, (count,), NaN beyond the ends of the curve.
+
+        Where the curve has a higher rate its band is limited to half of `fs`.
+        """
+        times = first + np.arange(count) / fs
+        factor = 1 if self.native_hz is None else int(np.ceil(self.native_hz / fs - 0.2))
+        if factor <= 1:
+            return self.at(times)
+        fine = self.at(first + np.arange(count * factor) / (fs * factor))
+        values = np.full(count, np.nan)
+        known = np.flatnonzero(np.isfinite(fine))
+        coarse = np.arange(-(-known[0] // factor), known[-1] // factor + 1) if len(known) else []
+        if len(coarse):
+            matrix = resampling_matrix(np.array(coarse) * factor - known[0], len(known), factor)
+            values[coarse] = matrix @ fine[known]
+        return values
+
+
+def make_curve(times: np.ndarray, values: np.ndarray) -> Curve:
+    """The curve through points of non-decreasing times (N,) s and values (N,) mV, N at least 2.
+
+    Of points at the same time the mean counts. Where points are left out, as they lie on a straight line, the
+    curve is that line: points in steps of its own are put between.
+    """
+    steps = np.diff(times)
+    positive = steps[steps > 0]
+    same = SAME_TIME * (np.median(positive) if len(positive) else 1.0)
+    starts = np.concatenate([[0], np.flatnonzero(steps > same) + 1])
+    counts = np.diff(np.append(starts, len(times)))
+    times = np.add.reduceat(times, starts) / counts
+    values = np.add.reduceat(values, starts) / counts
+    if len(times) < 2:
+        raise ValueError("a curve without length")
+    step, is_regular = single_step(np.diff(times))
+    filled_times, filled_values = fill(times, values, step)
+    return Curve(filled_times, filled_values, 1 / step if is_regular else None)
+
+
+def single_step(steps: np.ndarray) -> tuple[float, bool]:
+    """The time from one sample to the next where none is left out, and whether the steps (n,) s are regular."""
+    median = float(np.median(steps))
+    even = np.abs(steps / median - 1) <= EVEN_TOLERANCE
+    if even.mean() >= EVEN_SHARE:
+        return float(steps[even].mean()), True
+    rounded, counts = np.unique(np.round(steps / median, 2), return_counts=True)
+    for candidate in rounded[(counts >= MIN_SHARE_OF_STEPS * len(steps)) & (rounded > 0)]:
+        multiples = steps / (candidate * median)
+        whole = np.abs(multiples - np.round(multiples)) <= WHOLE_TOLERANCE
+        if whole.mean() >= WHOLE_SHARE:
+            numbers = np.round(multiples[whole])
+            return float(steps[whole].sum() / numbers.sum()), True
+    return median, False
+
+
+def fill(times: np.ndarray, values: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
+    """The points (N,), and on the straight lines of the gaps between them further ones, `step` s apart."""
+    gaps = np.diff(times)
+    missing = np.where(gaps > LONG_STEP * step, np.round(gaps / step).astype(int) - 1, 0).clip(0)
+    if missing.sum() + len(times) > MAX_FILLED:
+        return times, values
+    first = np.repeat(np.arange(len(gaps)), missing + 1)
+    order = np.arange(len(first)) - np.repeat(np.cumsum(missing + 1) - (missing + 1), missing + 1)
+    share = order / (missing[first] + 1)
+    filled = [
+        np.append(part[first] + share * np.diff(part)[first], part[-1]) for part in (times, values)
+    ]
+    return filled[0], filled[1]
