@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from utils.images import IMAGE_SUFFIXES, PDF_SUFFIX
+from utils.images import IMAGE_SUFFIXES
+from utils.pdf import PDF_SUFFIX
 
 SUFFIXES = (*IMAGE_SUFFIXES, PDF_SUFFIX)
 

@@ -160,9 +160,7 @@ class PageObjects:
             pdfium.FPDFText_GetLooseCharBox(text.raw, index, box)
             code = pdfium.FPDFText_GetUnicode(text.raw, index)
             angle = pdfium.FPDFText_GetCharAngle(text.raw, index)
-            self.characters.extend(
-                (code, x.value, y.value, box.left, box.bottom, box.right, box.top, angle)
-            )
+            self.characters.extend((code, x.value, y.value, box.left, box.bottom, box.right, box.top, angle))
         text.close()
 
 

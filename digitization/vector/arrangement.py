@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from configs.layouts import Layout, find_layout
-from configs.page import LEADS
 from digitization.vector.curves import Trace
 from digitization.vector.lead_names import Label
 
@@ -118,7 +117,11 @@ def split_strips(pieces: Sequence[Piece]) -> tuple[list[list[Piece]], list[Piece
 
 
 def arrange(
-    columns: Sequence[Sequence[Piece]], strips: Sequence[Piece], mm_per_second: float, speed: float, gain: float
+    columns: Sequence[Sequence[Piece]],
+    strips: Sequence[Piece],
+    mm_per_second: float,
+    speed: float,
+    gain: float,
 ) -> Arrangement:
     """The layout of columns and strips of named pieces, and their places in it.
 

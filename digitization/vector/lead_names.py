@@ -73,7 +73,9 @@ def match_labels(labels: Sequence[Label], traces: Sequence[Trace]) -> list[list[
             off = abs(offset - shift)
             if off <= reach and (index not in found or cost < found[index][0]):
                 found[index] = (cost, number)
-        names = [[labels[index] for index in found if found[index][1] == number] for number in range(len(traces))]
+        names = [
+            [labels[index] for index in found if found[index][1] == number] for number in range(len(traces))
+        ]
         deviation = sum(
             abs(label.y - trace.middle - shift)
             for own, trace in zip(names, traces, strict=True)

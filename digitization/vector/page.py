@@ -36,6 +36,14 @@ class NoCurves(ValueError):
     """There are no curves on a page that could be those of leads."""
 
 
+class OtherLeads(ValueError):
+    """A page shows leads, and none of the twelve; `leads` are their names."""
+
+    def __init__(self, leads: tuple[str, ...]):
+        super().__init__(f"shows {', '.join(leads)}, none of the twelve leads")
+        self.leads = leads
+
+
 @dataclass(frozen=True)
 class PrintedLead:
     """A lead as printed: where, from which second of the record, and its curve, upright."""
@@ -113,7 +121,8 @@ class VectorPage:
 def read_vector_page(page: PdfPage, known: Known) -> VectorPage:
     """The leads of a page by its curves. `known` is what is known of it beforehand.
 
-    Raises NoCurves for a page without any, and CurvesUnread where names and curves do not tell the leads.
+    Raises NoCurves for a page without any, CurvesUnread where names and curves do not tell the leads, and
+    OtherLeads where they are none of the twelve.
     """
     page, turns = turn_upright(page)
     traces, pulses = find_curves(page)
@@ -135,7 +144,7 @@ def read_vector_page(page: PdfPage, known: Known) -> VectorPage:
     left_out = tuple(piece.lead for piece in pieces if piece.lead and piece.lead not in LEADS)
     pieces = [piece for piece in pieces if piece.lead in LEADS or not piece.lead]
     if not any(piece.lead for piece in pieces):
-        raise CurvesUnread(f"shows {', '.join(left_out)}: none of the twelve leads")
+        raise OtherLeads(left_out)
     columns, strips = split_strips(pieces)
     strips, strip_doubts = name_strips(columns, strips)
     arrangement = arrange(columns, strips, scales.mm_per_second, scales.speed.value, scales.gain.value)

@@ -18,6 +18,7 @@ GAIN_TEXT = re.compile(
     NUMBER + r"(?:\s*[/:-]\s*" + NUMBER + r")?\s*mm\s*/\s*mV\b", re.IGNORECASE
 )  # "10/5 mm/mV" has other gains for limb and chest leads
 EXACT = 0.02  # share by which two sources may differ in a file that holds the curve itself
+PULSE_WIDTH = 0.06  # share by which a pulse may be wider: at 125 Hz its slanted edges add 0.2 mm
 SHORT_PULSE_SECONDS = PULSE_SECONDS / 2  # some devices print such pulses
 QUARTER_MM = 2.5 * MM_PER_SECOND  # a lead of a row of four
 QUARTER_TOLERANCE = 0.02  # share; ecgtizer's quarters are 0.8 % short
@@ -61,8 +62,8 @@ def printed_values(texts: Sequence[Text], pattern: re.Pattern, limits: tuple[flo
     return list(dict.fromkeys(value for value in found if limits[0] <= value <= limits[1]))
 
 
-def near(value: float, other: float) -> bool:
-    return abs(value / other - 1) <= EXACT
+def near(value: float, other: float, tolerance: float = EXACT) -> bool:
+    return abs(value / other - 1) <= tolerance
 
 
 def usual(value: float, values: Sequence[float]) -> float:
@@ -91,7 +92,7 @@ def find_print_scales(
     if not source and width and height and speeds and gains:
         by_height = height / (gains[0] * PULSE_MV)
         by_width = [width / (speeds[0] * seconds) for seconds in (PULSE_SECONDS, SHORT_PULSE_SECONDS)]
-        if any(near(by_height, value) for value in by_width):
+        if any(near(by_height, value, PULSE_WIDTH) for value in by_width):
             across = up = by_height
             source = PULSE
     across, up = across or up or 1.0, up or across or 1.0
@@ -138,6 +139,7 @@ def speed_of_pulse(width: float, speeds: Sequence[float]) -> float | None:
     From a pulse that has neither 0.2 nor 0.1 s at a usual speed nothing follows, nor from 0.1 s alone.
     """
     for value in speeds:
-        if any(near(width / seconds, value) for seconds in (PULSE_SECONDS, SHORT_PULSE_SECONDS)):
+        seconds = (PULSE_SECONDS, SHORT_PULSE_SECONDS)
+        if any(near(width / each, value, PULSE_WIDTH) for each in seconds):
             return value
-    return next((value for value in SPEEDS[1:] if near(width / PULSE_SECONDS, value)), None)
+    return next((value for value in SPEEDS[1:] if near(width / PULSE_SECONDS, value, PULSE_WIDTH)), None)

@@ -15,6 +15,8 @@ from digitization.signal.limb_leads import LIMB_RESIDUAL_MV
 from digitization.vector.page import VectorPage
 from utils.pdf import PdfPage
 
+SLOPE_HZ = 100  # rate at which the beats of two pages are compared: QRS complexes last 0.1 s
+MIN_TOGETHER = 0.5  # correlation of their slopes; 0.88 to 0.93 on pages of CardioSoft and Schiller
 SAME_DURATION = 0.02  # share by which pages of one record may differ in duration
 
 
@@ -24,6 +26,7 @@ class VectorRecord:
 
     pages: tuple[VectorPage, ...]
     fs: int
+    other_leads: tuple[str, ...] = ()  # of pages that carry on with none of the twelve
 
     page_score = 1.0  # the curves are where the file says
 
@@ -75,6 +78,8 @@ class VectorRecord:
     def doubts(self) -> list[str]:
         """Reasons why the signals may be wrong, as sentences."""
         doubts = list(dict.fromkeys(doubt for page in self.pages for doubt in page.doubts))
+        if not all(shown_together(self.pages[0], page) for page in self.pages[1:]):
+            doubts.append("the pages seem to show different times: their beats do not come together")
         if self.limb_residual > LIMB_RESIDUAL_MV:
             doubts.append(f"the limb leads contradict each other by {self.limb_residual:.2f} mV rms")
         return doubts
@@ -82,7 +87,7 @@ class VectorRecord:
     @property
     def left_out(self) -> list[str]:
         """Leads on the pages beside the twelve, which the record does not hold."""
-        return [lead for page in self.pages for lead in page.left_out]
+        return [*(lead for page in self.pages for lead in page.left_out), *self.other_leads]
 
     def to_csv(self, path: Path) -> None:
         """Write the leads as predict.py does."""
@@ -139,3 +144,15 @@ def carries_on(pages: Sequence[VectorPage], page: VectorPage) -> bool:
 
 def same_size(first: PdfPage, second: PdfPage) -> bool:
     return abs(first.width - second.width) < 1 and abs(first.height - second.height) < 1
+
+
+def shown_together(first: VectorPage, second: VectorPage) -> bool:
+    """Whether the beats of two pages come at the same times: whether steep stretches of their leads coincide."""
+    slopes = []
+    for page in (first, second):
+        signals = page.lead_signals(SLOPE_HZ)
+        slopes.append(np.nansum(np.abs(np.diff(signals, axis=1)), axis=0))
+    length = min(len(slope) for slope in slopes)
+    one, other = (slope[:length] - slope[:length].mean() for slope in slopes)
+    power = float(np.linalg.norm(one) * np.linalg.norm(other))
+    return power == 0 or float(one @ other) / power >= MIN_TOGETHER

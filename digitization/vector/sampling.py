@@ -8,9 +8,13 @@ from scipy.interpolate import CubicSpline
 from digitization.signal.traces import resampling_matrix
 
 SAME_TIME = 1e-3  # share of the median step within which two points are at the same time
-EVEN_SHARE, EVEN_TOLERANCE = 0.9, 0.35  # share of the steps within this of their median where none is left out
+EVEN_SHARE, EVEN_TOLERANCE = (
+    0.9,
+    0.35,
+)  # share of the steps within this of their median where none is left out
 MIN_SHARE_OF_STEPS = 0.01  # share of the steps that are single ones where points are left out
 WHOLE_SHARE, WHOLE_TOLERANCE = 0.95, 0.1  # share of the steps within this of a whole number of single ones
+SHORT_SHARE = 0.5  # share of the steps that are single ones where they alone tell the rate
 LONG_STEP = 1.5  # single steps from which on points are left out
 MAX_FILLED = 2_000_000  # points of a curve after filling
 
@@ -45,7 +49,9 @@ class Curve:
         fine = self.at(first + np.arange(count * factor) / (fs * factor))
         values = np.full(count, np.nan)
         known = np.flatnonzero(np.isfinite(fine))
-        coarse = np.arange(-(-known[0] // factor), known[-1] // factor + 1) if len(known) else []
+        if not len(known):
+            return values
+        coarse = np.arange(-(-known[0] // factor), known[-1] // factor + 1)
         if len(coarse):
             matrix = resampling_matrix(np.array(coarse) * factor - known[0], len(known), factor)
             values[coarse] = matrix @ fine[known]
@@ -79,7 +85,13 @@ def single_step(steps: np.ndarray) -> tuple[float, bool]:
     if even.mean() >= EVEN_SHARE:
         return float(steps[even].mean()), True
     rounded, counts = np.unique(np.round(steps / median, 2), return_counts=True)
-    for candidate in rounded[(counts >= MIN_SHARE_OF_STEPS * len(steps)) & (rounded > 0)]:
+    frequent = rounded[(counts >= MIN_SHARE_OF_STEPS * len(steps)) & (rounded > 0)]
+    if not len(frequent):
+        return median, False
+    short = steps[steps <= LONG_STEP * frequent[0] * median * (1 + WHOLE_TOLERANCE)]
+    if len(short) >= SHORT_SHARE * len(steps):  # of one or two lengths, rounded to the printer's dots
+        return float(short.mean()), True
+    for candidate in frequent:
         multiples = steps / (candidate * median)
         whole = np.abs(multiples - np.round(multiples)) <= WHOLE_TOLERANCE
         if whole.mean() >= WHOLE_SHARE:
@@ -97,7 +109,5 @@ def fill(times: np.ndarray, values: np.ndarray, step: float) -> tuple[np.ndarray
     first = np.repeat(np.arange(len(gaps)), missing + 1)
     order = np.arange(len(first)) - np.repeat(np.cumsum(missing + 1) - (missing + 1), missing + 1)
     share = order / (missing[first] + 1)
-    filled = [
-        np.append(part[first] + share * np.diff(part)[first], part[-1]) for part in (times, values)
-    ]
+    filled = [np.append(part[first] + share * np.diff(part)[first], part[-1]) for part in (times, values)]
     return filled[0], filled[1]

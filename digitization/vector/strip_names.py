@@ -12,9 +12,7 @@ STEP_MM = 0.1  # at which two curves are compared
 MAX_LAG_MM = 2.5  # 0.1 s at 25 mm/s, by which a copy may be printed beside the strip
 
 
-def name_strips(
-    columns: Sequence[Sequence[Piece]], strips: Sequence[Piece]
-) -> tuple[list[Piece], list[str]]:
+def name_strips(columns: Sequence[Sequence[Piece]], strips: Sequence[Piece]) -> tuple[list[Piece], list[str]]:
     """The strips that have a name or repeat a lead of the columns, with their names, and doubts about them."""
     found, doubts = [], []
     cells = [cell for column in columns for cell in column]
