@@ -41,7 +41,7 @@ def fail(error: Exception) -> Reading:
 
 
 def name_part(page: Page, part: PdfPart) -> Page:
-    """The page with the name that the results of a part have: that of the file, from the second page on -pN."""
+    """The page with the name of a part's results: that of the file, from the second page on with -pN."""
     first = part.numbers[0]
     return page if first == 0 else replace(page, name=f"{page.name}-p{first + 1}")
 

@@ -66,7 +66,7 @@ class OutputOptions:
 class PageResult:
     """How a page went. What was not measured is None; `leads` (12, L) mV and `entry` only when asked for.
 
-    `pdf_pages` says which pages of a PDF of several it is, "2" or "1-2"; `notes` are facts that are no doubts.
+    `pdf_pages` says which pages of a PDF of several it is, "2" or "1-2"; `notes` are no doubts.
     """
 
     page: Page

@@ -42,7 +42,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class PlacedPiece:
-    """A piece in the layout: row from the top, strips below the others; `first_s` is its time 0 in the record."""
+    """A piece in the layout: row from the top, strips below the others; its time 0 is first_s."""
 
     piece: Piece
     row: int

@@ -38,7 +38,7 @@ class Trace:
 
     @cached_property
     def middle(self) -> float:
-        """y about which the curve runs: the median over its length, as points may be left out where it is flat."""
+        """y about which the curve runs: the median over its length, as flat stretches may have few points."""
         x = np.linspace(self.start, self.end, 2000)
         return float(np.median(np.interp(x, *self.points.T)))
 

@@ -58,8 +58,8 @@ class PrintedLead:
 class VectorPage:
     """A page read by its curves.
 
-    layout: with speed, gain and duration; leads: every lead printed, strips included; scales: how speed and
-    gain are known; left_out: leads beside the twelve; turns: quarter turns clockwise of page to upright text.
+    layout: with speed, gain and duration. leads: every lead printed, strips included. scales: how speed and
+    gain are known. left_out: leads beside the twelve. turns: quarter turns clockwise from upright.
     """
 
     pdf: PdfPage
@@ -71,7 +71,7 @@ class VectorPage:
     doubts: tuple[str, ...]
 
     def lead_signals(self, fs: int) -> np.ndarray:
-        """The leads (12, L) float32 mV at `fs` Hz, NaN where they are not printed; of two copies the longer."""
+        """The leads (12, L) float32 mV at `fs` Hz, NaN where not printed; of two copies the longer."""
         length = round(self.layout.duration_s * fs)
         signals = np.full((len(LEADS), length), np.nan, np.float32)
         for lead, segment in self.layout.longest.items():
@@ -96,7 +96,7 @@ class VectorPage:
         return float(np.sqrt(known.mean())) if len(known) else float("nan")
 
     def limb_squares(self, column: int) -> np.ndarray:
-        """The squared deviations of the limb leads of a column, (n,) mV²; strips are not compared with them."""
+        """The squared deviations of the limb leads of a column, (n,) mV²; strips are not compared."""
         own = [
             printed
             for printed in self.leads

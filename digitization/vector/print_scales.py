@@ -81,7 +81,7 @@ def find_print_scales(
 ) -> PrintScales:
     """The scales of a page, whose `grid` is of find_grid.
 
-    `quarter` is the width of a lead in mm of the page if its rows have four; speed and gain are given or None.
+    `quarter` is the width of a lead in mm of the page if its rows have four; speed and gain are as given.
     """
     speeds = printed_values(texts, SPEED_TEXT, SPEED_RANGE)
     gains = printed_values(texts, GAIN_TEXT, GAIN_RANGE)

@@ -147,7 +147,7 @@ def same_size(first: PdfPage, second: PdfPage) -> bool:
 
 
 def shown_together(first: VectorPage, second: VectorPage) -> bool:
-    """Whether the beats of two pages come at the same times: whether steep stretches of their leads coincide."""
+    """Whether the beats of two pages come at the same times, by the steep stretches of their leads."""
     slopes = []
     for page in (first, second):
         signals = page.lead_signals(SLOPE_HZ)

@@ -16,6 +16,7 @@ MIN_SHARE_OF_STEPS = 0.01  # share of the steps that are single ones where point
 WHOLE_SHARE, WHOLE_TOLERANCE = 0.95, 0.1  # share of the steps within this of a whole number of single ones
 SHORT_SHARE = 0.5  # share of the steps that are single ones where they alone tell the rate
 LONG_STEP = 1.5  # single steps from which on points are left out
+END_SLACK_S = 1e-4  # s by which a sample may lie beyond the ends of a curve, whose places are rounded
 MAX_FILLED = 2_000_000  # points of a curve after filling
 
 
@@ -32,9 +33,11 @@ class Curve:
 
     def at(self, times: np.ndarray) -> np.ndarray:
         """The values at times (n,) s, NaN beyond the ends of the curve."""
-        inside = (times >= self.times[0] - 1e-9) & (times <= self.times[-1] + 1e-9)
+        first, last = self.times[0], self.times[-1]
+        inside = (times >= first - END_SLACK_S) & (times <= last + END_SLACK_S)
         values = np.full(len(times), np.nan)
-        values[inside] = CubicSpline(self.times, self.values, bc_type="natural")(times[inside])
+        spline = CubicSpline(self.times, self.values, bc_type="natural")
+        values[inside] = spline(times[inside].clip(first, last))
         return values
 
     def sample(self, fs: int, count: int, first: float = 0.0) -> np.ndarray:
@@ -79,7 +82,7 @@ def make_curve(times: np.ndarray, values: np.ndarray) -> Curve:
 
 
 def single_step(steps: np.ndarray) -> tuple[float, bool]:
-    """The time from one sample to the next where none is left out, and whether the steps (n,) s are regular."""
+    """The time from one sample to the next where none is left out; whether the steps (n,) s are regular."""
     median = float(np.median(steps))
     even = np.abs(steps / median - 1) <= EVEN_TOLERANCE
     if even.mean() >= EVEN_SHARE:

@@ -13,7 +13,7 @@ MAX_LAG_MM = 2.5  # 0.1 s at 25 mm/s, by which a copy may be printed beside the 
 
 
 def name_strips(columns: Sequence[Sequence[Piece]], strips: Sequence[Piece]) -> tuple[list[Piece], list[str]]:
-    """The strips that have a name or repeat a lead of the columns, with their names, and doubts about them."""
+    """The strips that have a name or repeat a lead of the columns, with their names; and doubts."""
     found, doubts = [], []
     cells = [cell for column in columns for cell in column]
     for number, strip in enumerate(strips, start=1):
