@@ -14,7 +14,7 @@ import numpy as np
 
 MM_PER_POINT = 25.4 / 72
 MAX_PAGES = 60  # pages of a file; reports of a stress test have thirty
-READ_SECONDS = 20  # limit for all pages of a file; a page takes 0.02 to 0.2 s
+READ_SECONDS = 15  # limit for all pages of a file; a page takes 0.02 to 0.2 s
 RENDER_SECONDS = 30  # limit for a page, of which scans of 178 megapixels take about five
 PDF_SUFFIX = ".pdf"
 PDF_DPI = 300  # resolution at which PDF pages are rendered; 11 x 8.5 inches become 3300 x 2550 px
@@ -155,6 +155,7 @@ def make_page(number: int, raw: dict, points: np.ndarray, characters: np.ndarray
             item["is_curved"],
         )
         for item in raw["paths"]
+        if np.isfinite(placed[item["first"] : item["first"] + item["count"]]).all()
     )
     pictures = []
     for item in raw["images"]:

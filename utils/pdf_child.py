@@ -12,7 +12,8 @@ import sys
 from array import array
 from typing import Any
 
-MAX_MEMORY = 3 * 2**30  # bytes of address space; a page of MAX_PIXELS in utils/images.py takes 0.7 GB
+LIST_MEMORY = 3 * 2**29  # bytes of address space; 200,000 objects take 0.6 GB
+RENDER_MEMORY = 3 * 2**30  # bytes; a page of MAX_PIXELS in utils/images.py takes 0.7 GB, its copies as much
 MAX_DEPTH = 12  # forms within forms; those of printer drivers are at most three deep
 MAX_OBJECTS = 200_000  # of a page; a page that draws each of 60,000 samples by itself has as many strokes
 MAX_POINTS = 1_000_000  # of all paths of a page; twelve leads of ten seconds at 1000 Hz have 120,000
@@ -24,13 +25,13 @@ class Refused(Exception):
     """Why a file is not read, as a sentence."""
 
 
-def limit_memory() -> None:
+def limit_memory(most: int) -> None:
     """Where the system can, let this process fail rather than fill the memory."""
     try:
         import resource
     except ImportError:  # Windows
         return
-    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 def open_document(path: str) -> Any:
@@ -242,8 +243,8 @@ def answer(header: dict, *parts: bytes) -> None:
 
 
 def main() -> None:
-    limit_memory()
     what, path, *numbers = sys.argv[1:]
+    limit_memory(LIST_MEMORY if what == "objects" else RENDER_MEMORY)
     try:
         if what == "objects":
             list_objects(path, int(numbers[0]))

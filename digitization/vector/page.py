@@ -29,6 +29,8 @@ from utils.pdf import PdfPage
 
 MAX_FOOT_MV = 0.5  # from the middle of its row to the foot of a pulse that gives the row's zero line
 LIMB_HZ = 500  # rate at which the limb leads are compared
+STRIP_SHIFTS_S = np.arange(-6, 7) * 0.004  # ecgtizer's fourth column is 0.024 s beside its strip
+MAX_TRACES, MAX_LABELS = 200, 500  # of a page, beyond which it is no ECG's; names stand in tables too
 MAX_BESIDE_MM = 15.0  # beyond the curves' bounds, within which a name without a curve is noticed
 
 
@@ -96,26 +98,36 @@ class VectorPage:
         return float(np.sqrt(known.mean())) if len(known) else float("nan")
 
     def limb_squares(self, column: int) -> np.ndarray:
-        """The squared deviations of the limb leads of a column, (n,) mV²; strips are not compared."""
+        """The squared deviations of the limb leads printed together in a column, (n,) mV².
+
+        Strips are printed a few ms beside the columns by some makers: of such shifts the best one counts.
+        """
         own = [
             printed
             for printed in self.leads
             if printed.segment.lead in LIMB_LEADS
-            and printed.segment.row < len(self.layout.rows)
-            and printed.segment.column == column
+            and (self.is_strip(printed) or printed.segment.column == column)
         ]
         if len(own) < 3:
             return np.array([])
-        count = round(self.layout.duration_s / self.layout.columns * LIMB_HZ)
-        first = column * self.layout.duration_s / self.layout.columns
-        readings = np.stack([p.curve.at(first - p.first_s + np.arange(count) / LIMB_HZ) for p in own])
-        readings = readings[:, np.isfinite(readings).all(axis=0)]
+        times = np.arange(round(self.layout.duration_s / self.layout.columns * LIMB_HZ)) / LIMB_HZ
+        times += column * self.layout.duration_s / self.layout.columns
         relation = np.array([LIMB_LEADS[printed.segment.lead] for printed in own])
-        if not readings.size:
-            return np.array([])
-        readings = readings - zero_lines(relation, readings)
-        fitted = solve(relation, np.ones_like(readings), readings)
-        return ((readings - fitted) ** 2).ravel()
+        best = np.array([])
+        for shift in STRIP_SHIFTS_S if any(map(self.is_strip, own)) and self.layout.columns > 1 else (0.0,):
+            starts = [p.first_s - (shift if self.is_strip(p) else 0.0) for p in own]
+            readings = np.stack([p.curve.at(times - s) for p, s in zip(own, starts, strict=True)])
+            readings = readings[:, np.isfinite(readings).all(axis=0)]
+            if not readings.size:
+                continue
+            readings = readings - zero_lines(relation, readings)
+            squares = ((readings - solve(relation, np.ones_like(readings), readings)) ** 2).ravel()
+            if not len(best) or squares.mean() < best.mean():
+                best = squares
+        return best
+
+    def is_strip(self, printed: PrintedLead) -> bool:
+        return printed.segment.row >= len(self.layout.rows)
 
 
 def read_vector_page(page: PdfPage, known: Known) -> VectorPage:
@@ -129,6 +141,8 @@ def read_vector_page(page: PdfPage, known: Known) -> VectorPage:
     labels = find_labels(page.texts)
     if not traces:
         raise NoCurves("no curves")
+    if len(traces) > MAX_TRACES or len(labels) > MAX_LABELS:
+        raise CurvesUnread(f"{len(traces)} curves and {len(labels)} names of leads are too many for an ECG")
     if not labels:
         raise CurvesUnread("no names of leads are found beside the curves")
     matched = match_labels(labels, traces)

@@ -15,6 +15,7 @@ EVEN_SHARE, EVEN_TOLERANCE = (
 MIN_SHARE_OF_STEPS = 0.01  # share of the steps that are single ones where points are left out
 WHOLE_SHARE, WHOLE_TOLERANCE = 0.95, 0.1  # share of the steps within this of a whole number of single ones
 SHORT_SHARE = 0.5  # share of the steps that are single ones where they alone tell the rate
+MIN_RUN = 10  # single steps in a row, whose mean is not biased by what is left out
 LONG_STEP = 1.5  # single steps from which on points are left out
 END_SLACK_S = 1e-4  # s by which a sample may lie beyond the ends of a curve, whose places are rounded
 MAX_FILLED = 2_000_000  # points of a curve after filling
@@ -24,7 +25,7 @@ MAX_FILLED = 2_000_000  # points of a curve after filling
 class Curve:
     """A lead as printed: values (N,) mV at times (N,) s, increasing from the beginning of its column.
 
-    native_hz is the rate of its points, None where they follow no rate.
+    native_hz is the rate of its points, None where they follow no rate: then the curve is its straight lines.
     """
 
     times: np.ndarray
@@ -36,8 +37,11 @@ class Curve:
         first, last = self.times[0], self.times[-1]
         inside = (times >= first - END_SLACK_S) & (times <= last + END_SLACK_S)
         values = np.full(len(times), np.nan)
-        spline = CubicSpline(self.times, self.values, bc_type="natural")
-        values[inside] = spline(times[inside].clip(first, last))
+        within = times[inside].clip(first, last)
+        if self.native_hz is None:
+            values[inside] = np.interp(within, self.times, self.values)
+        else:
+            values[inside] = CubicSpline(self.times, self.values, bc_type="natural")(within)
         return values
 
     def sample(self, fs: int, count: int, first: float = 0.0) -> np.ndarray:
@@ -91,9 +95,9 @@ def single_step(steps: np.ndarray) -> tuple[float, bool]:
     frequent = rounded[(counts >= MIN_SHARE_OF_STEPS * len(steps)) & (rounded > 0)]
     if not len(frequent):
         return median, False
-    short = steps[steps <= LONG_STEP * frequent[0] * median * (1 + WHOLE_TOLERANCE)]
-    if len(short) >= SHORT_SHARE * len(steps):  # of one or two lengths, rounded to the printer's dots
-        return float(short.mean()), True
+    is_short = steps <= LONG_STEP * frequent[0] * median * (1 + WHOLE_TOLERANCE)
+    if is_short.mean() >= SHORT_SHARE:  # of one or two lengths, rounded to the printer's dots
+        return mean_of_runs(steps, is_short), True
     for candidate in frequent:
         multiples = steps / (candidate * median)
         whole = np.abs(multiples - np.round(multiples)) <= WHOLE_TOLERANCE
@@ -101,6 +105,16 @@ def single_step(steps: np.ndarray) -> tuple[float, bool]:
             numbers = np.round(multiples[whole])
             return float(steps[whole].sum() / numbers.sum()), True
     return median, False
+
+
+def mean_of_runs(steps: np.ndarray, is_short: np.ndarray) -> float:
+    """The mean of the short steps (n,) in long runs of them.
+
+    Alone between gaps they are rather the longer ones: of two equal ones the point between is left out.
+    """
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], is_short, [0]]).astype(np.int8))).reshape(-1, 2)
+    runs = [steps[first:stop] for first, stop in edges if stop - first >= MIN_RUN]
+    return float(np.concatenate(runs or [steps[is_short]]).mean())
 
 
 def fill(times: np.ndarray, values: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from digitization.layout.strips import MAX_DIFFERENCE, MIN_RATIO
+from digitization.layout.strips import MIN_RATIO
 from digitization.vector.arrangement import Piece
 
+MAX_DIFFERENCE = 0.01  # of a copy; those of the shared files differ by 0.0001, other leads by 0.04 and more
 STEP_MM = 0.1  # at which two curves are compared
 MAX_LAG_MM = 2.5  # 0.1 s at 25 mm/s, by which a copy may be printed beside the strip
 
