@@ -30,7 +30,6 @@ from digitization.layout.reading import read_page
 from digitization.networks import load_networks
 from digitization.overlay import draw_on_photo
 from digitization.record_files import write_record, write_wfdb
-from digitization.signal.limb_leads import LIMB_RESIDUAL_MV
 from digitization.signal.quality import find_gaps, imputed_at, rate_leads
 from digitization.signal.tracer import Tracer, TraceResult
 from digitization.signal.traces import TIMELINE
@@ -39,6 +38,7 @@ from utils.workers import call_here
 
 UNSURE_LEAD = 0.7  # confidence below which a lead is warned about: on drawn pages most score under 10 dB
 MAX_UNSEEN_S = 0.3  # seconds of a lead, a third of a beat, that may not be seen on a page of another layout
+LIMB_RESIDUAL_MV = 0.06  # mV rms, residual above which the limb leads contradict each other
 
 
 @dataclass

@@ -54,7 +54,8 @@ def assert_reads(
 def test_a_page_of_muse_is_read_at_its_own_points(tmp_path):
     leads = draw_muse(tmp_path / "muse.pdf")
     record = read_record(tmp_path / "muse.pdf")
-    assert record.layout.name == "3x4+V1+II+V5" and record.doubts == []
+    assert record.layout.name == "3x4+V1+II+V5"
+    assert record.doubts == []
     assert record.native_hz == pytest.approx(500, rel=1e-4)
     (page,) = record.pages
     assert (page.scales.speed.source, page.scales.gain.source) == (TEXT, TEXT)
@@ -75,17 +76,20 @@ def test_a_page_of_muse_is_read_at_its_own_points(tmp_path):
 def test_pages_of_cardiosoft_carry_on_with_the_chest_leads(tmp_path):
     leads = draw_cardiosoft(tmp_path / "cardiosoft.pdf", further=("V3r", "V4r", "V7"))
     record = read_record(tmp_path / "cardiosoft.pdf")
-    assert record.doubts == [] and record.layout.duration_s == 5.0
-    assert record.layout.mm_per_second == 50 and record.leads.shape == (12, 2500)
+    assert record.doubts == []
+    assert record.layout.duration_s == 5.0
+    assert record.layout.mm_per_second == 50
+    assert record.leads.shape == (12, 2500)
     assert record.left_out == ["V3r", "V4r", "V7"]
     for lead in LEADS:  # a dot of the printer is 4 uV and 0.8 ms
-        assert_reads(record, lead, leads[lead][:2495], tolerance=0.03)
+        assert_reads(record, lead, leads[lead][:2495], tolerance=0.05)
 
 
 def test_pages_of_schiller_carry_on_too(tmp_path):
     leads = draw_schiller(tmp_path / "schiller.pdf")
     record = read_record(tmp_path / "schiller.pdf")
-    assert record.doubts == [] and list(record.layout.longest) == list(LEADS)
+    assert record.doubts == []
+    assert list(record.layout.longest) == list(LEADS)
     assert record.native_hz == pytest.approx(25 / 0.35, rel=1e-3)
     for lead in LEADS:  # at every 14th ms, where the file has a point
         read = record.leads[LEADS.index(lead), :4900:7]
@@ -101,7 +105,8 @@ def test_pages_of_other_times_are_doubted(tmp_path):
 def test_a_strip_without_a_name_is_named_by_the_lead_that_it_repeats(tmp_path):
     leads = draw_ecgtizer(tmp_path / "ecgtizer.pdf")
     record = read_record(tmp_path / "ecgtizer.pdf")
-    assert record.layout.name == "3x4+II" and record.doubts == []
+    assert record.layout.name == "3x4+II"
+    assert record.doubts == []
     assert record.native_hz == pytest.approx(125, rel=1e-3)
     (page,) = record.pages
     assert (page.scales.speed.source, page.scales.gain.source) == (COLUMNS, PULSE)
@@ -111,27 +116,26 @@ def test_a_strip_without_a_name_is_named_by_the_lead_that_it_repeats(tmp_path):
         np.testing.assert_allclose(read, leads[lead][312 * column : 312 * (column + 1)], atol=ROUNDED_MV)
 
 
-def test_rows_of_several_leads_are_cut_where_the_next_begins(tmp_path):
-    leads = draw_matplotlib(tmp_path / "matplotlib.pdf")
+@pytest.mark.parametrize(("simplify", "tolerance"), [(False, ROUNDED_MV), (True, 0.12)])
+def test_rows_of_several_leads_are_cut_where_the_next_begins(tmp_path, simplify, tolerance):
+    leads = draw_matplotlib(tmp_path / "matplotlib.pdf", simplify)
     record = read_record(tmp_path / "matplotlib.pdf")
-    assert record.layout.name == "3x4+II" and record.doubts == []
+    assert record.layout.name == "3x4+II"
+    assert record.doubts == []
+    assert (record.native_hz is None) == simplify
     for own in ROWS:
         for column, lead in enumerate(own):
-            if lead != "II":
-                first = 1250 * column
-                inside = slice(
-                    first + 5, first + 1240
-                )  # what is left out at a boundary is on no straight line
-                read, truth = record.leads[LEADS.index(lead), inside], leads[lead][::2][inside]
-                difference = read - truth
-                np.testing.assert_allclose(difference - np.median(difference), 0, atol=0.02)
+            if lead != "II":  # simplified, a line is moved across: 0.04 mm at a steep one are 0.1 mV
+                inside = slice(1250 * column + 2, 1250 * column + 1245)
+                assert_reads(record, lead, leads[lead][::2][inside], inside.start, tolerance)
 
 
 @pytest.mark.parametrize("scale", [0.71, 0.94])
 def test_a_print_of_another_size_is_measured_by_its_grid(tmp_path, scale):
     leads = draw_muse(tmp_path / "small.pdf", print_scale=scale)
     record = read_record(tmp_path / "small.pdf")
-    assert record.doubts == [] and record.pages[0].scales.across == pytest.approx(scale, rel=1e-3)
+    assert record.doubts == []
+    assert record.pages[0].scales.across == pytest.approx(scale, rel=1e-3)
     assert_reads(record, "II", leads["II"])
 
 
@@ -139,7 +143,8 @@ def test_without_a_grid_the_pulse_tells_the_size_of_the_print(tmp_path, monkeypa
     monkeypatch.setattr(Sheet, "grid", lambda *_: None)
     leads = draw_muse(tmp_path / "small.pdf", print_scale=0.8)
     record = read_record(tmp_path / "small.pdf")
-    assert record.doubts == [] and record.pages[0].scales.up == pytest.approx(0.8, rel=1e-2)
+    assert record.doubts == []
+    assert record.pages[0].scales.up == pytest.approx(0.8, rel=1e-2)
     assert_reads(record, "II", leads["II"], tolerance=0.01)
 
 
@@ -151,8 +156,7 @@ def test_a_gain_that_text_and_pulse_tell_differently_is_doubted(tmp_path):
 
 def test_names_that_are_exchanged_are_doubted(tmp_path):
     draw_muse(tmp_path / "muse.pdf", names={"aVR": "aVL", "aVL": "aVR"})
-    (doubt,) = read_record(tmp_path / "muse.pdf").doubts
-    assert doubt.startswith("the limb leads contradict each other")
+    assert any("limb leads contradict" in doubt for doubt in read_record(tmp_path / "muse.pdf").doubts)
 
 
 def test_a_strip_that_shows_another_lead_is_doubted(tmp_path):
@@ -193,7 +197,8 @@ def test_curves_in_nested_forms_stand_where_their_matrices_put_them(tmp_path):
     sheet.text(10, 210, "25 mm/s 10 mm/mV")
     sheet.save()
     record = read_record(tmp_path / "forms.pdf")
-    assert record.layout.name == "6x1-limb" and record.doubts == []
+    assert record.layout.name == "6x1-limb"
+    assert record.doubts == []
     assert_reads(record, "aVL", leads["aVL"])
 
 
@@ -206,7 +211,8 @@ def test_a_page_printed_sideways_is_turned_by_its_names(tmp_path):
     sheet.text(10, 210, "25 mm/s 10 mm/mV")
     sheet.save()
     record = read_record(tmp_path / "sideways.pdf")
-    assert record.pages[0].turns == 3 and record.doubts == []
+    assert record.pages[0].turns == 3
+    assert record.doubts == []
     assert_reads(record, "V4", leads["V4"])
 
 
@@ -217,7 +223,8 @@ def test_a_page_without_curves_has_none(tmp_path):
     with pytest.raises(NoCurves):
         read_page(tmp_path / "letter.pdf")
     (part,) = split_pdf(tmp_path / "letter.pdf")
-    assert part.record is None and part.dpi is None
+    assert part.record is None
+    assert part.dpi is None
 
 
 def test_points_that_are_left_out_lie_on_straight_lines():

@@ -1,4 +1,4 @@
-"""PDF pages that hold the curves of their leads, drawn in the manner of their makers; and the leads on them."""
+"""PDF pages that hold the curves of their leads, drawn in the manner of their makers."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -105,8 +105,13 @@ class Sheet:
         self.canvas.save()
 
 
-def draw_muse(path: Path, strips: Sequence[str] = ("V1", "II", "V5"), print_scale: float = 1.0,
-              names: dict[str, str] | None = None, gain_text: str = "10mm/mV") -> dict[str, np.ndarray]:  # fmt: skip
+def draw_muse(
+    path: Path,
+    strips: Sequence[str] = ("V1", "II", "V5"),
+    print_scale: float = 1.0,
+    names: dict[str, str] | None = None,
+    gain_text: str = "10mm/mV",
+) -> dict[str, np.ndarray]:
     """3x4 and strips at 500 Hz on a rotated page, a pulse on every row, names below; leads of 1238 points."""
     leads, sheet = simulate(500), Sheet(path, rotated=True, print_scale=print_scale)
     sheet.grid(4.5, 58, 54, 28)
@@ -130,7 +135,7 @@ def draw_muse(path: Path, strips: Sequence[str] = ("V1", "II", "V5"), print_scal
 
 
 def draw_cardiosoft(path: Path, further: Sequence[str] = ()) -> dict[str, np.ndarray]:
-    """6x1 at 50 mm/s on two pages, points on the printer's dots, collinear ones left out, no pulse, no grid."""
+    """6x1 at 50 mm/s on two pages, points on the printer's dots, collinear ones left out, no pulse."""
     leads, sheet = simulate(500, 5.0), Sheet(path, rotated=True)
     dot = 25.4 / 600
     for page, names in enumerate((LIMB, CHEST, further)):
@@ -194,11 +199,19 @@ def draw_ecgtizer(path: Path) -> dict[str, np.ndarray]:
     return leads
 
 
-def draw_matplotlib(path: Path) -> dict[str, np.ndarray]:
-    """Rows of four leads end to end in one line each, and a strip of II; 5 mm squares; names in blue."""
+def draw_matplotlib(path: Path, simplify: bool = False) -> dict[str, np.ndarray]:
+    """Rows of four leads end to end in one line each, and a strip of II; 5 mm squares; names in blue.
+
+    With `simplify` points are left out, and others moved, where the line stays within a ninth of a point.
+    """
     import matplotlib
 
     matplotlib.use("agg")
+    with matplotlib.rc_context({"path.simplify": simplify}):
+        return draw_figure(path)
+
+
+def draw_figure(path: Path) -> dict[str, np.ndarray]:
     from matplotlib import pyplot
 
     leads = simulate(1000)

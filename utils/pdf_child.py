@@ -222,7 +222,9 @@ def render(path: str, number: int, dpi: float, max_pixels: int, max_side: int) -
     check_size(page)
     width, height = (side * dpi / 72 for side in page.get_size())
     shrink = min(1.0, (max_pixels / (width * height)) ** 0.5, max_side / max(width, height))
-    bitmap = page.render(scale=shrink * dpi / 72, rev_byteorder=True, prefer_bgrx=False)
+    # Sides in pixels are rounded up: without the last factor 3300.0001 becomes 3301.
+    scale = shrink * dpi / 72 * (1 - 1e-6)
+    bitmap = page.render(scale=scale, rev_byteorder=True, prefer_bgrx=False)
     header = {
         "width": bitmap.width,
         "height": bitmap.height,

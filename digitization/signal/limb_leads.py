@@ -15,7 +15,6 @@ TOLERANCE_MV = 0.05  # error at which the weight of a reading is halved
 WINDOW_S = 0.06  # seconds over which the error of a reading is averaged: about a QRS complex
 AMBIGUITY_SHARE = 0.95  # share of what the worst reading explains from which the second may be the wrong one
 OFFSET_ITERATIONS = 3  # iterations in which the offsets of the zero lines are estimated
-LIMB_RESIDUAL_MV = 0.06  # mV rms, residual above which the limb leads contradict each other
 FLAT_MV = 0.03  # range below which a lead is flat (disconnected); the relations would give it a signal
 
 
