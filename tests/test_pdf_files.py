@@ -120,6 +120,16 @@ def test_a_scan_is_read_at_its_own_resolution(tmp_path):
     assert networks.seen == [(850, 1100, 3), (1700, 2200, 3)]
 
 
+def test_a_scan_marked_with_a_line_is_a_scan(tmp_path):
+    Image.new("RGB", (1100, 850), "white").save(tmp_path / "scan.png")
+    sheet = Sheet(tmp_path / "marked.pdf")
+    sheet.canvas.drawImage(str(tmp_path / "scan.png"), 0, 0, 792, 612)
+    sheet.curve(20, 60, np.sin(np.arange(100) / 9), 0.5)
+    sheet.save()
+    (result,) = process(tmp_path / "marked.pdf", tmp_path)
+    assert (result.source, result.outcome) == (IMAGE, DONE)
+
+
 def test_a_file_is_done_when_all_its_pages_are(tmp_path):
     draw_cardiosoft(tmp_path / "page.pdf")
     outputs = OutputOptions(tmp_path / "out", signals=True)

@@ -170,6 +170,38 @@ def test_a_curve_without_a_name_is_not_guessed(tmp_path):
         read_page(tmp_path / "muse.pdf")
 
 
+def test_a_pulse_at_the_beginning_of_a_curve_is_no_part_of_the_lead(tmp_path):
+    leads, sheet = simulate(500), Sheet(tmp_path / "joined.pdf")
+    for row, lead in enumerate(CHEST):
+        y = 40 + 25 * row
+        curve = np.stack([26 + 0.05 * np.arange(5000), y - 10 * leads[lead]], axis=-1)
+        curve[:, 1] += y - curve[0, 1]
+        sheet.line([(18, y), (20, y), (20, y - 10), (25, y - 10), (25, y), *curve])
+        sheet.text(28, y - 8, lead)
+    sheet.text(10, 210, "25 mm/s 10 mm/mV")
+    sheet.save()
+    record = read_record(tmp_path / "joined.pdf")
+    assert record.doubts == []
+    assert record.pages[0].scales.gain.contradiction == ""
+    for lead in CHEST:
+        assert np.nanmax(record.leads[LEADS.index(lead)]) < leads[lead].max() + 0.15  # the pulse has 1 mV
+
+
+def test_regular_lines_of_a_table_are_no_grid(tmp_path, monkeypatch):
+    monkeypatch.setattr(Sheet, "grid", lambda *_: None)
+    sheet = Sheet(tmp_path / "table.pdf")
+    for row, lead in enumerate(CHEST):
+        sheet.curve(20, 60 + 25 * row, simulate(500)[lead], 0.05)
+        sheet.text(20, 53 + 25 * row, lead)
+    for line in range(9):
+        sheet.line([(20, 10 + 4 * line), (120, 10 + 4 * line)])
+        sheet.line([(20 + 4 * line, 10), (20 + 4 * line, 42)])
+    sheet.text(10, 210, "25 mm/s 10 mm/mV")
+    sheet.save()
+    scales = read_page(tmp_path / "table.pdf").scales
+    assert (scales.across, scales.up, scales.source) == (1.0, 1.0, "")
+
+
 def test_a_layout_that_is_given_and_another_on_the_page_are_doubted(tmp_path):
     draw_ecgtizer(tmp_path / "page.pdf")
     layout = read_page(tmp_path / "page.pdf").layout

@@ -43,7 +43,7 @@ class Sheet:
     def __init__(self, path: Path, size=(279.4, 215.9), rotated: bool = False, print_scale: float = 1.0):
         self.size, self.rotated, self.scale = size, rotated, print_scale
         width, height = (side * POINT for side in size)
-        self.canvas = Canvas(str(path), pagesize=(width, height))
+        self.canvas = Canvas(str(path), pagesize=(width, height), pageCompression=0)  # which is faster
         self.start_page()
 
     def start_page(self) -> None:

@@ -7,7 +7,7 @@ from digitization.layout.page import NOTHING_KNOWN, Known
 from digitization.vector.arrangement import CurvesUnread
 from digitization.vector.page import NoCurves, OtherLeads, VectorPage, read_vector_page
 from digitization.vector.record import VectorRecord, carries_on
-from utils.pdf import PDF_DPI, PdfPage, read_pdf_pages
+from utils.pdf import PDF_DPI, PdfPage, Picture, read_pdf_pages
 
 MIN_PICTURE_SHARE = 0.1  # share of the page that a picture covers which may be an ECG's; logos are smaller
 MIN_DRAWN_POINTS = 400  # points of all lines of a page that may draw an ECG without holding it as curves
@@ -43,8 +43,9 @@ def split_pdf(path: Path, fs: int = 500, known: Known = NOTHING_KNOWN) -> list[P
                 parts[-1] = with_page(parts[-1], page.number, other_leads=error.leads)
             else:
                 parts.append(PdfPart((page.number,), reason=str(error)))
-        except CurvesUnread as error:
-            parts.append(PdfPart((page.number,), dpi=dpi, reason=str(error)))
+        except CurvesUnread as error:  # a scan may have been signed or marked with lines
+            reason = "" if shows_scan(page) else str(error)
+            parts.append(PdfPart((page.number,), dpi=dpi, reason=reason))
         except NoCurves:
             parts.append(PdfPart((page.number,), dpi=dpi))
         else:
@@ -70,13 +71,22 @@ def picture_dpi(page: PdfPage) -> float | None:
 
     A picture of the whole page has its own, within DPI_RANGE.
     """
-    area = page.width * page.height
-    largest = max(page.pictures, key=lambda picture: picture.area, default=None)
-    if largest is not None and largest.area >= MIN_PICTURE_SHARE * area:
-        if largest.area < WHOLE_PICTURE_SHARE * area:
+    largest = largest_picture(page)
+    if largest is not None and largest.area >= MIN_PICTURE_SHARE * page.width * page.height:
+        if not shows_scan(page):
             return PDF_DPI
         left, top, right, bottom = largest.box
         longer = max(right - left, bottom - top) / 25.4
         return min(max(max(largest.pixels) / longer, DPI_RANGE[0]), DPI_RANGE[1])
     drawn = sum(len(line.points) for line in page.lines)
     return PDF_DPI if drawn >= MIN_DRAWN_POINTS else None
+
+
+def largest_picture(page: PdfPage) -> Picture | None:
+    return max(page.pictures, key=lambda picture: picture.area, default=None)
+
+
+def shows_scan(page: PdfPage) -> bool:
+    """Whether a picture covers most of the page."""
+    largest = largest_picture(page)
+    return largest is not None and largest.area >= WHOLE_PICTURE_SHARE * page.width * page.height

@@ -12,11 +12,15 @@ MIN_LINES = 8  # from which a pitch is measured
 PITCHES_MM = (1.0, 5.0)  # of small and large squares
 SCALES = (0.6, 1.6)  # of prints that are met: A4 on A5 is 0.71, on A3 1.41
 MAX_OFF_PITCH = 0.1  # share of the pitch by which a line may be off its place
+MIN_COVERED = 0.6  # share of the area of the curves, along and up, that has its lines
 MIN_ON_PITCH = 0.75  # share of the lines that lie on the grid; frames and rulings may lie between
 
 
-def find_grid(page: PdfPage) -> tuple[float | None, float | None]:
-    """How many mm of the page are a mm of the paper, along the rows and up the page; None without a grid."""
+def find_grid(page: PdfPage, area: np.ndarray) -> tuple[float | None, float | None]:
+    """How many mm of the page are a mm of the paper, along the rows and up the page; None without a grid.
+
+    The grid lies under the curves, whose corners top left and bottom right are `area` (2, 2) mm.
+    """
     vertical, horizontal = [], []
     for line in page.lines:
         points = line.points
@@ -29,11 +33,15 @@ def find_grid(page: PdfPage) -> tuple[float | None, float | None]:
             vertical.append(centre[0])
         elif size[1] <= thickness and size[0] >= MIN_LINE_MM:
             horizontal.append(centre[1])
-    return scale_of(vertical), scale_of(horizontal)
+    (left, top), (right, bottom) = area
+    return scale_of(vertical, left, right), scale_of(horizontal, top, bottom)
 
 
-def scale_of(positions: list[float]) -> float | None:
-    """The pitch of lines in mm over that of the squares of ECG paper; None where there is no regular one."""
+def scale_of(positions: list[float], first: float, last: float) -> float | None:
+    """The pitch of lines in mm over that of the squares of ECG paper.
+
+    None where no regular lines cover most of the way from `first` to `last`: tables have such lines too.
+    """
     places = np.sort(positions)
     if len(places) < MIN_LINES:
         return None
@@ -46,9 +54,12 @@ def scale_of(positions: list[float]) -> float | None:
     number = np.concatenate([[0], np.cumsum(np.round(steps / pitch))])
     on_grid = np.ones(len(places), bool)
     for _ in range(3):
-        pitch, first = np.polyfit(number[on_grid], places[on_grid], 1)
-        on_grid = np.abs(places - first - pitch * number) <= MAX_OFF_PITCH * pitch
+        pitch, start = np.polyfit(number[on_grid], places[on_grid], 1)
+        on_grid = np.abs(places - start - pitch * number) <= MAX_OFF_PITCH * pitch
         if on_grid.mean() < MIN_ON_PITCH or on_grid.sum() < MIN_LINES:
             return None
+    inside = places[on_grid & (places >= first - pitch) & (places <= last + pitch)]
+    if len(inside) * pitch < MIN_COVERED * (last - first):
+        return None
     scales = [float(pitch) / usual for usual in PITCHES_MM]
     return next((scale for scale in scales if SCALES[0] <= scale <= SCALES[1]), None)

@@ -16,6 +16,7 @@ MINUS = "-\u2010\u2011\u2012\u2013\u2212"  # hyphens, dashes and the minus sign 
 BEFORE_MM = 25.0  # how far left of its trace a name may stand: beside the calibration pulse
 MAX_INTO = 0.75  # share of a trace up to which a name above or below it may stand
 ROW_TOLERANCE = 0.3  # share of the distance of rows by which a name may be off its place beside its row
+SHIFT_STEP_MM, MAX_SHIFT_MM = 0.5, 40.0  # distances above or below its row at which a name may stand
 LONE_ROW_MM = 25.0  # distance of rows that is assumed for a single one
 SAME_PLACE_MM = 5.0  # distance along the row within which two names cannot both be right
 
@@ -66,7 +67,10 @@ def match_labels(labels: Sequence[Label], traces: Sequence[Trace]) -> list[list[
     ]
     best: tuple[float, ...] = (0, 0.0, 0.0)
     matched: list[list[Label]] = [[] for _ in traces]
-    for shift in sorted({pair[2] for pair in pairs}, key=abs):
+    shifts = {
+        round(pair[2] / SHIFT_STEP_MM) * SHIFT_STEP_MM for pair in pairs if abs(pair[2]) <= MAX_SHIFT_MM
+    }
+    for shift in sorted(shifts, key=abs):
         found: dict[int, tuple[float, int]] = {}
         deviation = 0.0
         for index, number, offset, cost in pairs:

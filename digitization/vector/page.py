@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from configs.layouts import LIMB_LEADS, Layout, Segment
+from configs.layouts import COMPETITION, LIMB_LEADS, Layout, Segment
 from configs.page import LEADS
 from digitization.layout.page import Known
 from digitization.signal.limb_leads import solve, zero_lines
@@ -30,7 +30,8 @@ from utils.pdf import PdfPage
 MAX_FOOT_MV = 0.5  # from the middle of its row to the foot of a pulse that gives the row's zero line
 LIMB_HZ = 500  # rate at which the limb leads are compared
 STRIP_SHIFTS_S = np.arange(-6, 7) * 0.004  # ecgtizer's fourth column is 0.024 s beside its strip
-MAX_TRACES, MAX_LABELS = 200, 500  # of a page, beyond which it is no ECG's; names stand in tables too
+MAX_TRACES, MAX_LABELS = 100, 200  # of a page, beyond which it is no ECG's; names stand in tables too
+MAX_PIECES = 40  # leads on a page with their copies
 MAX_BESIDE_MM = 15.0  # beyond the curves' bounds, within which a name without a curve is noticed
 
 
@@ -152,13 +153,20 @@ def read_vector_page(page: PdfPage, known: Known) -> VectorPage:
         raise CurvesUnread("no names of leads are found beside the curves")
     traces, matched = [trace for trace, _ in kept], [own for _, own in kept]
     scales = find_print_scales(
-        page.texts, find_grid(page), pulses, quarter_of(traces, matched), known.speed, known.gain
+        page.texts,
+        find_grid(page, bounds_of(traces)),
+        pulses,
+        quarter_of(traces, matched),
+        known.speed,
+        known.gain,
     )
     pieces = cut_rows(traces, matched, scales.mm_per_second)
     left_out = tuple(piece.lead for piece in pieces if piece.lead and piece.lead not in LEADS)
     pieces = [piece for piece in pieces if piece.lead in LEADS or not piece.lead]
     if not any(piece.lead for piece in pieces):
         raise OtherLeads(left_out)
+    if len(pieces) > MAX_PIECES:
+        raise CurvesUnread(f"{len(pieces)} curves are too many for an ECG")
     columns, strips = split_strips(pieces)
     strips, strip_doubts = name_strips(columns, strips)
     arrangement = arrange(columns, strips, scales.mm_per_second, scales.speed.value, scales.gain.value)
@@ -194,9 +202,7 @@ def unmatched_names(
 ) -> list[str]:
     """A doubt for names of the twelve leads among the curves that belong to none of them."""
     used = {label.lead for own in matched for label in own}
-    corners = np.array([[t.points.min(axis=0), t.points.max(axis=0)] for t in traces])
-    left, top = corners[:, 0].min(axis=0) - MAX_BESIDE_MM
-    right, bottom = corners[:, 1].max(axis=0) + MAX_BESIDE_MM
+    (left, top), (right, bottom) = bounds_of(traces) + np.array([[-MAX_BESIDE_MM], [MAX_BESIDE_MM]])
     lost = [
         label.lead
         for label in labels
@@ -206,11 +212,18 @@ def unmatched_names(
     return [f"no curve is found for the names {', '.join(dict.fromkeys(lost))}"] if lost else []
 
 
+def bounds_of(traces: Sequence[Trace]) -> np.ndarray:
+    """The top left and the bottom right corner of the area of all traces, (2, 2) mm."""
+    corners = np.array([[trace.points.min(axis=0), trace.points.max(axis=0)] for trace in traces])
+    return np.stack([corners[:, 0].min(axis=0), corners[:, 1].max(axis=0)])
+
+
 def doubts_of_known(layout: Layout, known: Known) -> list[str]:
     """A doubt where the page has another layout than the user says."""
-    if known.layout is None or (known.layout.rows, known.layout.rhythm) == (layout.rows, layout.rhythm):
+    given = COMPETITION if known.competition else known.layout
+    if given is None or (given.rows, given.rhythm) == (layout.rows, layout.rhythm):
         return []
-    return [f"layout {layout.name} by the names on the page, but {known.layout.name} is given"]
+    return [f"layout {layout.name} by the names on the page, but {given.name} is given"]
 
 
 def print_leads(
