@@ -34,6 +34,7 @@ from utils.pdf import MM_PER_POINT, render_pdf_page
 
 FS = 500
 MIN_POINTS = 200  # of a path that may be a lead's
+UNEVEN_MM = 0.02  # difference of the steps between points from which on some are left out
 WHOLE_RATE = 1e-3  # share by which the rate of the points may be off a divisor of FS
 
 
@@ -57,11 +58,13 @@ def page_curves(path: Path, number: int) -> list[np.ndarray]:
 def greatest_distance(path: Path, page: VectorPage) -> float:
     """The greatest distance in mm between the points of a page's paths and the signals read at their times.
 
-    NaN where the points have no rate that divides FS.
+    NaN where the points have no rate that divides FS, or some are left out.
     """
     rate = page.native_hz or 0.0
     step = round(FS / rate) if rate else 0
     if not step or abs(step * rate / FS - 1) > WHOLE_RATE or page.turns:
+        return float("nan")
+    if any(np.ptp(np.diff(printed.points[:, 0])) > UNEVEN_MM for printed in page.leads):
         return float("nan")
     curves = page_curves(path, page.pdf.number)
     distances = []
