@@ -203,7 +203,7 @@ HOSTILE = {
     "points": (lambda: make_pdf(b"0 0 m " + b"1 1 l\n" * 1_100_000 + b"S"), "more than 1000000 points"),
     "nested forms": (lambda: make_pdf(b"/F Do", forms=[b"/F Do"] * 30), "forms within forms"),
     "a form in itself": (lambda: make_pdf(b"/F Do", forms=[b"/F Do"]), "forms within forms"),
-    "doubling forms": (lambda: make_pdf(b"/F Do", forms=[b"/F Do /F Do"] * 40), "takes longer than 3 s"),
+    "doubling forms": (lambda: make_pdf(b"/F Do", forms=[b"/F Do /F Do"] * 40), "PDFium gives up"),
     "kilometre": (lambda: make_pdf(b"0 0 m 9 9 l S", box="0 0 2834645 2834645"), "a page of 1000 m"),
     "broken": (lambda: make_pdf(b"0 0 m 9 9 l S").replace(b"startxref", b"x")[:150], "PDFium"),
     "no PDF": (lambda: b"not a PDF", "PDFium: Data format error"),
@@ -220,7 +220,7 @@ def test_a_hostile_file_ends_in_its_line(name, tmp_path, monkeypatch):
     (warning,) = result.warnings
     assert result.outcome == FAILED
     assert "\n" not in warning
-    assert reason in warning or "takes longer than 3 s" in warning  # on a busy machine
+    assert reason in warning or "takes longer than 3 s" in warning  # whichever limit comes first
     assert time.monotonic() - started < 20
 
 
