@@ -1,11 +1,13 @@
 """Digitize ECG pages: python predict.py INPUT [INPUT ...] --output OUT.
 
-INPUT is an image, a PDF file (its first page), a folder, a quoted pattern ('scans/**/*.jpg'), or a
-competition's test.csv. For images the folder OUT gets a <name>.csv in mV for each page and pages.csv, which
-has a row for each. For test.csv OUT is a folder that gets submission.csv, with exactly the rows that test.csv
-asks for, and pages.csv; or it is the submission itself, any name that ends in .csv, with the table of pages
-beside it (submission.pages.csv for submission.csv). With --dask the workers of a running Dask cluster
-digitize; they see the same files under the same paths, this folder's code among them.
+INPUT is an image, a PDF file, a folder, a quoted pattern ('scans/**/*.jpg'), or a competition's test.csv.
+For images the folder OUT gets a <name>.csv in mV for each page and pages.csv, which has a row for each.
+Pages of a PDF from the second on are called <name>-p2 and so on; pages that carry on with further leads are
+one record. A PDF that holds the curves themselves is read by them, others by the networks. For test.csv OUT
+is a folder that gets submission.csv, with exactly the rows that test.csv asks for, and pages.csv; or it is
+the submission itself, any name that ends in .csv, with the table of pages beside it (submission.pages.csv
+for submission.csv). With --dask the workers of a running Dask cluster digitize; they see the same files
+under the same paths, this folder's code among them.
 
 Exit code: 0 all pages read; 1 some failed, their signals are zeros (with --strict also: some are doubtful),
 or nothing could be done; 2 the command was not understood.

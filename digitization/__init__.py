@@ -29,6 +29,12 @@ signal/: from the rectified page to signals
   traces                    y-coordinates to millivolts and back
   limb_leads                Einthoven's and Goldberger's relations
   quality                   confidence, gaps, and which samples are imputed
+vector/: pages of PDF files that hold the curves of their leads, read without networks
+  curves, grid_lines        traces, calibration pulses and the grid among the lines of a page
+  lead_names, print_scales  lead names, speed and gain by the texts; the size of the print
+  arrangement, strip_names  rows, columns and strips
+  sampling                  the points of a curve to samples
+  page, record, document    a page; a record over several pages; a whole file
 networks                    their checkpoints loaded
 options                     which networks a digitizer or a straightener has, as a value for other processes
 overlay                     the grid and the traces drawn over the image

@@ -1,5 +1,6 @@
 """Overlays: the digitized grid and traces drawn over the image."""
 
+from collections.abc import Sequence
 from itertools import cycle
 
 import cv2
@@ -46,9 +47,7 @@ def draw_on_photo(image: np.ndarray, page: FoundPage, trace_result: TraceResult)
 
     def draw(points: np.ndarray, colour: tuple[int, int, int]) -> None:
         """A line through points (N, 2) px of the upright image."""
-        places = orient_points(points, page.orientation, upright)
-        places = np.round(places * 2**FRACTION_BITS).clip(-(2**30), 2**30).astype(np.int32)
-        cv2.polylines(drawn, [places[:, None]], False, colour, thickness, cv2.LINE_AA, FRACTION_BITS)
+        draw_line(drawn, orient_points(points, page.orientation, upright), colour, thickness)
 
     draw(page.outline, FRAME_COLOUR)
     rows = zip(trace_result.y, trace_result.confidence, cycle(ROW_COLOURS), strict=False)
@@ -60,6 +59,22 @@ def draw_on_photo(image: np.ndarray, page: FoundPage, trace_result: TraceResult)
             points = page.trace_points(row, np.stack([columns, y[columns]], axis=-1))
             draw(points, UNSEEN_COLOUR if unseen[run[0]] else colour)
     return drawn
+
+
+def draw_curves(image: np.ndarray, rows: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
+    """A copy of an image (H, W, 3) uint8 RGB with curves drawn on it: of each row some, points (N, 2) px."""
+    drawn = np.ascontiguousarray(image).copy()
+    thickness = max(1, round(max(image.shape[:2]) * LINE_SHARE))
+    for curves, colour in zip(rows, cycle(ROW_COLOURS), strict=False):
+        for points in curves:
+            draw_line(drawn, points, colour, thickness)
+    return drawn
+
+
+def draw_line(image: np.ndarray, points: np.ndarray, colour: tuple[int, int, int], thickness: int) -> None:
+    """Draw a line through points (N, 2) px on an image (H, W, 3) uint8."""
+    places = np.round(points * 2**FRACTION_BITS).clip(-(2**30), 2**30).astype(np.int32)
+    cv2.polylines(image, [places[:, None]], False, colour, thickness, cv2.LINE_AA, FRACTION_BITS)
 
 
 def shrink(image: np.ndarray, width: int) -> np.ndarray:

@@ -6,7 +6,8 @@ from functools import partial
 
 from digitization.digitizer import Digitizer
 from digitization.options import DigitizerOptions
-from prediction.pages import process_page, write_unknown
+from prediction.pages import write_unknown
+from prediction.pdf_files import process_file
 from prediction.results import FAILED, OutputOptions, Page, PageResult
 from utils.command import log, progress
 from utils.device import limit_threads
@@ -41,27 +42,33 @@ class Engine:
     def digitize(self, pages: list[Page], outputs: OutputOptions) -> Iterator[PageResult]:
         """Digitize pages and write what `outputs` names; the results as they are done, their warnings logged.
 
-        A page whose process dies is a failed one.
+        A PDF file of several pages may have several. A page whose process dies is a failed one.
         """
         by_name, tasks = {page.name: page for page in pages}, pages
         if self.pool.dask is not None:
             tasks = [replace(page, path=page.path.absolute()) for page in pages]
             outputs = replace(outputs, folder=outputs.folder.absolute())
-        results = self.pool.map(partial(process_page, outputs=outputs), tasks)
-        for task, result in progress(results, len(pages), "page"):
+        results = self.pool.map(partial(process_file, outputs=outputs), tasks)
+        for task, done in progress(results, len(pages), "page"):
             page = by_name[task.name]
-            if isinstance(result, WorkerDied):
-                result = PageResult(page, FAILED, [str(result)], ratio=None if page.truth is None else 0.0)
+            if isinstance(done, WorkerDied):
+                result = PageResult(page, FAILED, [str(done)], ratio=None if page.truth is None else 0.0)
                 if outputs.signals:
                     write_unknown(page, outputs, result)
-            result.page = page
-            log_warnings(result)
-            yield result
+                done = [result]
+            for result in done:
+                result.page = replace(page, name=result.page.name)
+                log_warnings(result)
+                yield result
 
 
 def log_warnings(result: PageResult) -> None:
     """Say what is wrong with a page; of one that is scored, only why it could not be."""
-    path = result.page.path
+    path = str(result.page.path)
+    if result.pdf_pages:
+        path += f": page {result.pdf_pages}"
+    for note in result.notes:
+        log.info(f"{path}: {note}")
     if result.page.truth is None:
         doubtful = "" if result.outcome == FAILED else "doubtful, "
         for warning in result.warnings:

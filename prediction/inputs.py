@@ -2,16 +2,17 @@
 
 import glob
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from utils.images import IMAGE_SUFFIXES, PDF_SUFFIX
+from utils.images import IMAGE_SUFFIXES
+from utils.pdf import PDF_SUFFIX
 
 SUFFIXES = (*IMAGE_SUFFIXES, PDF_SUFFIX)
-
-
 RESERVED = Path("pages")  # pages.csv is the run's table
+FURTHER_PAGE = re.compile(r"(.+)-p\d+")  # name of the results of a PDF's page from the second on
 
 
 def find_inputs(inputs: Iterable[str | Path], output: Path | None = None) -> list[Path]:
@@ -62,7 +63,8 @@ def find_images(folder: Path) -> list[Path]:
 def name_outputs(paths: list[Path]) -> dict[str, Path]:
     """A name for the results of each image: its path below the folder that all share, without the suffix.
 
-    Where two in one folder would share a name, each keeps its suffix.
+    Where two in one folder would share a name, each keeps its suffix. So does a PDF beside an image that is
+    called as one of its further pages might be, <name>-p2.
     """
     parents = [Path(os.path.realpath(path.parent)) for path in paths]
     shared = Path(os.path.commonpath(parents))
@@ -72,6 +74,11 @@ def name_outputs(paths: list[Path]) -> dict[str, Path]:
     ]
     stems = Counter((folder, stem) for folder, _, stem in places)
     stems[Path(), RESERVED.name] += 1
+    pdfs = {(folder, stem) for folder, name, stem in places if name.lower().endswith(PDF_SUFFIX)}
+    for folder, _, stem in places:
+        further = FURTHER_PAGE.fullmatch(stem)
+        if further and (folder, further.group(1)) in pdfs:
+            stems[folder, further.group(1)] += 1
     whole = {(folder, name) for folder, name, _ in places}
     names = [
         folder / (stem if stems[folder, stem] == 1 and (folder, stem) not in whole else name)

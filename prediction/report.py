@@ -13,8 +13,9 @@ from configs.page import LEADS
 from digitization.digitizer import UNSURE_LEAD, Digitized
 from digitization.geometry.orientation import MIRRORED
 from digitization.overlay import shrink
+from digitization.vector.record import VectorRecord
 from prediction.paper import draw_paper
-from prediction.results import DONE, DOUBTFUL, FAILED, LayoutFacts, PageResult, ReportEntry
+from prediction.results import DONE, DOUBTFUL, FAILED, VECTOR, LayoutFacts, PageResult, ReportEntry
 from prediction.templates import environment
 from utils.files import as_utf8, atomic_write
 from utils.images import encode_jpeg
@@ -33,7 +34,11 @@ def data_url(image: np.ndarray, width: int, quality: int) -> str:
 
 
 def draw_entry(
-    image: np.ndarray, drawn: np.ndarray, digitized: Digitized, result: PageResult, truth: np.ndarray | None
+    image: np.ndarray,
+    drawn: np.ndarray,
+    digitized: Digitized | VectorRecord,
+    result: PageResult,
+    truth: np.ndarray | None,
 ) -> ReportEntry:
     """The entry of a page that was read: `drawn` is the photo (H, W, 3) uint8 RGB with its traces."""
     confidence, ratios = digitized.confidence, result.lead_ratios
@@ -80,24 +85,35 @@ def draw_failed_entry(image: np.ndarray | None) -> ReportEntry:
     return ReportEntry(data_url(image, THUMBNAIL_WIDTH, THUMBNAIL_QUALITY), body)
 
 
-def list_facts(digitized: Digitized, result: PageResult) -> dict[str, str]:
+def list_facts(digitized: Digitized | VectorRecord, result: PageResult) -> dict[str, str]:
     """What is known of a page as a whole, in the order in which the report lists it; blank where unknown."""
-    page, layout = digitized.page, result.layout
-    angle = 90 * (page.orientation % MIRRORED)
+    layout, orientation = result.layout, result.orientation or 0
+    angle = 90 * (orientation % MIRRORED)
     score = "" if result.ratio is None else "none" if result.ratio <= 0 else f"{to_db(result.ratio):.1f} dB"
     return {
         "score": score,
-        "page score": f"{page.page_score:.2f}",
+        "read from": describe_source(result),
+        "page score": f"{result.page_score or 0:.2f}",
         "layout": "" if layout is None else describe_facts(layout),
         "limb leads differ by": ""
         if np.isnan(digitized.limb_residual)
         else f"{1000 * digitized.limb_residual:.0f} µV rms (Einthoven, Goldberger)",
         "hardly visible": f"{result.gap_seconds:.2f} s",
         "imputed from other beats": f"{result.imputed_seconds or 0:.2f} s",
-        "rotated by": f"{angle}°" + (", mirrored" if page.orientation >= MIRRORED else ""),
+        "rotated by": f"{angle}°" + (", mirrored" if orientation >= MIRRORED else ""),
         "sampling rate": f"{digitized.fs} Hz",
-        "squares": "" if page.aspect is None else f"{page.aspect:.2f} times as tall as wide",
+        "squares": "" if result.aspect is None else f"{result.aspect:.2f} times as tall as wide",
+        "notes": "; ".join(result.notes),
     }
+
+
+def describe_source(result: PageResult) -> str:
+    """Where the curves of a PDF come from; blank for an image, which speaks for itself."""
+    pages = f", page {result.pdf_pages}" if result.pdf_pages else ""
+    if result.source != VECTOR:
+        return f"the picture of the page{pages}" if pages else ""
+    rate = "" if result.native_hz is None else f", {result.native_hz:.0f} points per second"
+    return f"the curves in the file{rate}{pages}"
 
 
 def describe_facts(layout: LayoutFacts) -> str:

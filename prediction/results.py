@@ -8,6 +8,7 @@ import numpy as np
 from digitization.geometry.slip import Slip
 
 DONE, DOUBTFUL, FAILED = "done", "doubtful", "failed"
+VECTOR, IMAGE = "vector", "image"  # whether a page was read by the curves in its file, or by its picture
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,19 @@ class OutputOptions:
 
 @dataclass
 class PageResult:
-    """How a page went. What was not measured is None; `leads` (12, L) mV and `entry` only when asked for."""
+    """How a page went. What was not measured is None; `leads` (12, L) mV and `entry` only when asked for.
+
+    `pdf_pages` says which pages of a PDF of several it is, "2" or "1-2"; `notes` are no doubts.
+    """
 
     page: Page
     outcome: str
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    source: str | None = None  # VECTOR or IMAGE
+    native_hz: float | None = None  # rate of the curves in the file
+    pdf_pages: str = ""
     page_score: float | None = None
     orientation: int | None = None
     aspect: float | None = None

@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from prediction.table import as_row, page_journal
 from utils.command import log
 from utils.files import is_newer, remove_partial_files, remove_partial_files_of
 from utils.journal import Journal
+from utils.pdf import PDF_SUFFIX
 from utils.submission import write_submission
 
 
@@ -33,13 +34,20 @@ def digitize_pages(
     report: Report | None = None,
 ) -> Iterator[PageResult]:
     """Digitize pages, each with its row in the journal and its part of the report."""
-    with journal.replace(page.name for page in pages) if journal else nullcontext():
+    with journal.replace(stale_names(journal, pages)) if journal else nullcontext():
         for result in engine.digitize(pages, outputs):
             if journal:
                 journal.add(as_row(result) | {"networks": engine.networks})
             if report:
                 report.add(result)
             yield result
+
+
+def stale_names(journal: Journal, pages: list[Page]) -> list[str]:
+    """The names of pages and of all that an earlier run read from the same files."""
+    paths = {str(page.path) for page in pages}
+    names = [page.name for page in pages]
+    return names + [name for name, row in journal.rows.items() if row["image"] in paths]
 
 
 def predict_images(
@@ -58,17 +66,27 @@ def predict_images(
     journal = page_journal(outputs.folder / "pages.csv")
     if resume:
         known = len(pages)
-        pages = [
-            page for page in pages if not is_done(page, journal.rows.get(page.name), outputs, engine.networks)
-        ]
+        pages = [page for page in pages if not is_file_done(page, journal, outputs, engine.networks)]
         log.info(f"{known - len(pages)} of {known} pages are there already")
     return summarize(digitize_pages(engine, pages, outputs, journal, report), started)
+
+
+def is_file_done(page: Page, journal: Journal, outputs: OutputOptions, networks: str) -> bool:
+    """Whether all pages of a file are done, of which that of its own name comes last in the journal."""
+    further = [
+        replace(page, name=name)
+        for name, row in journal.rows.items()
+        if row["image"] == str(page.path) and name.startswith(f"{page.name}-p")
+    ]
+    return all(is_done(own, journal.rows.get(own.name), outputs, networks) for own in (page, *further))
 
 
 def is_done(page: Page, row: Mapping | None, outputs: OutputOptions, networks: str) -> bool:
     if row is None or row["outcome"] == FAILED:
         return False
     if row["imputed_s"] == "":  # by a version that did not tell what it completed
+        return False
+    if row["source"] == "" and page.path.suffix.lower() == PDF_SUFFIX:  # by one that read no curves
         return False
     if (row["image"], row["fs"], row["networks"]) != (str(page.path), str(page.fs), networks):
         return False

@@ -307,7 +307,7 @@ def test_the_examples_of_the_documentation_run(tmp_path, monkeypatch):
     (tmp_path / "samples").symlink_to(root / "samples")
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (root / "docs" / "api.md").read_text(), re.S)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     names: dict = {}
     for block in blocks:
         exec(block, names)

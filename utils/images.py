@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from utils.files import atomic_write
+from utils.pdf import PDF_DPI, PDF_SUFFIX, render_pdf_page
 
 MAX_PIXELS = 178_000_000  # limit before decoding, as in Pillow; A4 at 1200 dpi has 139 million
 MAX_SIDE = 32_766  # limit of cv2.remap, px
@@ -16,8 +17,6 @@ PNG_COMPRESSION = 1  # zlib's fastest level that still compresses
 PNG_FILTER_UP = 32
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
 DEPTHS = (8, 12, 16)  # bits per grey value in scanners and cameras
-PDF_SUFFIX = ".pdf"
-PDF_DPI = 300  # resolution at which PDF pages are rendered; 11 x 8.5 inches become 3300 x 2550 px
 
 
 def read_rgb(path: Path) -> np.ndarray:
@@ -34,7 +33,7 @@ def read_rgb(path: Path) -> np.ndarray:
         if path.stat().st_size == 0:
             raise ValueError("empty file")
         if path.suffix.lower() == PDF_SUFFIX:
-            return read_pdf(path)
+            return render_pdf_page(path, 0, PDF_DPI, MAX_PIXELS, MAX_SIDE)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # damaged EXIF, and Pillow's first limit of 89 megapixels
             with Image.open(path) as image:
@@ -51,20 +50,6 @@ def read_rgb(path: Path) -> np.ndarray:
         else:
             reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{path}: {reason}") from error
-
-
-def read_pdf(path: Path) -> np.ndarray:
-    """The first page of a PDF at PDF_DPI as (H, W, 3) uint8 RGB."""
-    try:
-        import pypdfium2
-    except ImportError:
-        raise ValueError("PDF files need `pip install pypdfium2`") from None
-    with pypdfium2.PdfDocument(path) as document:
-        if not len(document):
-            raise ValueError("a PDF without pages")
-        page, scale = document[0], PDF_DPI / 72
-        check_size(*(round(scale * side) for side in page.get_size()))
-        return np.array(page.render(scale=scale).to_pil().convert("RGB"))
 
 
 def check_size(width: int, height: int) -> None:
