@@ -10,6 +10,7 @@ import ctypes
 import json
 import sys
 from array import array
+from contextlib import suppress
 from typing import Any
 
 LIST_MEMORY = 3 * 2**29  # bytes of address space; 200,000 objects take 0.6 GB
@@ -31,7 +32,8 @@ def limit_memory(most: int) -> None:
         import resource
     except ImportError:  # Windows
         return
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    with suppress(ValueError, OSError):  # macOS refuses such limits
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 def open_document(path: str) -> Any:
