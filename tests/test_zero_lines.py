@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from digitization.layout.landmarks import Pulse
-from digitization.layout.zero_lines import zero_lines_of
+from digitization.layout.zero_lines import uneven_by, zero_lines_of
 
 ROWS = 6.0 + 5.5 * np.arange(6)
 
@@ -44,3 +44,11 @@ def test_the_foot_of_a_pulse_counts_more_than_even_spacing():
 @pytest.mark.parametrize(("foot", "expected"), [(6.2, 6.1), (6.5, 6.5)])
 def test_a_row_and_the_foot_of_its_pulse_are_averaged_where_they_agree(foot, expected):
     assert zero_lines_of([6.0], [Pulse(2.0, foot, 2.0, 1.0, 0.9)])[0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("off", "expected"), [(0.1, 0.0), (0.5, 0.5), (-0.5, 0.5)])
+def test_three_rows_without_pulses_that_are_not_evenly_spaced_are_doubted(off, expected):
+    rows = ROWS[:3] + [0, off, 0]
+    assert uneven_by(rows, ()) == pytest.approx(expected)
+    assert uneven_by(rows, [Pulse(2.0, y, 2.0, 1.0, 0.9) for y in rows]) == 0
+    assert uneven_by(ROWS[:4] + [0, off, 0, 0], ()) == 0

@@ -14,7 +14,7 @@ from digitization.geometry.row_strips import lattice_points
 from digitization.layout.landmarks import Landmarks, Pulse
 from digitization.layout.match import LayoutMatch, stray_row_label
 from digitization.layout.scales import ASSUMED, MIN_PULSE_PROBABILITY, Scale, find_gain, find_speed
-from digitization.layout.zero_lines import zero_lines_of
+from digitization.layout.zero_lines import uneven_by, zero_lines_of
 
 MIN_LAYOUT_SCORE = 0.6  # score below which the layout is doubtful
 MIN_LAYOUT_LEAD = 0.1  # lead over the next layout below which it is
@@ -122,6 +122,9 @@ def place_layout(
     doubts = list_doubts(match, speed, gain, known)
     if known.layout is None and (label := stray_row_label(landmarks, match)):
         doubts.append(f"layout {layout.name}: a label {label} is seen where none of its rows begins")
+    if off := uneven_by(np.array(match.zero_lines[: len(layout.rows)]), pulses):
+        off *= SQUARE_MM / gain.value
+        doubts.append(f"0 mV of a row may be off by {off:.1f} mV: it is not evenly spaced, and has no pulse")
     if abs(seconds / nominal - 1) <= DURATION_TOLERANCE:
         seconds = nominal
     else:

@@ -41,6 +41,18 @@ def zero_lines_of(rows: Sequence[float], pulses: Sequence[Pulse], row_count: int
     return zero_lines
 
 
+def uneven_by(rows: np.ndarray, pulses: Sequence[Pulse]) -> float:
+    """Squares by which the middle of three rows at y (3,) is off the middle of the others; 0 if it may be.
+
+    Three rows do not tell which of them is seen wrongly. That they have pulses, or are printed unevenly as
+    other rows are, is no reason to doubt them.
+    """
+    if len(rows) != 3 or all(np.abs([p.y - y for p in pulses]).min(initial=9) < PULSE_ON_ROW for y in rows):
+        return 0.0
+    off = abs(float(rows[1] - (rows[0] + rows[2]) / 2))
+    return off if off > UNEVEN else 0.0
+
+
 def even_places(y: np.ndarray) -> np.ndarray:
     """Places at even distances that are nearest to places (N,), by the Theil-Sen line through them."""
     number = np.arange(len(y))
