@@ -49,12 +49,14 @@ class RowPlaces:
     """Corrections of a page's rows in squares: of their start and width, and their slant; see LayoutPage.
 
     certainty: 0..1, the probability that the start is right within NEAR.
+    evidence: by how much likelier than not the close-ups show the places, log; 0 for those outside the image.
     """
 
     start: float = 0.0
     width: float = 0.0
     slant: float = 0.0
     certainty: float = 0.0
+    evidence: float = 0.0
 
 
 def list_marks(layout: Layout, zero_lines: np.ndarray, start: float, width: float) -> list[Mark]:
@@ -100,14 +102,14 @@ def find_places(
 def likeliest_places(marks: list[Mark], probability: np.ndarray, width_is_known: bool = True) -> RowPlaces:
     """The places at which marks with probabilities (N, W) of the columns of their close-ups are likeliest."""
     columns = probability.shape[1]
-    likelihood = np.log((1 - OUTLIER_SHARE) * probability + OUTLIER_SHARE / columns)
+    likelihood = np.log((1 - OUTLIER_SHARE) * columns * probability + OUTLIER_SHARE)
     share, down = np.array([mark.share for mark in marks]), np.array([mark.below for mark in marks])
     centre, reach, step = np.zeros(3), np.array([REACH, MAX_WIDTH, MAX_SLANT]), (STEP, WIDTH_STEP, SLANT_STEP)
     if width_is_known:
         reach[1] = 0.0
     if np.ptp(down) == 0:
         reach[2] = 0.0
-    certainty = 0.0
+    certainty = evidence = 0.0
     for factor in (1, FINER):
         steps = np.array(step) / factor
         starts, widths, slants = (
@@ -124,6 +126,7 @@ def likeliest_places(marks: list[Mark], probability: np.ndarray, width_is_known:
             best = np.unravel_index(total.argmax(), total.shape)
             centre = np.array([starts[best[0]], widths[best[1]], slants[best[2]]])
             near = np.abs(starts - centre[0]) <= NEAR
+            evidence = CORRELATION * float(total.max())
             certainty = float(posterior.sum(axis=(1, 2))[near].sum())
             reach = np.minimum(reach, 4 * steps)
         else:
@@ -134,7 +137,7 @@ def likeliest_places(marks: list[Mark], probability: np.ndarray, width_is_known:
                     posterior.sum(axis=(0, 1)) @ slants,
                 ]
             )
-    return RowPlaces(float(centre[0]), float(centre[1]), float(centre[2]), certainty)
+    return RowPlaces(float(centre[0]), float(centre[1]), float(centre[2]), certainty, evidence)
 
 
 def log_prior(slants: np.ndarray) -> np.ndarray:

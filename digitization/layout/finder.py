@@ -14,10 +14,19 @@ from digitization.geometry.orientation import MIRRORED, points_to_upright, undo_
 from digitization.geometry.paper import PaperGrid, find_paper
 from digitization.geometry.row_strips import lattice_points
 from digitization.geometry.straight_paper import StraightPaper, straighten_paper
-from digitization.layout.boundaries import find_places, list_marks
+from digitization.layout.boundaries import RowPlaces, find_places, list_marks
 from digitization.layout.landmarks import Landmarks, find_landmarks, merge_labels
 from digitization.layout.match import match_layout, pitch_of
-from digitization.layout.page import DURATION_TOLERANCE, NOTHING_KNOWN, Known, LayoutPage, place_layout
+from digitization.layout.page import (
+    DURATION_TOLERANCE,
+    MAX_DURATION_S,
+    MUCH_LONGER,
+    NOTHING_KNOWN,
+    Known,
+    LayoutPage,
+    place_layout,
+    usual_duration,
+)
 from digitization.layout.printed_scales import read_scales, search_scales
 from digitization.layout.scales import ASSUMED
 
@@ -83,7 +92,7 @@ class LayoutFinder:
                 found = search_scales(part, refined.px_per_square)
                 landmarks = replace(landmarks, scales=(*landmarks.scales, *found))
             page = place_layout(orientation, refined, landmarks, match, known)
-        return upright, self.place_rows(upright, page)
+        return upright, self.place_rows(upright, page, known)
 
     def look_again(self, upright: np.ndarray, gridpoint_xy: np.ndarray, landmarks: Landmarks) -> Landmarks:
         """The landmarks with labels that are seen on larger paper too: each scale misreads other ones."""
@@ -91,22 +100,45 @@ class LayoutFinder:
         larger = find_landmarks(paper, self.landmarks_net, self.device)
         return replace(landmarks, labels=merge_labels(landmarks.labels, larger.labels))
 
-    def place_rows(self, upright: np.ndarray, page: LayoutPage) -> LayoutPage:
-        """The page with its rows where close-ups of their beginnings, boundaries and ends show them."""
-        usual = page.layout.duration_s * page.layout.mm_per_second / SQUARE_MM
-        width = usual if abs(page.width / usual - 1) < DURATION_TOLERANCE else page.width
-        marks = list_marks(page.layout, page.zero_lines, page.start, width)
-        places = find_places(
-            upright, page.gridpoint_xy, marks, self.close_ups_net, self.device, width_is_known=width == usual
-        )
+    def place_rows(self, upright: np.ndarray, page: LayoutPage, known: Known) -> LayoutPage:
+        """The page with its rows where close-ups of their beginnings, boundaries and ends show them.
+
+        Rows that seem to be a little shorter or longer than usual rather begin or end elsewhere.
+        """
+        squares_per_second = page.speed.value / SQUARE_MM
+        seconds = usual_duration(page.width / squares_per_second, known)
+        usual, end = seconds * squares_per_second, page.start + page.width
+        off = abs(page.width / usual - 1)
+        ways = [(page.start, usual)]
+        if off > DURATION_TOLERANCE:
+            ways = [*ways, (end - usual, usual)] if off < MUCH_LONGER - 1 else []
+            ways.append((page.start, page.width))
+        best, start, width = RowPlaces(evidence=-np.inf), page.start, usual
+        for first, wide in ways:
+            marks = list_marks(page.layout, page.zero_lines, first, wide)
+            places = find_places(
+                upright,
+                page.gridpoint_xy,
+                marks,
+                self.close_ups_net,
+                self.device,
+                width_is_known=wide == usual,
+            )
+            if places.evidence > best.evidence:
+                best, start, width = places, first, wide
         doubts = page.doubts
-        if places.certainty < MIN_PLACE_CERTAINTY:
-            doubts = (*doubts, f"where the leads begin is not seen clearly ({places.certainty:.2f})")
+        if width != usual:
+            width += best.width
+            seconds = min(width / squares_per_second, MAX_DURATION_S)
+            doubts = (*doubts, f"rows of {width / squares_per_second:.2f} s, which is unusual")
+        if best.certainty < MIN_PLACE_CERTAINTY:
+            doubts = (*doubts, f"where the leads begin is not seen clearly ({best.certainty:.2f})")
         return replace(
             page,
-            start=page.start + places.start,
-            width=width + places.width,
-            slant=places.slant,
+            layout=replace(page.layout, duration_s=round(seconds, 3)),
+            start=start + best.start,
+            width=width,
+            slant=best.slant,
             doubts=doubts,
         )
 

@@ -117,22 +117,17 @@ def place_layout(
     speed = find_speed(pulses, landmarks.scales, lead_squares, layout.columns, known.speed)
     gain = find_gain(pulses, landmarks.scales, known.gain)
     seconds = match.width * SQUARE_MM / speed.value
-    durations = (*NOMINAL_SECONDS, *(() if known.layout is None else (known.layout.duration_s,)))
-    nominal = min(durations, key=lambda usual: abs(np.log(seconds / usual)))
     doubts = list_doubts(match, speed, gain, known)
     if known.layout is None and (label := stray_row_label(landmarks, match)):
         doubts.append(f"layout {layout.name}: a label {label} is seen where none of its rows begins")
     if off := uneven_by(np.array(match.zero_lines[: len(layout.rows)]), pulses):
         off *= SQUARE_MM / gain.value
         doubts.append(f"0 mV of a row may be off by {off:.1f} mV: it is not evenly spaced, and has no pulse")
-    if abs(seconds / nominal - 1) <= DURATION_TOLERANCE:
-        seconds = nominal
-    else:
-        doubts.append(f"rows of {seconds:.2f} s, which is unusual")
     if seconds > MAX_DURATION_S * MUCH_LONGER:
         raise PageNotFound(f"rows of {seconds:.1f} s: rows above {MAX_DURATION_S:g} s are not read yet")
-    seconds = min(seconds, MAX_DURATION_S)
-    layout = replace(layout, duration_s=round(seconds, 3), mm_per_second=speed.value, mm_per_mv=gain.value)
+    layout = replace(
+        layout, duration_s=min(seconds, MAX_DURATION_S), mm_per_second=speed.value, mm_per_mv=gain.value
+    )
     return LayoutPage(
         orientation,
         grid.gridpoint_xy,
@@ -150,6 +145,12 @@ def place_layout(
         gain,
         tuple(doubts),
     )
+
+
+def usual_duration(seconds: float, known: Known) -> float:
+    """The duration in s that rows of about so many s rather have."""
+    durations = (*NOMINAL_SECONDS, *(() if known.layout is None else (known.layout.duration_s,)))
+    return min(durations, key=lambda usual: abs(np.log(seconds / usual)))
 
 
 def pulses_beside_rows(pulses: Sequence[Pulse], match: LayoutMatch) -> list[Pulse]:
