@@ -20,6 +20,8 @@ from digitization.layout.scales import find_gain, find_speed
 
 ROW_OFF = 0.6  # squares (0.3 mV) by which a row may be off its place on the competition's page
 MIN_ROWS = 4  # of its rows that have to be seen there
+ROWS_OFF = 0.3  # squares (0.15 mV) by which most rows may be: seen wrongly by so much is one of a hundred
+MIN_ROWS_SEEN = 3  # rows that tell whether most of them are
 CLEARLY_OFF = 1.0  # squares from its nearest place at which a row cannot be the competition's
 MIN_ROWS_OFF = 2  # of such rows for the page not to be the competition's
 START_OFF = 0.8  # squares by which the beginning of a row may be off
@@ -58,6 +60,8 @@ def judge_competition(rectified: RectifiedPage, landmarks: Landmarks) -> Competi
     """
     if shows_other_strip(landmarks) or shows_other_scales(landmarks):
         return CompetitionAttempt(rectified)
+    if rows_lie_beside(landmarks):
+        return CompetitionAttempt(rectified, is_possible=True)
     if rectified.page_score >= CERTAIN_PAGE_SCORE and shows_competition_labels(landmarks):
         return CompetitionAttempt(rectified, is_certain=True, is_shown=True, is_possible=True)
     possible = bool(landmarks.rows) and rectified.page_score >= MIN_PAGE_SCORE
@@ -102,6 +106,13 @@ def shows_competition_rows(landmarks: Landmarks) -> bool:
         return False
     legible, in_place = count_labels(landmarks)
     return in_place >= legible / 2
+
+
+def rows_lie_beside(landmarks: Landmarks) -> bool:
+    """Whether the rows lie a little above or below those of the competition's page, printed by another."""
+    off = np.array([np.abs(np.array(ZERO_LINE_ROWS) - row.y).min() for row in landmarks.rows])
+    near = off[off <= CLEARLY_OFF]
+    return len(near) >= MIN_ROWS_SEEN and float(np.median(near)) > ROWS_OFF
 
 
 def shows_competition_labels(landmarks: Landmarks) -> bool:

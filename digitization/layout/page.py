@@ -123,7 +123,8 @@ def place_layout(
     doubts = list_doubts(match, speed, gain, known)
     if known.layout is None and (label := stray_row_label(landmarks, match)):
         doubts.append(f"layout {layout.name}: a label {label} is seen where none of its rows begins")
-    if off := uneven_by(np.array(match.zero_lines[: len(layout.rows)]), pulses):
+    zero_lines = zero_lines_of(match.zero_lines, pulses, len(layout.rows))
+    if off := uneven_by(zero_lines[: len(layout.rows)], pulses):
         off *= SQUARE_MM / gain.value
         doubts.append(f"0 mV of a row may be off by {off:.1f} mV: it is not evenly spaced, and has no pulse")
     if seconds > MAX_DURATION_S * MUCH_LONGER:
@@ -137,7 +138,7 @@ def place_layout(
         grid.seen,
         grid.probability,
         layout,
-        zero_lines_of(match.zero_lines, pulses, len(layout.rows)),
+        zero_lines,
         match.start,
         0.0,
         match.width,

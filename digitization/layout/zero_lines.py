@@ -13,6 +13,8 @@ AS_GOOD = 0.3
 MIN_EVEN_ROWS = 5  # rows from which one is told from the even spacing of the others
 EVEN = 0.1  # squares (0.5 mm) by which rows that are spaced evenly are seen off their places in the median
 UNEVEN = 0.24  # squares (1.2 mm, 0.12 mV) off such a place from which a row is rather seen wrongly
+# Squares by which the middle one of three rows may be: drawn pages are printed and seen up to 0.15 off each.
+VERY_UNEVEN = 0.45
 
 
 def zero_lines_of(rows: Sequence[float], pulses: Sequence[Pulse], row_count: int | None = None) -> np.ndarray:
@@ -41,16 +43,17 @@ def zero_lines_of(rows: Sequence[float], pulses: Sequence[Pulse], row_count: int
     return zero_lines
 
 
-def uneven_by(rows: np.ndarray, pulses: Sequence[Pulse]) -> float:
-    """Squares by which the middle of three rows at y (3,) is off the middle of the others; 0 if it may be.
+def uneven_by(zero_lines: np.ndarray, pulses: Sequence[Pulse]) -> float:
+    """Squares by which the middle of three zero lines (3,) is off the middle of the others; 0 if it may be.
 
-    Three rows do not tell which of them is seen wrongly. That they have pulses, or are printed unevenly as
-    other rows are, is no reason to doubt them.
+    Three rows do not tell which of them is seen wrongly. Where all have pulses they are printed unevenly.
     """
-    if len(rows) != 3 or all(np.abs([p.y - y for p in pulses]).min(initial=9) < PULSE_ON_ROW for y in rows):
+    if len(zero_lines) != 3 or all(
+        np.abs([pulse.y - y for pulse in pulses]).min(initial=np.inf) < PULSE_ON_ROW for y in zero_lines
+    ):
         return 0.0
-    off = abs(float(rows[1] - (rows[0] + rows[2]) / 2))
-    return off if off > UNEVEN else 0.0
+    off = abs(float(zero_lines[1] - (zero_lines[0] + zero_lines[2]) / 2))
+    return off if off > VERY_UNEVEN else 0.0
 
 
 def even_places(y: np.ndarray) -> np.ndarray:
