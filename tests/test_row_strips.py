@@ -6,6 +6,8 @@ import pytest
 from configs.layouts import find_layout
 from configs.page import LEADS, RECTIFIED
 from digitization.geometry.row_strips import lay_out_rows, row_groups
+from digitization.layout.reading import reaches_edge, take_row
+from digitization.signal.decode import RowTraces
 from synthesis.layouts.page import draw_layout_page
 from tests.test_layout_pages import darkest_rows, drawn_dark, stepped_record
 
@@ -51,3 +53,29 @@ def test_missing_rows_stay_white_and_too_many_are_refused():
     for count in (0, 5):
         with pytest.raises(ValueError, match="1 to 4 fit"):
             lay_out_rows(page.image, page.gridpoint_xy, page.zero_lines[:count], page.start)
+
+
+def test_a_row_that_runs_along_the_edge_of_its_strip_is_read_again_by_itself():
+    zero_lines, square = np.array(RECTIFIED.zero_lines), RECTIFIED.square_height
+    y = np.repeat(zero_lines[:, None], 900, axis=1).astype(np.float32)
+    y[1, 100:150] -= 3.4 * square  # 115 ms
+    y[2, 100:108] += 3.4 * square  # a peak
+    assert reaches_edge(y).tolist() == [False, True, False, False]
+    traces = RowTraces(y, np.full(y.shape, 0.9), np.zeros(y.shape, bool))
+    alone = RowTraces(np.full((1, 900), zero_lines[0] - 5 * square), np.full((1, 900), 0.85), y[:1] < 0)
+    take_row(traces, 1, alone)
+    assert np.allclose(traces.y[1], zero_lines[1] - 5 * square, atol=1e-3)
+    unclear = alone._replace(y=alone.y + 9, confidence=alone.confidence / 2)
+    take_row(traces, 1, unclear)
+    assert np.allclose(traces.y[1], zero_lines[1] - 5 * square, atol=1e-3)
+
+
+def test_the_strip_of_a_single_row_may_reach_further_down():
+    image = np.full((900, 700, 3), 90, np.uint8)
+    lattice = np.stack(np.meshgrid(np.arange(0, 700, 40), np.arange(0, 900, 40)), axis=-1).astype(np.float32)
+
+    def shown(**options: float) -> int:
+        page = lay_out_rows(image, lattice, [10.0], 2.0, **options)
+        return int((page[:, RECTIFIED.width // 2, 0] < 200).sum())
+
+    assert shown(below_squares=7.2) - shown() == pytest.approx(3.6 * RECTIFIED.square_height, abs=12)

@@ -23,6 +23,7 @@ def lay_out_rows(
     start: float | np.ndarray,
     squares_per_column: float = 1.0,
     canvas: Canvas = RECTIFIED,
+    below_squares: float | None = None,
 ) -> np.ndarray:
     """Up to four rows of a page as a rectified page of the competition: (height, width, 3) uint8.
 
@@ -30,7 +31,8 @@ def lay_out_rows(
     rows' y of 0 mV in squares below its first row, `start` the x of their beginning in squares right of its
     first column, one for all or one for each. `squares_per_column` is the paper speed in units of 25 mm/s,
     so that the time axis becomes the competition's. Each strip reaches half-way to the rows of the
-    competition above and below; missing rows stay white. Raises ValueError for none or more rows than the
+    competition above and below, that of a single row down to `below_squares` if given; missing rows stay
+    white. Raises ValueError for none or more rows than the
     canvas has.
     """
     expected = np.array(canvas.zero_lines) / canvas.square_height
@@ -40,6 +42,8 @@ def lay_out_rows(
     y = np.arange(canvas.height) / canvas.square_height
     columns = (np.arange(canvas.width) - canvas.signal_start) / canvas.square_width
     edges = np.concatenate([[expected[0] - TOP_SQUARES], (expected[1:] + expected[:-1]) / 2, [np.inf]])
+    if below_squares is not None:
+        edges[1] = expected[0] + below_squares
     starts = np.broadcast_to(start, len(zero_lines))
     for row, zero_line in enumerate(zero_lines):
         inside = np.flatnonzero((y >= edges[row]) & (y < edges[row + 1]))

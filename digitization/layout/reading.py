@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 import numpy as np
+from scipy.ndimage import uniform_filter1d
 
 from configs.layouts import Layout, RowGroup
-from configs.page import DURATION_S, MM_PER_MV, SQUARES_PER_SECOND
+from configs.page import DURATION_S, MM_PER_MV, RECTIFIED, SQUARES_PER_SECOND
 from digitization.geometry.row_strips import lattice_points, lay_out_rows, row_groups
 from digitization.geometry.straight_paper import is_inside
 from digitization.layout.page import LayoutPage
@@ -18,6 +19,11 @@ from digitization.signal.tracer import Tracer, TraceResult
 
 MIN_STRIP_LABEL = 0.8  # probability from which the label of a rhythm strip is believed, whatever its trace
 MIN_SLANT_SQUARES = 0.04  # squares (8 ms) from the first row to the last that are worth reading again
+NEAR_EDGE_SQUARES = 3.2  # squares from its zero line, of its strip's 3.6, from which a row may go beyond it
+# Columns (46 ms) in a row in which it has to: peaks that are cut off last 20 ms, and are read no better alone.
+COLUMNS_ALONG_EDGE = 20
+TALL_SQUARES = 7.2  # squares below its zero line that the strip of such a row shows, read by itself
+MIN_CONFIDENCE_KEPT = 0.9  # share of its confidence that it has to keep then
 EDGE_SQUARES = 0.1  # squares (20 ms) beyond the image that the traces' last values still stand for
 MAX_CUT_SHARE = 0.04  # share of the rows (0.4 s of ten) that may lie beyond the image without a doubt
 MIN_STRIP_CONFIDENCE = 0.4  # mean confidence of its trace below which a strip without a label is none
@@ -75,15 +81,40 @@ def read_rows(tracer: Tracer, upright: np.ndarray, page: LayoutPage, fs: int) ->
     layout, length = page.layout, int(DURATION_S * fs)
     squares_per_column = page.squares_per_second / SQUARES_PER_SECOND
     rows, readings = [], []
+
+    def lay_out(numbers: list[int], below_squares: float | None = None) -> np.ndarray:
+        places = page.zero_lines[numbers], page.starts[numbers]
+        return lay_out_rows(
+            upright, page.gridpoint_xy, *places, squares_per_column, below_squares=below_squares
+        )
+
     for numbers in row_groups(layout.row_count):
         group = RowGroup(layout, tuple(numbers))
-        strips = lay_out_rows(
-            upright, page.gridpoint_xy, page.zero_lines[numbers], page.starts[numbers], squares_per_column
-        )
-        readings.append(tracer.read_all(strips, group))
-        rows.append(rows_from_traces(readings[-1].y, length, group) * (MM_PER_MV / layout.mm_per_mv))
+        traces = tracer.read_all(lay_out(numbers), group)
+        for index in np.flatnonzero(reaches_edge(traces.y)):
+            alone = tracer.read_all(
+                lay_out([numbers[index]], TALL_SQUARES), RowGroup(layout, (numbers[index],))
+            )
+            take_row(traces, int(index), alone)
+        readings.append(traces)
+        rows.append(rows_from_traces(traces.y, length, group) * (MM_PER_MV / layout.mm_per_mv))
     traces = RowTraces(*(np.concatenate(parts) for parts in zip(*readings, strict=True)))
     return traces, np.concatenate(rows)
+
+
+def reaches_edge(y: np.ndarray) -> np.ndarray:
+    """Which rows of traces y (R, W) px run along the edges of their strips, and may have left them: (R,)."""
+    off = np.abs(y - np.array(RECTIFIED.zero_lines)[: len(y), None]) / RECTIFIED.square_height
+    along = uniform_filter1d((off > NEAR_EDGE_SQUARES).astype(np.float32), COLUMNS_ALONG_EDGE, axis=1)
+    return (along > 1 - 0.5 / COLUMNS_ALONG_EDGE).any(axis=1)
+
+
+def take_row(traces: RowTraces, index: int, alone: RowTraces) -> None:
+    """Put a row that was read by itself, at the top of its page, among traces, unless it is seen worse."""
+    seen, seen_alone = (float(np.nanmean(each)) for each in (traces.confidence[index], alone.confidence[0]))
+    if seen_alone >= MIN_CONFIDENCE_KEPT * seen:
+        traces.y[index] = alone.y[0] + RECTIFIED.zero_lines[index] - RECTIFIED.zero_lines[0]
+        traces.confidence[index], traces.imputed[index] = alone.confidence[0], alone.imputed[0]
 
 
 def without_empty_strips(page: LayoutPage, traces: RowTraces) -> tuple[LayoutPage, list[int]]:
