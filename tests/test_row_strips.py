@@ -76,6 +76,6 @@ def test_the_strip_of_a_single_row_may_reach_further_down():
 
     def shown(**options: float) -> int:
         page = lay_out_rows(image, lattice, [10.0], 2.0, **options)
-        return int((page[:, RECTIFIED.width // 2, 0] < 200).sum())
+        return int((page[:, RECTIFIED.width // 8, 0] < 200).sum())
 
     assert shown(below_squares=7.2) - shown() == pytest.approx(3.6 * RECTIFIED.square_height, abs=12)

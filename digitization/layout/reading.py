@@ -20,7 +20,7 @@ from digitization.signal.tracer import Tracer, TraceResult
 MIN_STRIP_LABEL = 0.8  # probability from which the label of a rhythm strip is believed, whatever its trace
 MIN_SLANT_SQUARES = 0.04  # squares (8 ms) from the first row to the last that are worth reading again
 NEAR_EDGE_SQUARES = 3.2  # squares from its zero line, of its strip's 3.6, from which a row may go beyond it
-# Columns (46 ms) in a row in which it has to: peaks that are cut off last 20 ms, and are read no better alone.
+# Columns (46 ms) in a row in which it has to: peaks that are cut off last 20 ms and are read no better alone.
 COLUMNS_ALONG_EDGE = 20
 TALL_SQUARES = 7.2  # squares below its zero line that the strip of such a row shows, read by itself
 MIN_CONFIDENCE_KEPT = 0.9  # share of its confidence that it has to keep then
