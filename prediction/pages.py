@@ -100,34 +100,49 @@ def digitize(digitizer: Digitizer, page: Page, outputs: OutputOptions, result: P
     image = read_rgb(page.path)
     digitized = digitizer(image, fs)
     found = digitized.page
-    result.page_score, result.orientation = found.page_score, found.orientation
-    result.aspect, result.slip = found.aspect, found.slip
-    result.layout = describe_layout(digitizer.known, found)
-    result.confidence, result.gaps = digitized.confidence, digitized.gaps
-    result.imputed_seconds = digitized.imputed_seconds
-    result.limb_residual = digitized.limb_residual
-    result.warnings += digitized.doubts
+    describe(digitized, digitizer.known, result)
     if truth is not None:
         result.ratio, result.lead_ratios = score_leads(truth, digitized)
     if labels is not None and isinstance(found, RectifiedPage):
         errors = grid_errors(found.gridpoint_xy, *labels, image.shape[:2])
         result.grid_median, result.grid_p95 = np.median(errors), np.percentile(errors, 95)
-    result.outcome = DOUBTFUL if result.warnings else DONE
     if outputs.leads:
         result.leads = digitized.leads
     drawn = draw_on_photo(image, found, digitized.trace_result) if outputs.overlay or outputs.entry else image
     if outputs.entry:
         result.entry = draw_entry(image, drawn, digitized, result, truth)
+    write_files(page, outputs, result, digitized, drawn)
+
+
+def describe(digitized: Digitized, known: Known, result: PageResult) -> None:
+    """Fill in all of a page's result that follows from its reading; `known` is what was known of the page."""
+    found = digitized.page
+    result.page_score, result.orientation = found.page_score, found.orientation
+    result.aspect, result.slip = found.aspect, found.slip
+    result.layout = describe_layout(known, found)
+    result.confidence, result.gaps = digitized.confidence, digitized.gaps
+    result.imputed_seconds = digitized.imputed_seconds
+    result.limb_residual = digitized.limb_residual
+    result.warnings += digitized.doubts
+    result.outcome = DOUBTFUL if result.warnings else DONE
+
+
+def write_files(
+    page: Page, outputs: OutputOptions, result: PageResult, digitized: Digitized, drawn: np.ndarray
+) -> None:
+    """Write what `outputs` names of a page, each file atomically; `drawn` (H, W, 3) uint8 is its overlay."""
     if outputs.overlay:
         with atomic_write(overlay_path(page, outputs)) as partial:
             partial.write_bytes(encode_jpeg(drawn, OVERLAY_QUALITY))
     if outputs.wfdb:
-        comments = [f"image: {page.path.name}", f"page score: {found.page_score:.3f}"]
+        comments = [f"image: {page.path.name}", f"page score: {digitized.page.page_score:.3f}"]
         comments.append(f"layout: {digitized.layout.name}")
         comments += [f"doubt: {warning}" for warning in result.warnings]
-        write_wfdb(wfdb_path(page, outputs), digitized.leads, fs, comments, digitized.imputed)
+        write_wfdb(wfdb_path(page, outputs), digitized.leads, digitized.fs, comments, digitized.imputed)
     if outputs.signals:  # last: who finds it finds the rest
-        write_record(signals_path(page, outputs), digitized.leads, fs, digitized.layout.duration_s)
+        write_record(
+            signals_path(page, outputs), digitized.leads, digitized.fs, digitized.layout.duration_s
+        )
 
 
 def describe_layout(known: Known, page: RectifiedPage | LayoutPage) -> LayoutFacts:

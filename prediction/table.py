@@ -19,10 +19,10 @@ COLUMNS = (
     *("unseen_s", "imputed_s", "limb_residual_mv", "score_db", "grid_median_px", "grid_p95_px", "seconds"),
     *(f"confidence_{lead}" for lead in LEADS),
     *(f"snr_db_{lead}" for lead in LEADS),
-    *("slip", "networks", "warnings"),
+    *("slip", "networks", "reviewed", "warnings"),
 )
 
-NEWER_COLUMNS = ("imputed_s", "slip", "networks", *LAYOUT_COLUMNS)  # which version 0.2.0 did not write
+NEWER_COLUMNS = ("imputed_s", "slip", "networks", "reviewed", *LAYOUT_COLUMNS)  # which version 0.2.0 did not write
 
 
 def page_journal(path: Path) -> Journal:
@@ -62,6 +62,7 @@ def as_row(result: PageResult) -> dict[str, object]:
         "grid_p95_px": number(result.grid_p95),
         "seconds": number(result.seconds, 2),
         "slip": "" if result.slip is None else str(result.slip),
+        "reviewed": result.reviewed,
         "warnings": "; ".join(result.warnings),
     }
     for index, lead in enumerate(LEADS):

@@ -1,5 +1,6 @@
 """The traces of a page of any layout: its rows, four at a time, read by stage 2 as the competition's."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -23,22 +24,30 @@ MAX_CUT_SHARE = 0.04  # share of the rows (0.4 s of ten) that may lie beyond the
 MIN_STRIP_CONFIDENCE = 0.4  # mean confidence of its trace below which a strip without a label is none
 MIN_CONTRADICTION = 0.05  # contradiction of the limb leads, as a share of their rms, that is of no concern
 MAX_FREE_SHARE = 0.5  # share of it that other factors leave, below which the leads have scales of their own
+# Changes the traces of some rows of a page, given these rows and the strips (H, W, 3) uint8 that show them.
+TraceEdit = Callable[[LayoutPage, list[int], np.ndarray, RowTraces], RowTraces]
+
+
+def unchanged(page: LayoutPage, rows: list[int], strips: np.ndarray, traces: RowTraces) -> RowTraces:
+    """The edit of traces that changes nothing."""
+    return traces
 
 
 def read_page(
-    tracer: Tracer, upright: np.ndarray, page: LayoutPage, fs: int
+    tracer: Tracer, upright: np.ndarray, page: LayoutPage, fs: int, edit: TraceEdit = unchanged
 ) -> tuple[LayoutPage, TraceResult]:
     """The traces of a page on the upright (H, W, 3) uint8 RGB image, its rows at `fs` Hz.
 
-    Also returns the page, its rhythm strips named by their traces unless the layout was given. Raises
-    ValueError when the output of a network is not finite.
+    `edit` changes the traces as stage 2 reads them, before they become millivolts. Also returns the page, its
+    rhythm strips named by their traces unless the layout was given. Raises ValueError when the output of a
+    network is not finite.
     """
-    traces, read = read_rows(tracer, upright, page, fs)
+    traces, read = read_rows(tracer, upright, page, fs, edit)
     layout = name_strips_of(page, read).layout
     slant = find_slant(read, layout, page.zero_lines, page.squares_per_second)
     if abs(slant) * np.ptp(page.zero_lines) >= MIN_SLANT_SQUARES:
         page = replace(page, slant=page.slant + slant)
-        traces, read = read_rows(tracer, upright, page, fs)
+        traces, read = read_rows(tracer, upright, page, fs, edit)
     page, kept = without_empty_strips(page, traces)
     traces, read = RowTraces(*(part[kept] for part in traces)), read[kept]
     page = name_strips_of(page, read)
@@ -70,8 +79,10 @@ def beyond_image(page: LayoutPage, row: int, shape: tuple[int, ...], length: int
     return beyond
 
 
-def read_rows(tracer: Tracer, upright: np.ndarray, page: LayoutPage, fs: int) -> tuple[RowTraces, np.ndarray]:
-    """The traces of a page's rows, and these as (R, L) mV at `fs` Hz."""
+def read_rows(
+    tracer: Tracer, upright: np.ndarray, page: LayoutPage, fs: int, edit: TraceEdit = unchanged
+) -> tuple[RowTraces, np.ndarray]:
+    """The traces of a page's rows, edited, and these as (R, L) mV at `fs` Hz."""
     layout, length = page.layout, int(DURATION_S * fs)
     squares_per_column = page.squares_per_second / SQUARES_PER_SECOND
     rows, readings = [], []
@@ -80,7 +91,7 @@ def read_rows(tracer: Tracer, upright: np.ndarray, page: LayoutPage, fs: int) ->
         strips = lay_out_rows(
             upright, page.gridpoint_xy, page.zero_lines[numbers], page.starts[numbers], squares_per_column
         )
-        readings.append(tracer.read_all(strips, group))
+        readings.append(edit(page, numbers, strips, tracer.read_all(strips, group)))
         rows.append(rows_from_traces(readings[-1].y, length, group) * (MM_PER_MV / layout.mm_per_mv))
     traces = RowTraces(*(np.concatenate(parts) for parts in zip(*readings, strict=True)))
     return traces, np.concatenate(rows)
@@ -135,8 +146,8 @@ def relations_hold(rows: np.ndarray, layout: Layout) -> bool:
     other factors than those of Einthoven and Goldberger explain each lead by the others much better.
     """
     bound, free, power = 0.0, 0.0, 0.0
-    for (column, columns), segments, relation in layout.limb_groups():
-        inside = slice(column * rows.shape[1] // columns, (column + 1) * rows.shape[1] // columns)
+    for part, segments, relation in layout.limb_groups():
+        inside = part.span(rows.shape[1])
         readings = rows[[segment.row for segment in segments], inside].astype(np.float64)
         readings -= readings.mean(axis=1, keepdims=True)
         for index in range(len(readings)):
