@@ -81,7 +81,10 @@ def apply_again(desk, who: str) -> int:
             failed += 1
             log.warning(f"warning: {entry.name}: {error}")
     corrected = sum(entry.record.corrections != Corrections() for entry in entries)
-    print(f"{len(entries) - failed} of {len(entries)} pages reviewed are written again, {corrected} of them corrected")
+    print(
+        f"{len(entries) - failed} of {len(entries)} reviewed pages are written again, {corrected} of them "
+        "corrected"
+    )
     return failed
 
 

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -39,8 +40,8 @@ class Segment:
     """One lead as it is printed.
 
     row is counted from the top; the segment spans the `column`th of `columns` equal parts of the page's
-    duration, or from one to the other of `edges`, shares of it, where the parts are uneven. A lead with sign -1
-    is printed upside down, as Cabrera's -aVR.
+    duration, or from one to the other of `edges`, shares of it, where the parts are uneven. A lead with sign
+    -1 is printed upside down, as Cabrera's -aVR.
     """
 
     lead: str
@@ -115,7 +116,7 @@ class Layout:
     def segments(self) -> tuple[Segment, ...]:
         """Every lead as it is printed, row by row; a lead with a rhythm strip may be printed twice."""
         ends = (0.0, *self.boundaries, 1.0)
-        edges = list(zip(ends, ends[1:], strict=False)) if self.boundaries else [None] * self.columns
+        edges = list(pairwise(ends)) if self.boundaries else [None] * self.columns
         cells = [
             Segment(
                 lead.removeprefix("-"), row, column, self.columns, -1 if lead[0] == "-" else 1, edges[column]
@@ -196,7 +197,7 @@ class RowGroup:
 COMPETITION_ROWS = RowGroup(COMPETITION, tuple(range(COMPETITION.row_count)))
 
 
-def find_layout(name: str, **changes: float) -> Layout:
+def find_layout(name: str, **changes: Any) -> Layout:
     """The layout of a name: its grid of rows x columns and its rhythm strips, "3x4+V1+II+V5" for instance.
 
     Grids: 3x4, 6x2 and 12x1 of all leads; 6x1-limb, 6x1-chest, 3x2-limb and 3x2-chest of half of them. With

@@ -140,9 +140,7 @@ def write_files(
         comments += [f"doubt: {warning}" for warning in result.warnings]
         write_wfdb(wfdb_path(page, outputs), digitized.leads, digitized.fs, comments, digitized.imputed)
     if outputs.signals:  # last: who finds it finds the rest
-        write_record(
-            signals_path(page, outputs), digitized.leads, digitized.fs, digitized.layout.duration_s
-        )
+        write_record(signals_path(page, outputs), digitized.leads, digitized.fs, digitized.layout.duration_s)
 
 
 def describe_layout(known: Known, page: RectifiedPage | LayoutPage) -> LayoutFacts:

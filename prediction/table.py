@@ -22,7 +22,13 @@ COLUMNS = (
     *("slip", "networks", "reviewed", "warnings"),
 )
 
-NEWER_COLUMNS = ("imputed_s", "slip", "networks", "reviewed", *LAYOUT_COLUMNS)  # which version 0.2.0 did not write
+NEWER_COLUMNS = (
+    "imputed_s",
+    "slip",
+    "networks",
+    "reviewed",
+    *LAYOUT_COLUMNS,
+)  # which version 0.2.0 did not write
 
 
 def page_journal(path: Path) -> Journal:

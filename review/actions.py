@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from configs.layouts import GAIN_RANGE, SPEED_RANGE
 from configs.page import LEADS
 from configs.stage0 import ORIENTATIONS
 from digitization.geometry.orientation import (
@@ -28,6 +29,7 @@ from review.corrections import (
     as_int,
     as_layout,
     as_list,
+    as_number,
     as_point,
     as_stretch,
 )
@@ -74,7 +76,7 @@ def turn(action: Mapping, corrections: Corrections, orientation: int, shape: tup
 
 
 def orientation_after(orientation: int, change: Callable[[np.ndarray], np.ndarray]) -> int:
-    """The orientation whose undoing shows an image as that of another one does, but for a change of the view."""
+    """The orientation whose undoing shows an image as that of another does, but for a change of view."""
     shown = np.arange(6).reshape(2, 3)  # pixels that are all different
     image = apply_orientation(shown, orientation)
     wanted = change(shown)
@@ -98,7 +100,11 @@ def set_rectangle(
     corners = [as_point(point) for point in as_list(action.get("corners"), 4, 4, "corners")]
     first, second, third, fourth = to_file(corners, orientation, shape)
     rectangle = PARSERS["rectangle"](
-        {"corners": [first, second, third, fourth], "across": action.get("across"), "down": action.get("down")}
+        {
+            "corners": [first, second, third, fourth],
+            "across": action.get("across"),
+            "down": action.get("down"),
+        }
     )
     assert isinstance(rectangle, Rectangle)
     kept = orientation if corrections.orientation is None else corrections.orientation
@@ -127,11 +133,11 @@ def set_layout(action: Mapping, corrections: Corrections) -> Corrections:
 
 
 def set_speed(action: Mapping, corrections: Corrections) -> Corrections:
-    return replace(corrections, speed=PARSERS["speed"](action.get("value")))
+    return replace(corrections, speed=as_number(action.get("value"), *SPEED_RANGE, "speed"))
 
 
 def set_gain(action: Mapping, corrections: Corrections) -> Corrections:
-    return replace(corrections, gain=PARSERS["gain"](action.get("value")))
+    return replace(corrections, gain=as_number(action.get("value"), *GAIN_RANGE, "gain"))
 
 
 def pinned(corrections: Corrections, page: FoundPage) -> Corrections:
@@ -147,9 +153,7 @@ def set_numbered(pairs: tuple, number: int, value: Any) -> tuple:
     return tuple(sorted((*((n, v) for n, v in pairs if n != number), (number, value))))
 
 
-def move_zero_line(
-    action: Mapping, corrections: Corrections, page: FoundPage, places: Places
-) -> Corrections:
+def move_zero_line(action: Mapping, corrections: Corrections, page: FoundPage, places: Places) -> Corrections:
     row = as_int(action.get("row"), 0, min(MAX_ROWS, page.layout.row_count - 1), "row")
     lines = set_numbered(corrections.zero_lines, row, in_file(action.get("point"), places))
     return replace(pinned(corrections, page), zero_lines=lines)
@@ -193,14 +197,12 @@ def name_lead(action: Mapping, corrections: Corrections, page: FoundPage, places
 
 
 def redraw(action: Mapping, corrections: Corrections, page: FoundPage, places: Places) -> Corrections:
-    """A stretch of a row's trace redrawn through points, or declared unreadable between the first and the last."""
+    """A stretch of a row's trace redrawn through points, or unreadable from the first to the last."""
     points = [as_point(point) for point in as_list(action.get("points"), 2, MAX_POINTS, "points")]
     if np.ptp([x for x, _ in points]) <= 0:
         raise ValueError("the points lie above one another")
     row = as_int(action.get("row"), 0, page.layout.row_count - 1, "row")
-    stretch = as_stretch(
-        {"row": row, "kind": action.get("kind"), "points": rounded(places.to_image(points))}
-    )
+    stretch = as_stretch({"row": row, "kind": action.get("kind"), "points": rounded(places.to_image(points))})
     return replace(corrections, stretches=(*corrections.stretches, stretch))
 
 

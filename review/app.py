@@ -1,7 +1,7 @@
 """The web pages of a review, for one person on the same machine.
 
-Who may use them: requests to 127.0.0.1 or localhost by name, from pages of this server itself, with the cookie
-that the address with the token sets. Nothing is uploaded: requests carry JSON of a limited size.
+Who may use them: requests to 127.0.0.1 or localhost by name, from pages of this server itself, with the
+cookie that the address with the token sets. Nothing is uploaded: requests carry JSON of a limited size.
 """
 
 import json
@@ -129,6 +129,7 @@ def build_app(desk: Desk, token: str, port: int, who: str) -> Starlette:
         Route("/page/{page_id}/act", pages.act, methods=["POST"]),
         Route("/page/{page_id}/save", pages.save, methods=["POST"]),
         Route("/static/{name}", static),
+        Route("/favicon.ico", no_icon),
     ]
     handlers: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
         HTTPException: show_error,
@@ -145,6 +146,11 @@ async def static(request: Request) -> Response:
         raise HTTPException(404, "no such file")
     path, kind = STATIC[request.path_params["name"]]
     return Response(path.read_bytes(), media_type=kind)
+
+
+async def no_icon(request: Request) -> Response:
+    """Browsers ask for an icon; there is none."""
+    return Response(status_code=204)
 
 
 async def show_error(request: Request, error: Exception) -> Response:
@@ -202,8 +208,10 @@ class ReviewPages:
     async def list_pages(self, request: Request) -> Response:
         entries = await run_in_threadpool(self.desk.store.entries)
         self.order = [entry.id for entry in entries]
-        text = templates().get_template("list.html").render(
-            folder=str(self.desk.store.folder), entries=entries, saved=SAVED
+        text = (
+            templates()
+            .get_template("list.html")
+            .render(folder=str(self.desk.store.folder), entries=entries, saved=SAVED)
         )
         return HTMLResponse(text)
 

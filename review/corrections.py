@@ -97,9 +97,7 @@ class Corrections:
 
     def without_rows(self) -> "Corrections":
         """These without all that counts rows, columns or places on the rows."""
-        return replace(
-            self, zero_lines=(), start=None, end=None, boundaries=(), names=(), stretches=()
-        )
+        return replace(self, zero_lines=(), start=None, end=None, boundaries=(), names=(), stretches=())
 
     def describe(self) -> list[str]:
         """A line for each correction, in the order in which they are applied."""

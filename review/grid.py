@@ -25,7 +25,7 @@ GIVEN_REACH = 1.5  # squares about a crossing given in which those seen elsewher
 
 
 def move_crossings(gridpoint_xy: np.ndarray, nodes: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """A lattice (R, C, 2) px bent smoothly so that its nodes (N, 2) int, (column, row), are at points (N, 2)."""
+    """A lattice (R, C, 2) px bent smoothly so that nodes (N, 2) int, (column, row), are at points (N, 2)."""
     offsets = np.zeros((*gridpoint_xy.shape[:2], 2))
     weight = np.full(gridpoint_xy.shape[:2], FOUND_WEIGHT)
     for (column, row), point in zip(nodes, points, strict=True):
@@ -104,8 +104,6 @@ def refit_lattice(
         offsets[given[:, 1], given[:, 0]], weight[given[:, 1], given[:, 0]] = 0, GIVEN_WEIGHT
     surface = fit_smoothest_plate(offsets, weight) / FRAME_PX_PER_SQUARE
     down, across = np.mgrid[:rows, :columns]
-    moved = lattice_points(
-        gridpoint_xy, (down + surface[..., 1]).ravel(), (across + surface[..., 0]).ravel()
-    )
+    moved = lattice_points(gridpoint_xy, (down + surface[..., 1]).ravel(), (across + surface[..., 0]).ravel())
     moved = moved.reshape(rows, columns, 2).astype(np.float32)
     return refine_lattice(upright, moved), confirmed

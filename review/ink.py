@@ -59,7 +59,7 @@ def follow_ink(strip: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def refine_on_ink(dark: np.ndarray, path: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The centre of the ink about a path (W,) px through (H, W), and where there is any: (W,) float and bool."""
+    """The centre of the ink about a path (W,) px through (H, W), and where there is any, (W,) bool."""
     offsets = np.arange(-REFINE_PX, REFINE_PX + 1)
     rows = np.round(path).astype(int) + offsets[:, None]
     inside = (rows >= 0) & (rows < len(dark))

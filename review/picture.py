@@ -1,6 +1,6 @@
 """What the browser draws of an open page, as plain values, and its pictures.
 
-Places on the straightened page are (x, y) in squares of 5 mm, right of and below the first crossing of its grid.
+Places on the straightened page are (x, y) in squares of 5 mm, right of and below its grid's first crossing.
 """
 
 from typing import Any
@@ -40,7 +40,7 @@ def picture_key(page: OpenPage) -> str:
 
 
 def sheet_of(page: OpenPage) -> tuple[bytes, list[float]]:
-    """The straightened page as a JPEG, and its (x, y, width, height) in squares; drawn when its grid is new."""
+    """The straightened page as a JPEG, and its (x, y, width, height) in squares; drawn once for a grid."""
     shown = page.shown
     assert shown is not None
     return page.pictures.get(picture_key(page), lambda: draw_sheet(page.reader, shown.page))
@@ -54,9 +54,7 @@ def draw_sheet(reader: PageReader, page: FoundPage) -> tuple[bytes, list[float]]
         size = round(box[2] * SHEET_PX_PER_SQUARE), round(box[3] * SHEET_PX_PER_SQUARE)
         image = cv2.resize(page.rect, size, interpolation=cv2.INTER_AREA)
     else:
-        paper = straighten_paper(
-            reader.upright(page.orientation), page.gridpoint_xy, SHEET_PX_PER_SQUARE
-        )
+        paper = straighten_paper(reader.upright(page.orientation), page.gridpoint_xy, SHEET_PX_PER_SQUARE)
         image, corner = paper.image, paper.corner - 0.5 / SHEET_PX_PER_SQUARE
         box = [*corner.tolist(), *(side / SHEET_PX_PER_SQUARE for side in image.shape[1::-1])]
     return encode_jpeg(image, QUALITY), [round(value, 4) for value in box]
@@ -137,7 +135,7 @@ def describe_layout(found: Digitized) -> dict[str, Any]:
 
 
 def describe_row(found: Digitized, row: int, page: OpenPage) -> dict[str, Any]:
-    """The trace of a row, every so many columns, null where it is not known; and its stretches of each kind."""
+    """The trace of a row, every so many columns, null where it is unknown; and its stretches by kind."""
     result = found.trace_result
     y = result.y[row]
     confidence = result.confidence[row]

@@ -23,14 +23,19 @@ CLOSE = 1e-4  # squares, distance at which the inverse is found
 class Places:
     """The two ways between px of an image and squares right of and below its lattice's first point.
 
-    orientation: of the page, whose lattice (R, C, 2) is px of the upright image. shape: (height, width) of the
-    image as it is in its file. slip: slices of paper that a scanner lost, of the competition's page.
+    orientation: of the page, whose lattice (R, C, 2) is px of the upright image. shape: (height, width) of
+    the image as it is in its file. slip: slices of paper that a scanner lost, of the competition's page.
     """
 
     def __init__(
         self, orientation: int, gridpoint_xy: np.ndarray, shape: tuple[int, ...], slip: Slip | None = None
     ):
-        self.orientation, self.gridpoint_xy, self.shape, self.slip = orientation, gridpoint_xy, shape[:2], slip
+        self.orientation, self.gridpoint_xy, self.shape, self.slip = (
+            orientation,
+            gridpoint_xy,
+            shape[:2],
+            slip,
+        )
         self.upright_shape = shape_of_upright(orientation, self.shape)
 
     @classmethod

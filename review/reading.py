@@ -7,8 +7,9 @@ maps of every strip that is the same.
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from copy import copy
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from digitization.geometry.orientation import (
 )
 from digitization.geometry.paper import PaperGrid
 from digitization.geometry.rectify import rectify
+from digitization.geometry.straight_paper import is_inside
 from digitization.geometry.straighten import RectifiedPage
 from digitization.layout.finder import is_inverted
 from digitization.layout.landmarks import Landmarks
@@ -43,6 +45,7 @@ from review.traces import Redrawing
 
 KEPT_MAPS = 12  # stage 2's maps kept, 25 MB each: those of a page of twelve rows, before and after
 KEPT_STEPS = 6  # results kept of each other step, so that undoing takes no time
+BESIDE_PX = 20.0  # px of a strip beside a trace, 0.25 mV, at which its paper is seen
 Value = TypeVar("Value")
 
 
@@ -68,20 +71,26 @@ class RememberingTracer(Tracer):
 
     def __init__(self, tracer: Tracer):
         self.__dict__.update(tracer.__dict__)
-        self.kept = Kept(KEPT_MAPS)
-        self.decoded = Kept(KEPT_MAPS)
+        self.kept, self.decoded, self.strips = Kept(KEPT_MAPS), Kept(KEPT_MAPS), Kept(KEPT_MAPS)
+
+    def lay_out(self, image: np.ndarray, *places: Any) -> np.ndarray:
+        def resample() -> np.ndarray:
+            return super(RememberingTracer, self).lay_out(image, *places)
+
+        key = (image[::16, ::16], *map(np.asarray, places))  # some of its pixels tell an image from others
+        return self.strips.get(tuple(map(checksum, key)), resample)
 
     def maps(self, net: nn.Module, rect: np.ndarray, view: View = PLAIN) -> torch.Tensor:
         def see() -> torch.Tensor:
             return super(RememberingTracer, self).maps(net, rect, view)
 
-        return self.kept.get((id(net), view, zlib.crc32(rect)), see)
+        return self.kept.get((id(net), view, checksum(rect)), see)
 
     def read_all(self, rect: np.ndarray, group=COMPETITION_ROWS) -> RowTraces:
         def read() -> RowTraces:
             return super(RememberingTracer, self).read_all(rect, group)
 
-        return self.decoded.get((zlib.crc32(rect), group), read)
+        return self.decoded.get((checksum(rect), group), read)
 
 
 @dataclass(frozen=True)
@@ -100,37 +109,41 @@ class PageReader:
     """
 
     def __init__(self, digitizer: Digitizer, image: np.ndarray, fs: int, known: Known = NOTHING_KNOWN):
-        self.digitizer, self.image, self.fs, self.known = digitizer, image, fs, known
+        self.digitizer, self.image, self.fs, self.known = copy(digitizer), image, fs, known
         self.tracers = RememberingTracer(digitizer.tracer), RememberingTracer(digitizer.layout_tracer)
+        self.digitizer.tracer, self.digitizer.layout_tracer = self.tracers
+        self.turned = Kept(2)
         self.papers, self.seen, self.placed = Kept(KEPT_STEPS), Kept(KEPT_STEPS), Kept(KEPT_STEPS)
         self.first: Digitized | None = None
         self.reason = ""
         try:
-            self.first = digitizer(image, fs, known)
+            self.first = self.digitizer(image, fs, known)
         except PageNotFound as error:
             self.reason = str(error)
         self.is_inverted = self.looks_inverted()
         self.alone = Kept(1)  # the grid of an image in which no page was found
 
     def looks_inverted(self) -> bool:
-        """Whether the ink is lighter than its paper, by the traces found or else by the image."""
+        """Whether the ink is lighter than its paper, by the first row's trace or else by the image."""
         if self.first is None or isinstance(self.first.page, RectifiedPage):
             return self.first is None and is_inverted(self.image)
-        page, y = self.first.page, self.first.trace_result.y
-        columns = np.flatnonzero(np.isfinite(y[0]))
-        points = page.trace_points(0, np.stack([columns, y[0, columns]], axis=1))
+        page, y = self.first.page, self.first.trace_result.y[0]
+        columns = np.flatnonzero(np.isfinite(y))
         upright = undo_orientation(self.image, page.orientation)
-        x, y_px = np.round(points).astype(int).T
-        inside = (x >= 0) & (x < upright.shape[1]) & (y_px >= 0) & (y_px < upright.shape[0])
-        return bool(inside.any()) and bool(
-            np.median(upright[y_px[inside], x[inside]]) > np.median(upright[::4, ::4])
-            and is_inverted(self.image)
-        )
+        grey = []
+        for beside in (0.0, BESIDE_PX):
+            points = page.trace_points(0, np.stack([columns, y[columns] + beside], axis=1))
+            x, down = np.round(points[is_inside(points, upright.shape)]).astype(int).T
+            grey.append(np.median(upright[down, x]) if len(x) else 0)
+        return bool(grey[0] > grey[1])
 
     def upright(self, orientation: int) -> np.ndarray:
         """The image with an orientation undone, dark on light."""
-        image = 255 - self.image if self.is_inverted else self.image
-        return undo_orientation(image, orientation)
+
+        def turn() -> np.ndarray:
+            return undo_orientation(255 - self.image if self.is_inverted else self.image, orientation)
+
+        return self.turned.get((orientation, self.is_inverted), turn)
 
     def read(self, corrections: Corrections) -> Digitized:
         """The page as corrected. Raises PageNotFound or ValueError where it cannot be read so."""
@@ -151,7 +164,9 @@ class PageReader:
         traces = redrawing(page, rows, page.rect, self.tracers[0].read_all(page.rect))
         found, residuals = finish_rows(traces.y, traces.confidence, int(DURATION_S * self.fs))
         reasons = () if self.first is None else self.first.reasons
-        return Digitized(leads_from_rows(found), self.fs, page, TraceResult(found, *traces, residuals), reasons)
+        return Digitized(
+            leads_from_rows(found), self.fs, page, TraceResult(found, *traces, residuals), reasons
+        )
 
     def page(self, corrections: Corrections) -> FoundPage:
         """The page with its grid and its rows as corrected, yet to be read."""
@@ -185,13 +200,13 @@ class PageReader:
     def find_rows(self, paper: Paper, known: Known) -> LayoutPage:
         """The rows of a page by the landmarks on its paper."""
         landmarks = self.landmarks(paper)
-        return place_rows(self.digitizer.finder, paper.upright, paper.orientation, paper.grid, landmarks, known)
+        return place_rows(
+            self.digitizer.finder, paper.upright, paper.orientation, paper.grid, landmarks, known
+        )
 
     def landmarks(self, paper: Paper) -> Landmarks:
-        key = (paper.orientation, zlib.crc32(paper.grid.gridpoint_xy))
-        return self.seen.get(
-            key, lambda: self.digitizer.finder.see(paper.upright, paper.grid.gridpoint_xy)
-        )
+        key = (paper.orientation, checksum(paper.grid.gridpoint_xy))
+        return self.seen.get(key, lambda: self.digitizer.finder.see(paper.upright, paper.grid.gridpoint_xy))
 
     def rectify_anew(self, page: RectifiedPage, corrections: Corrections) -> RectifiedPage:
         """A page of the competition whose grid is moved."""
@@ -200,7 +215,7 @@ class PageReader:
         return replace(page, gridpoint_xy=paper.grid.gridpoint_xy, rect=rect)
 
     def paper(self, corrections: Corrections) -> Paper:
-        """The paper with its orientation and grid as corrected. Raises PageNotFound where there is no grid."""
+        """The paper with its orientation and grid as corrected. Raises PageNotFound without a grid."""
         key = (corrections.orientation, corrections.rectangle, corrections.crossings)
         return self.papers.get(key, lambda: self.find_paper(corrections))
 
@@ -236,7 +251,6 @@ class PageReader:
             lattice, seen = refit_lattice(upright, lattice, net, device, nodes)
         return Paper(upright, orientation, PaperGrid(lattice, seen, 1.0, probability))
 
-
     def grid_alone(self) -> tuple[int, np.ndarray, np.ndarray, float]:
         """Orientation, lattice, seen crossings and probability of the paper where nothing else was found.
 
@@ -253,13 +267,15 @@ class PageReader:
         return self.alone.get("grid", find)
 
 
-def turn_lattice(
-    gridpoint_xy: np.ndarray, before: int, after: int, shape: tuple[int, ...]
-) -> np.ndarray:
+def checksum(array: np.ndarray) -> int:
+    """A number that is the same for the same contents, and hardly ever for others."""
+    return zlib.crc32(np.ascontiguousarray(array).data)
+
+
+def turn_lattice(gridpoint_xy: np.ndarray, before: int, after: int, shape: tuple[int, ...]) -> np.ndarray:
     """A lattice (R, C, 2) px of the upright image of one orientation, as of another; shape is the image's."""
     if before == after:
         return gridpoint_xy
     in_image = orient_points(gridpoint_xy, before, shape_of_upright(before, shape))
     in_image = apply_orientation(in_image, before)
     return undo_orientation(points_to_upright(in_image, after, shape), after)
-

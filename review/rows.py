@@ -1,4 +1,4 @@
-"""The rows of a page as a person has them: its layout, speed and gain, zero lines, ends, boundaries, names."""
+"""The rows of a page as a person has them: layout, speed and gain, zero lines, ends, boundaries, names."""
 
 from dataclasses import replace
 

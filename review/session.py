@@ -75,7 +75,7 @@ class OpenPage:
         self.revision += 1
 
     def act(self, action: Any, revision: int) -> None:
-        """Do what a browser asks for that shows this revision. Raises Stale for another, ValueError as `change`."""
+        """Do what a browser that shows this revision asks for. Raises Stale for another, else as `change`."""
         self.check(revision)
         if action == {"do": "undo"}:
             if not self.undone:
@@ -125,7 +125,10 @@ class Desk:
         if future.exception() is not None:
             return True
         page = future.result()
-        other = page.entry.record.revision != entry.record.revision or page.entry.row["image"] != entry.row["image"]
+        other = (
+            page.entry.record.revision != entry.record.revision
+            or page.entry.row["image"] != entry.row["image"]
+        )
         return other and page.is_saved
 
     def close_others(self) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from configs.layouts import find_layout
 from digitization.digitizer import Digitized
-from digitization.layout.page import NOTHING_KNOWN, Known
+from digitization.layout.page import Known
 from digitization.layout.scales import GIVEN
 from digitization.overlay import draw_on_photo
 from prediction.pages import describe, write_files
@@ -45,7 +45,7 @@ class Record:
     revision: int = 0
     state: str = SAVED
     accepted: bool = False
-    corrections: Corrections = Corrections()
+    corrections: Corrections = field(default_factory=Corrections)
     history: tuple[Mapping[str, Any], ...] = ()
 
 
@@ -86,11 +86,11 @@ class Entry:
         if row["layout_source"] == GIVEN and not row["layout_score"]:
             return Known(competition=True)
         layout = find_layout(row["layout"]) if row["layout_source"] == GIVEN else None
-        scales = (
+        speed, gain = (
             float(row[name]) if row[f"{name}_source"] == GIVEN and row[name] else None
             for name in ("speed", "gain")
         )
-        return Known(layout, *scales)
+        return Known(layout, speed, gain)
 
 
 class Store:
@@ -103,7 +103,7 @@ class Store:
         page_journal(self.folder / "pages.csv")
 
     def entries(self) -> list[Entry]:
-        """The pages as pages.csv has them now, those to be looked at first: the doubtful, the least sure first.
+        """The pages as pages.csv has them now, the doubtful ones first, of these the least sure.
 
         Raises ValueError where it is gone or no longer predict.py's.
         """

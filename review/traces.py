@@ -9,7 +9,6 @@ from configs.layouts import leads_from_rows
 from configs.page import DURATION_S, RECTIFIED
 from digitization.digitizer import Digitized
 from digitization.geometry.straighten import RectifiedPage
-from digitization.layout.page import LayoutPage
 from digitization.signal.decode import RowTraces
 from digitization.signal.quality import sample_columns
 from review.corrections import INK, UNREADABLE, Stretch

@@ -7,7 +7,7 @@ import numpy as np
 
 from configs.layouts import Layout, RowGroup
 from configs.page import DURATION_S, MM_PER_MV, SQUARES_PER_SECOND
-from digitization.geometry.row_strips import lattice_points, lay_out_rows, row_groups
+from digitization.geometry.row_strips import lattice_points, row_groups
 from digitization.geometry.straight_paper import is_inside
 from digitization.layout.page import LayoutPage
 from digitization.layout.slant import find_slant
@@ -88,7 +88,7 @@ def read_rows(
     rows, readings = [], []
     for numbers in row_groups(layout.row_count):
         group = RowGroup(layout, tuple(numbers))
-        strips = lay_out_rows(
+        strips = tracer.lay_out(
             upright, page.gridpoint_xy, page.zero_lines[numbers], page.starts[numbers], squares_per_column
         )
         readings.append(edit(page, numbers, strips, tracer.read_all(strips, group)))

@@ -115,13 +115,11 @@ function startPage() {
   // ---- what is shown beside the page
 
   function show(answer) {
-    const pictures = state?.pictures;
-    state = answer;
-    if (answer.pictures !== pictures) {
-      lattice = null;
-      view.photo = null;
-      if (!pictures || !sameBox(answer.sheet)) view.sheet = null;
+    if (answer.pictures !== state?.pictures) {
+      lattice = view.photo = null;
+      if (!sameBox(state?.sheet, answer.sheet)) view.sheet = null;
     }
+    state = answer;
     body.dataset.revision = state.revision;
     for (const id of ["save", "accept"]) $(id).disabled = !state.readable;
     $("undo").disabled = !state.undo;
@@ -147,8 +145,9 @@ function startPage() {
     draw();
   }
 
-  function sameBox(box) {
-    return view.sheet && box && state.box && box.every((value, index) => Math.abs(value - state.box[index]) < 1);
+  // Whether the page is nearly where it was, so that the view of it may stay.
+  function sameBox(before, after) {
+    return before && after && after.every((value, index) => Math.abs(value - before[index]) < 1);
   }
 
   function doubts(lines, kind) {
