@@ -20,12 +20,12 @@ import sys
 import webbrowser
 from pathlib import Path
 
-from digitization.options import DigitizerOptions
 from models.checkpoint import add_stage_arguments, checkpoint_path
 from prediction.arguments import add_digitizer_arguments, digitizer_options
+from review.corrections import Corrections
+from review.session import Desk
+from review.store import Store
 from utils.command import log, progress, run_main
-from utils.device import choose_device, choose_precision, limit_threads
-from utils.workers import call_here
 
 HOST = "127.0.0.1"
 TOKEN_BYTES = 24  # of chance in the address
@@ -57,17 +57,8 @@ def login() -> str:
         return "unknown"
 
 
-def build_digitizer(options: DigitizerOptions):
-    """The digitizer of these options on one device."""
-    device = choose_device(options.device)
-    nets = options.load(choose_precision(options.precision, device))
-    return options.build(nets, device, call_here)
-
-
-def apply_again(desk, who: str) -> int:
+def apply_again(desk: Desk, who: str) -> int:
     """Correct all pages again that were saved; returns how many could not be."""
-    from review.corrections import Corrections
-
     entries = [entry for entry in desk.store.entries() if entry.problem or entry.record.revision]
     failed = 0
     for entry in progress(entries, len(entries), "page"):
@@ -88,7 +79,7 @@ def apply_again(desk, who: str) -> int:
     return failed
 
 
-def serve(desk, port: int, who: str, browser: bool) -> None:
+def serve(desk: Desk, port: int, who: str, browser: bool) -> None:
     """Serve until Ctrl-C. Raises OSError for a port that is taken."""
     import uvicorn
 
@@ -108,13 +99,9 @@ def serve(desk, port: int, who: str, browser: bool) -> None:
 def main() -> int:
     """Returns the exit code; raises ValueError or OSError when nothing can be done."""
     args = parse_arguments()
-    from review.session import Desk
-    from review.store import Store
-
     store = Store(args.folder)
     options = digitizer_options(args, args.stage0, args.stage1, args.stage2 or [checkpoint_path(2)])
-    limit_threads(args.threads)
-    desk = Desk(store, build_digitizer(options), options.name_networks())
+    desk = Desk.of_options(store, options, args.threads)
     if args.apply:
         return int(apply_again(desk, args.who) > 0)
     try:

@@ -11,12 +11,15 @@ import numpy as np
 
 from digitization.digitizer import Digitized
 from digitization.geometry.locate import PageNotFound
+from digitization.options import DigitizerOptions
 from prediction.pages import explain
 from review.actions import PAPER_ACTIONS, act
 from review.corrections import Corrections
 from review.reading import Kept, PageReader
 from review.store import SAVED, Entry, Stale, Store
+from utils.device import choose_device, choose_precision, limit_threads
 from utils.images import read_rgb
+from utils.workers import call_here
 
 MAX_OPEN = 3  # pages kept in memory, up to 0.5 GB each; those with unsaved changes are kept beyond that
 KEPT_PICTURES = 2  # pictures kept of each page: as it is and as it was
@@ -105,6 +108,14 @@ class Desk:
         self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="digitizer")
         self.pages: OrderedDict[str, Future[OpenPage]] = OrderedDict()
         self.lock = Lock()
+
+    @classmethod
+    def of_options(cls, store: Store, options: DigitizerOptions, threads: int | None = None) -> "Desk":
+        """With the digitizer of these options on one device, and `threads` of torch on the CPU."""
+        limit_threads(threads)
+        device = choose_device(options.device)
+        nets = options.load(choose_precision(options.precision, device))
+        return cls(store, options.build(nets, device, call_here), options.name_networks())
 
     def open(self, entry: Entry) -> "Future[OpenPage]":
         """A page as it will be once it is digitized; begun if it is not open yet, or was saved elsewhere."""
