@@ -1,6 +1,5 @@
 """A trace along the ink of a strip, through points that a person gave."""
 
-import cv2
 import numpy as np
 
 from digitization.signal.decode import bridge
@@ -13,6 +12,7 @@ INK_PERCENTILE, PAPER_PERCENTILE = 0.5, 70.0  # percentiles of grey taken for in
 MIN_CONTRAST = 20.0  # grey levels between ink and paper below which there is none
 LEAST_INK = 0.35  # darkness, 0 for paper and 1 for ink, from which a pixel counts as the trace's
 FAINT_INK = 0.15  # darkness up to which a pixel counts as paper: the grid's
+FULL_INK = 0.7  # darkness from which ink is as good as any
 REFINE_PX = 5  # px about the path within which the ink's centre is taken
 
 
@@ -44,8 +44,9 @@ def follow_ink(strip: np.ndarray, points: np.ndarray) -> np.ndarray:
         return straight
     dark = darkness(strip[top:bottom, first : last + 1])
     dark = dark[: len(dark) // BIN_PX * BIN_PX]
-    bins = cv2.resize(dark, (dark.shape[1], len(dark) // BIN_PX), interpolation=cv2.INTER_AREA)
-    cost = MAX_COLUMN_COST * (1 - bins / max(float(bins.max()), LEAST_INK))
+    # A bin is as dark as its darkest pixel, so that a blot attracts the path no more than a thin line does.
+    bins = dark.reshape(-1, BIN_PX, dark.shape[1]).max(axis=1)
+    cost = MAX_COLUMN_COST * (1 - (bins / FULL_INK).clip(max=1))
     at = (np.arange(len(cost)) + 0.5) * BIN_PX - 0.5 + top
     for x, y in points:
         column = round(x) - first
