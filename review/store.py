@@ -115,13 +115,11 @@ class Store:
     def entry(self, name: str, row: Mapping[str, str]) -> Entry:
         """A page with its review, if there is one that can be read."""
         try:
-            path = self.path(name)
+            return Entry(name, row, read_record(self.path(name)))
+        except OSError as error:
+            return Entry(name, row, problem=f"its corrections cannot be kept: {error.strerror}")
         except ValueError as error:
             return Entry(name, row, problem=str(error))
-        try:
-            return Entry(name, row, read_record(path))
-        except (ValueError, OSError) as error:
-            return Entry(name, row, problem=f"{path.name}: {error}")
 
     def find(self, page_id: str) -> Entry | None:
         return next((entry for entry in self.entries() if entry.id == page_id), None)
@@ -217,11 +215,11 @@ def read_record(path: Path) -> Record:
     if not path.exists():
         return Record()
     if path.stat().st_size > MAX_JSON:
-        raise ValueError("too large for a page's corrections")
+        raise ValueError(f"{path.name}: too large for a page's corrections")
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         if values["version"] != VERSION:
-            raise ValueError(f"version {values['version']!r}, not {VERSION}")
+            raise ValueError(f"{path.name}: version {values['version']!r}, not {VERSION}")
         return Record(
             int(values["revision"]),
             str(values["state"]),
@@ -230,7 +228,7 @@ def read_record(path: Path) -> Record:
             tuple(values["history"]),
         )
     except (KeyError, TypeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"not a page's corrections ({type(error).__name__})") from None
+        raise ValueError(f"{path.name}: not a page's corrections ({type(error).__name__})") from None
 
 
 def write_record(path: Path, page: Page, record: Record, state: str) -> None:

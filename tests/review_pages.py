@@ -67,7 +67,9 @@ class InkDigitizer:
     def __init__(self, page: DrawnPage):
         self.drawn = page
         self.tracer = self.layout_tracer = Tracer([InkNet()])
-        self.finder = SimpleNamespace(find_grid=self.find_nothing, device=torch.device("cpu"), stage1_net=None)
+        self.finder = SimpleNamespace(
+            find_grid=self.find_nothing, device=torch.device("cpu"), stage1_net=None
+        )
         self.known = NOTHING_KNOWN
 
     def find_nothing(self, image: np.ndarray):
@@ -93,7 +95,6 @@ class InkEngine:
 
         for page in pages:
             yield process_page(self.digitizer, page, outputs)
-
 
 
 def write_run(folder: Path, names: tuple[str, ...] = ("six", "other"), blank: bool = False) -> Desk:

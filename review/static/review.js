@@ -80,7 +80,8 @@ function startPage() {
       if (answer.revision) show(answer);
       if (answer.status !== "ready") problem(answer.problem || answer.reason);
       else return true;
-      if (!answer.revision) draw(); // what was dragged goes back
+      if (!answer.revision && state.readable) scales(); // what was typed and dragged goes back
+      if (!answer.revision) draw();
     } catch (error) {
       problem(`the server does not answer: ${error.message}`);
     } finally {
@@ -135,7 +136,7 @@ function startPage() {
       if (state.settled.length) doubts(state.settled, "settled");
       $("leads").innerHTML = state.leads; // SVG that the server made, its texts escaped
       facts();
-      for (const [id, key] of [["layout", "name"], ["speed", "speed"], ["gain", "gain"]]) $(id).value = state.layout[key];
+      scales();
       $("speed").title = `known by: ${state.layout.speedSource}`;
       $("gain").title = `known by: ${state.layout.gainSource}`;
       const chosen = $("row").value;
@@ -143,6 +144,10 @@ function startPage() {
       if (chosen) $("row").value = chosen;
     }
     draw();
+  }
+
+  function scales() {
+    for (const [id, key] of [["layout", "name"], ["speed", "speed"], ["gain", "gain"]]) $(id).value = state.layout[key];
   }
 
   // Whether the page is nearly where it was, so that the view of it may stay.
