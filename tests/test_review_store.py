@@ -1,5 +1,6 @@
 """The folder of a review: what is saved, by whom, and what becomes of faults."""
 
+import importlib.util
 import json
 import re
 
@@ -82,11 +83,6 @@ def test_resume_keeps_what_was_corrected_whatever_the_networks(desk):
 
 
 def test_corrections_are_made_again_after_the_run_was_written_anew(desk, tmp_path):
-    from review import __name__ as package
-
-    assert package == "review"
-    import importlib.util
-
     spec = importlib.util.spec_from_file_location("review_script", "review.py")
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
@@ -117,9 +113,10 @@ def test_a_server_killed_while_it_saves_leaves_whole_files_and_says_so(desk, mon
     def killed(*_):
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(review.store, step, killed)
+    monkeypatch.setattr(review.store, step, killed)
+    with pytest.raises(KeyboardInterrupt):
         desk.save(page, page.revision, "an expert", accepted=True)
+    monkeypatch.undo()
     entry = entry_of(desk)
     assert entry.record.state == SAVING
     assert not entry.is_reviewed
@@ -182,10 +179,10 @@ def test_hostile_names_and_files_do_no_harm(desk):
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="no pages.csv"):
+    with pytest.raises(ValueError, match="review.py takes a folder"):
         Store(tmp_path)
     (tmp_path / "pages.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(ValueError, match="another program"):
+    with pytest.raises(ValueError, match="columns of another"):
         Store(tmp_path)
 
 
