@@ -8,20 +8,21 @@ from typing import Any
 import cv2
 import numpy as np
 
+from configs.layouts import RowGroup
 from configs.page import LEADS, RECTIFIED
 from digitization.digitizer import UNSURE_LEAD, Digitized
 from digitization.geometry.orientation import undo_orientation
 from digitization.geometry.straight_paper import straighten_paper
 from digitization.geometry.straighten import RectifiedPage
 from digitization.overlay import GAP_COLUMNS, shrink
-from digitization.signal.decode import MAX_CONFIDENCE_IMPUTED
+from digitization.signal.decode import MAX_CONFIDENCE_IMPUTED, signal_columns
 from digitization.signal.path import runs
 from prediction.paper import draw_paper
 from review.places import FoundPage
 from review.reading import PageReader
 from review.rows import as_layout_page
 from review.session import OpenPage
-from review.traces import Redrawing, paper_places
+from review.traces import paper_places
 from utils.images import encode_jpeg
 
 SHEET_PX_PER_SQUARE = 44.0  # px per square of the straightened page's picture: a pixel is 0.11 mm
@@ -93,7 +94,7 @@ def describe_page(page: OpenPage) -> dict[str, Any]:
         "doubts": found.doubts,
         "settled": [doubt for doubt in doubts_before if doubt not in found.doubts],
         "layout": describe_layout(found),
-        "rows": [describe_row(found, row, page) for row in range(len(found.trace_result.y))],
+        "rows": [describe_row(found, row) for row in range(len(found.trace_result.y))],
         "leads": draw_leads(found, page.before),
         "facts": list_facts(found, page.before),
     }
@@ -134,22 +135,21 @@ def describe_layout(found: Digitized) -> dict[str, Any]:
     }
 
 
-def describe_row(found: Digitized, row: int, page: OpenPage) -> dict[str, Any]:
+def describe_row(found: Digitized, row: int) -> dict[str, Any]:
     """The trace of a row, every so many columns, null where it is unknown; and its stretches by kind."""
     result = found.trace_result
     y = result.y[row]
     confidence = result.confidence[row]
-    edited = Redrawing(page.corrections.stretches, page.image.shape)
-    shown = np.flatnonzero(confidence + np.isfinite(y) > 0)
-    first, last = (int(shown[0]), int(shown[-1])) if len(shown) else (0, 0)
-    columns = np.arange(first, last + 1, EVERY)
+    inside = signal_columns(RowGroup(found.layout, tuple(range(found.layout.row_count))))
+    columns = np.arange(inside.start, inside.stop, EVERY)
     squares = paper_places(found.page, row, np.stack([columns, np.nan_to_num(y[columns])], axis=1))
-    known = np.isfinite(y)
+    known, in_signal = np.isfinite(y), np.zeros(len(y), bool)
+    in_signal[inside] = True
     spans = []
     for kind, flags in (
         ("unsure", known & (confidence <= MAX_CONFIDENCE_IMPUTED)),
         ("imputed", result.imputed[row]),
-        ("unreadable", edited.unreadable_row(found.page, row, known)),
+        ("unreadable", in_signal & ~known),
     ):
         for start, stop in runs(flags):
             if stop - start >= GAP_COLUMNS:

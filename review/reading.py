@@ -34,8 +34,10 @@ from digitization.geometry.straighten import RectifiedPage
 from digitization.layout.finder import is_inverted
 from digitization.layout.landmarks import Landmarks
 from digitization.layout.page import NOTHING_KNOWN, Known, LayoutPage
-from digitization.layout.reading import read_page
-from digitization.signal.decode import RowTraces, finish_rows
+from digitization.layout.reading import fill_unread, read_page, unread_samples
+from digitization.signal.decode import RowTraces, rows_from_traces
+from digitization.signal.limb_leads import reconcile_limbs
+from digitization.signal.quality import confidence_at
 from digitization.signal.tracer import PLAIN, Tracer, TraceResult, View
 from review.corrections import Corrections
 from review.grid import lattice_of_rectangle, move_crossings, nearest_nodes, refit_lattice
@@ -153,16 +155,21 @@ class PageReader:
         page = self.page(corrections)
         upright = self.upright(page.orientation)
         if isinstance(page, RectifiedPage):
-            return redrawing.blank(self.read_competition(page, redrawing))
+            return self.read_competition(page, redrawing)
         page, result = read_page(self.tracers[1], upright, page, self.fs, redrawing)
         leads = leads_from_rows(result.rows, page.layout)
-        return redrawing.blank(Digitized(leads, self.fs, page, result))
+        return Digitized(leads, self.fs, page, result)
 
     def read_competition(self, page: RectifiedPage, redrawing: Redrawing) -> Digitized:
         """A page of the competition whose rows are where they always are."""
         rows = list(range(len(COMPETITION_ROWS.rows)))
         traces = redrawing(page, rows, page.rect, self.tracers[0].read_all(page.rect))
-        found, residuals = finish_rows(traces.y, traces.confidence, int(DURATION_S * self.fs))
+        length = int(DURATION_S * self.fs)
+        read = rows_from_traces(fill_unread(traces.y), length)
+        unread = unread_samples(traces.y, length, page.layout)
+        compared = np.where(unread.any(axis=0), 0, read)
+        found, residuals = reconcile_limbs(compared, confidence_at(traces.confidence, length))
+        found = np.where(unread.any(axis=0), np.where(unread, np.nan, read), found)
         reasons = () if self.first is None else self.first.reasons
         return Digitized(
             leads_from_rows(found), self.fs, page, TraceResult(found, *traces, residuals), reasons

@@ -1,16 +1,12 @@
 """The traces of a page with stretches that a person redrew or declared unreadable."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
-from configs.layouts import leads_from_rows
-from configs.page import DURATION_S, RECTIFIED
-from digitization.digitizer import Digitized
+from configs.page import RECTIFIED
 from digitization.geometry.straighten import RectifiedPage
 from digitization.signal.decode import RowTraces
-from digitization.signal.quality import sample_columns
 from review.corrections import INK, UNREADABLE, Stretch
 from review.ink import follow_ink, straight_line
 from review.places import FoundPage, Places
@@ -79,50 +75,24 @@ class Redrawing:
     def __call__(
         self, page: FoundPage, rows: Sequence[int], strips: np.ndarray, traces: RowTraces
     ) -> RowTraces:
-        """The traces of some rows, redrawn on the strips (H, W, 3) that show them; surely seen there."""
+        """The traces of some rows, redrawn on the strips (H, W, 3) that show them, or NaN if unreadable."""
         mine = [stretch for stretch in self.stretches if stretch.row in rows]
         if not mine:
             return traces
+        known = np.isfinite(traces.y)
         y, confidence, imputed = (part.copy() for part in traces)
         for stretch in mine:
             row = list(rows).index(stretch.row)
-            points = cut_to_signal(places_on_strip(page, stretch, self.shape), np.isfinite(y[row]))
+            points = cut_to_signal(places_on_strip(page, stretch, self.shape), known[row])
             if points is None:
                 continue
             inside = slice(round(points[0, 0]), round(points[-1, 0]) + 1)
             imputed[row, inside] = False
             confidence[row, inside] = 0.0 if stretch.kind == UNREADABLE else 1.0
-            if stretch.kind == INK:
+            if stretch.kind == UNREADABLE:
+                y[row, inside] = np.nan
+            elif stretch.kind == INK:
                 y[row, inside] = follow_ink(strips, points)
-            elif stretch.kind != UNREADABLE:
+            else:
                 y[row, inside] = straight_line(points)
         return RowTraces(y, confidence, imputed)
-
-    def unreadable(self, page: FoundPage, known: np.ndarray) -> np.ndarray:
-        """The columns declared unreadable and not redrawn after that, of those of the signal: (R, W) bool."""
-        return np.stack([self.unreadable_row(page, row, known[row]) for row in range(len(known))])
-
-    def unreadable_row(self, page: FoundPage, row: int, known: np.ndarray) -> np.ndarray:
-        """As `unreadable`, of one row: (W,) bool."""
-        hidden = np.zeros(known.shape, bool)
-        for stretch in self.stretches:
-            if stretch.row == row:
-                points = cut_to_signal(places_on_strip(page, stretch, self.shape), known)
-                if points is not None:
-                    inside = slice(round(points[0, 0]), round(points[-1, 0]) + 1)
-                    hidden[inside] = stretch.kind == UNREADABLE
-        return hidden
-
-    def blank(self, digitized: Digitized) -> Digitized:
-        """A reading whose unreadable stretches are NaN, in the traces and in the leads."""
-        page, result = digitized.page, digitized.trace_result
-        hidden = self.unreadable(page, np.isfinite(result.y))
-        if not hidden.any():
-            return digitized
-        length = int(DURATION_S * digitized.fs)
-        columns = np.round(sample_columns(length)[: result.rows.shape[1]]).astype(int)
-        at_samples = hidden[:, columns.clip(0, hidden.shape[1] - 1)]
-        rows = np.where(at_samples, np.nan, result.rows)
-        result = replace(result, rows=rows, y=np.where(hidden, np.nan, result.y))
-        leads = leads_from_rows(rows, digitized.layout)
-        return replace(digitized, leads=leads, trace_result=result)

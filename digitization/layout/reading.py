@@ -14,7 +14,7 @@ from digitization.layout.slant import find_slant
 from digitization.layout.strips import name_strips
 from digitization.signal.decode import RowTraces, rows_from_traces, signal_columns
 from digitization.signal.limb_leads import reconcile_limbs
-from digitization.signal.quality import confidence_at
+from digitization.signal.quality import confidence_at, sample_columns
 from digitization.signal.tracer import Tracer, TraceResult
 
 MIN_STRIP_LABEL = 0.8  # probability from which the label of a rhythm strip is believed, whatever its trace
@@ -38,7 +38,8 @@ def read_page(
 ) -> tuple[LayoutPage, TraceResult]:
     """The traces of a page on the upright (H, W, 3) uint8 RGB image, its rows at `fs` Hz.
 
-    `edit` changes the traces as stage 2 reads them, before they become millivolts. Also returns the page, its
+    `edit` changes the traces as stage 2 reads them, before they become millivolts; where it leaves NaN the
+    rows are NaN too, and nothing is compared. Also returns the page, its
     rhythm strips named by their traces unless the layout was given. Raises ValueError when the output of a
     network is not finite.
     """
@@ -57,11 +58,35 @@ def read_page(
     if outside.mean() > MAX_CUT_SHARE:
         cut = f"{outside.mean():.0%} of the rows lie beyond the edge of the image"
         page = replace(page, doubts=(*page.doubts, cut))
-    compared = np.where(outside.any(axis=0), 0, read)  # where a lead is not shown nothing contradicts it
+    unread = unread_samples(traces.y, read.shape[1], layout)
+    hidden = outside | unread
+    compared = np.where(hidden.any(axis=0), 0, read)  # where a lead is not shown nothing contradicts it
     reconciled, residuals = reconcile_limbs(compared, seen, layout)
     if outside.any() or not relations_hold(compared, layout):
         reconciled = read
-    return page, TraceResult(np.where(outside, np.nan, reconciled), *traces, residuals)
+    reconciled = np.where(unread.any(axis=0), read, reconciled)
+    return page, TraceResult(np.where(hidden, np.nan, reconciled), *traces, residuals)
+
+
+def unread_samples(y: np.ndarray, length: int, layout: Layout) -> np.ndarray:
+    """Which of `length` samples of each row lie where its trace (R, W) px is NaN: (R, length) bool."""
+    columns = sample_columns(round(length * DURATION_S / layout.duration_s))[:length]
+    inside = signal_columns(RowGroup(layout, tuple(range(layout.row_count))))
+    places = np.round(columns).astype(int).clip(inside.start, inside.stop - 1)
+    return np.isnan(y[:, places])
+
+
+def fill_unread(y: np.ndarray) -> np.ndarray:
+    """Traces (R, W) px with straight lines over the NaN between known columns, for what has to be finite."""
+    filled, columns = y.copy(), np.flatnonzero(np.isfinite(y).any(axis=0))
+    if not len(columns):
+        return filled
+    inside = np.arange(columns[0], columns[-1] + 1)
+    for row in filled:
+        known = np.flatnonzero(np.isfinite(row))
+        if len(known):
+            row[inside] = np.interp(inside, known, row[known])
+    return filled
 
 
 def beyond_image(page: LayoutPage, row: int, shape: tuple[int, ...], length: int) -> np.ndarray:
@@ -92,7 +117,9 @@ def read_rows(
             upright, page.gridpoint_xy, page.zero_lines[numbers], page.starts[numbers], squares_per_column
         )
         readings.append(edit(page, numbers, strips, tracer.read_all(strips, group)))
-        rows.append(rows_from_traces(readings[-1].y, length, group) * (MM_PER_MV / layout.mm_per_mv))
+        rows.append(
+            rows_from_traces(fill_unread(readings[-1].y), length, group) * (MM_PER_MV / layout.mm_per_mv)
+        )
     traces = RowTraces(*(np.concatenate(parts) for parts in zip(*readings, strict=True)))
     return traces, np.concatenate(rows)
 

@@ -128,9 +128,11 @@ function startPage() {
     list($("corrections"), state.corrections);
     $("history").textContent = state.history.map((note) => `${note.when.slice(0, 16).replace("T", " ")} ${note.who}: ${note.what.join("; ")}`).join(" · ");
     $("doubts").replaceChildren();
+    for (const part of document.querySelectorAll(".leads-box, .side > .legend")) part.hidden = !state.readable;
     if (!state.readable) {
       doubts([state.reason || "no page is found"], "");
       if (mode !== "grid") setMode("grid");
+      $("hint").textContent = "choose its layout above, turn the photo, or lay a new grid";
     } else {
       doubts(state.doubts.length ? state.doubts : ["nothing is doubted"], state.doubts.length ? "" : "none");
       if (state.settled.length) doubts(state.settled, "settled");
