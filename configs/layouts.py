@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ CABRERA = ("aVL", "I", "-aVR", "II", "aVF", "III")  # the limb leads by the angl
 NAME_PATTERN = re.compile(r"(cabrera-)?(\d+)x(\d+)(-limb|-chest)?((?:\+[A-Za-z0-9]+)*)")
 # Durations, paper speeds and gains beyond which a layout is taken for a mistake.
 SECONDS_RANGE, SPEED_RANGE, GAIN_RANGE = (0.5, 120.0), (5.0, 200.0), (1.0, 80.0)
+MIN_SHARE = 0.02  # share of a page's duration below which no lead is printed
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class Segment:
     """One lead as it is printed.
 
     row is counted from the top; the segment spans the `column`th of `columns` equal parts of the page's
-    duration. A lead with sign -1 is printed upside down, as Cabrera's -aVR.
+    duration, or from one to the other of `edges`, shares of it, where the parts are uneven. A lead with sign
+    -1 is printed upside down, as Cabrera's -aVR.
     """
 
     lead: str
@@ -46,9 +49,12 @@ class Segment:
     column: int
     columns: int
     sign: int = 1
+    edges: tuple[float, float] | None = None
 
     def bounds(self, length: int) -> tuple[int, int]:
         """The (start, stop) of its samples, of `length` on the page, cut at int(k * L / n)."""
+        if self.edges is not None:
+            return round(self.edges[0] * length), round(self.edges[1] * length)
         return self.column * length // self.columns, (self.column + 1) * length // self.columns
 
     def span(self, length: int) -> slice:
@@ -64,6 +70,7 @@ class Layout:
     rhythm: the leads of the strips below the rows, each over the whole duration.
     duration_s: seconds from the left end of a row to its right end.
     mm_per_second, mm_per_mv: paper speed and gain.
+    boundaries: where the leads of a row meet, as shares of the duration; empty where all are equally long.
     """
 
     name: str
@@ -72,6 +79,7 @@ class Layout:
     duration_s: float = 10.0
     mm_per_second: float = 25.0
     mm_per_mv: float = 10.0
+    boundaries: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         widths = {len(row) for row in self.rows}
@@ -90,6 +98,9 @@ class Layout:
         ):
             if not least <= value <= most:
                 raise ValueError(f"layout {self.name}: {what} {value}: must be from {least:g} to {most:g}")
+        edges = (0.0, *self.boundaries, 1.0)
+        if self.boundaries and (len(edges) != self.columns + 1 or np.diff(edges).min() < MIN_SHARE):
+            raise ValueError(f"layout {self.name}: leads that meet at {self.boundaries} of the duration")
 
     @property
     def columns(self) -> int:
@@ -104,8 +115,12 @@ class Layout:
     @cached_property
     def segments(self) -> tuple[Segment, ...]:
         """Every lead as it is printed, row by row; a lead with a rhythm strip may be printed twice."""
+        ends = (0.0, *self.boundaries, 1.0)
+        edges = list(pairwise(ends)) if self.boundaries else [None] * self.columns
         cells = [
-            Segment(lead.removeprefix("-"), row, column, self.columns, -1 if lead.startswith("-") else 1)
+            Segment(
+                lead.removeprefix("-"), row, column, self.columns, -1 if lead[0] == "-" else 1, edges[column]
+            )
             for row, leads in enumerate(self.rows)
             for column, lead in enumerate(leads)
         ]
@@ -138,11 +153,11 @@ class Layout:
                 return segment
         raise ValueError(f"{lead!r} is in none of the rows of {self.name}")
 
-    def limb_groups(self) -> list[tuple[tuple[int, int], list[Segment], np.ndarray]]:
-        """Where limb leads are printed at the same time: the part of the page, its readings, their relation.
+    def limb_groups(self) -> list[tuple[Segment, list[Segment], np.ndarray]]:
+        """Where limb leads are printed at the same time: the shortest reading, all of them, their relation.
 
-        The part is (column, columns) as in Segment; the relation (n, 2) has the readings as combinations of I
-        and II, their signs included. Parts with two readings or fewer cannot contradict it and are left out.
+        The relation (n, 2) has the readings as combinations of I and II, their signs included. Parts of the
+        page with two readings or fewer cannot contradict it and are left out.
         """
         groups = []
         for column in range(self.columns):
@@ -153,7 +168,7 @@ class Layout:
             ]
             if len(readings) > 2:
                 relation = np.array([np.multiply(LIMB_LEADS[s.lead], s.sign) for s in readings])
-                groups.append(((column, self.columns), readings, relation))
+                groups.append((max(readings, key=lambda s: s.columns), readings, relation))
         return groups
 
 
@@ -182,7 +197,7 @@ class RowGroup:
 COMPETITION_ROWS = RowGroup(COMPETITION, tuple(range(COMPETITION.row_count)))
 
 
-def find_layout(name: str, **changes: float) -> Layout:
+def find_layout(name: str, **changes: Any) -> Layout:
     """The layout of a name: its grid of rows x columns and its rhythm strips, "3x4+V1+II+V5" for instance.
 
     Grids: 3x4, 6x2 and 12x1 of all leads; 6x1-limb, 6x1-chest, 3x2-limb and 3x2-chest of half of them. With

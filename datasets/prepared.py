@@ -4,11 +4,14 @@ Stage 2 is trained on rectified pages and their records' signals, stages 0 and 1
 synthesize.py.
 """
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from configs.layouts import Layout, RowGroup
 from configs.page import DURATION_S, MASK_WIDTH, RECTIFIED
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT
 from datasets.augmentation import augment_capture
@@ -19,6 +22,7 @@ from datasets.stage2 import target_columns
 from digitization.geometry.orientation import points_to_upright, undo_orientation
 from synthesis.capture import Capture, label_keypoints
 from synthesis.signals import Record
+from utils.files import atomic_write
 from utils.images import read_rgb
 
 # Where prepare_inputs.py writes rectified pages, inside its --out.
@@ -74,14 +78,41 @@ def labelled_images(data: Path, fold: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     return split_by_fold(data, fold, images[there], f"{data}: no image", advice)
 
 
+def write_traces(rect: Path, y: np.ndarray, group: RowGroup) -> None:
+    """Write the traces y (4, MASK_WIDTH) px of a rectified page that shows some rows of any layout."""
+    with atomic_write(traces_path(rect)) as partial:
+        np.savez_compressed(partial, y=y, layout=json.dumps(asdict(group.layout)), rows=np.array(group.rows))
+
+
+def traces_path(rect: Path) -> Path:
+    """Where the traces of a rectified page are kept that do not follow from its record."""
+    return rect.with_name(f"{rect.name.removesuffix(LAST_FILE)}.traces.npz")
+
+
+def read_traces(rect: Path) -> dict:
+    """What `write_traces` wrote: y (4, W) float32 px in stage 2's input, and the group of rows."""
+    with np.load(traces_path(rect)) as traces:
+        values = json.loads(str(traces["layout"]))
+        for name in ("rhythm", "boundaries"):
+            values[name] = tuple(values[name])
+        layout = Layout(**values | {"rows": tuple(map(tuple, values["rows"]))})
+        group = RowGroup(layout, tuple(traces["rows"].tolist()))
+        return {"y": traces["y"][:, :MASK_WIDTH] - np.float32(CROP_TOP), "group": group}
+
+
 def read_prepared(rect: Path, signals: Path) -> dict:
-    """A rectified page as Stage2Samples.prepare returns it: image (H, W, 3) uint8, y (4, W) float32 px."""
+    """A rectified page as Stage2Samples.prepare returns it: image (H, W, 3) uint8, y (4, W) float32 px.
+
+    Of a page of from_reviews.py also `group`, the rows that it shows.
+    """
     image = read_rgb(rect)
     if image.shape[:2] != (RECTIFIED.height, RECTIFIED.width):
         raise ValueError(
             f"{rect}: {image.shape[1]} x {image.shape[0]} px is not the size of a rectified page"
         )
     image = np.ascontiguousarray(image[CROP_TOP : CROP_TOP + INPUT_HEIGHT, :MASK_WIDTH])
+    if traces_path(rect).exists():
+        return {"image": image, **read_traces(rect)}
     return {"image": image, "y": target_columns(read_record(signals))}
 
 

@@ -54,8 +54,10 @@ def draw_on_photo(image: np.ndarray, page: FoundPage, trace_result: TraceResult)
     for row, (y, confidence, colour) in enumerate(rows):
         known = np.flatnonzero(np.isfinite(y))
         unseen = binary_opening(confidence[known] <= MAX_CONFIDENCE_GAP, np.ones(GAP_COLUMNS))
-        for run in np.split(np.arange(len(known)), np.flatnonzero(np.diff(unseen)) + 1):
+        broken = np.diff(known) > 1  # where a stretch of the trace is unknown
+        for run in np.split(np.arange(len(known)), np.flatnonzero(np.diff(unseen) | broken) + 1):
             columns = known[run[0] : run[-1] + 2]  # up to the start of the next run
+            columns = columns[columns - known[run[-1]] <= 1]
             points = page.trace_points(row, np.stack([columns, y[columns]], axis=-1))
             draw(points, UNSEEN_COLOUR if unseen[run[0]] else colour)
     return drawn

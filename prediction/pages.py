@@ -152,29 +152,52 @@ def digitize(page: Page, outputs: OutputOptions, known: Known, read: Read, resul
     reading = read(fs, result)
     digitized = reading.digitized
     result.source = reading.source
-    describe_page(digitized, known, result)
-    result.confidence, result.gaps = digitized.confidence, digitized.gaps
-    result.imputed_seconds = digitized.imputed_seconds
-    result.limb_residual = digitized.limb_residual
-    result.warnings += [*reading.doubts, *digitized.doubts]
+    result.warnings += reading.doubts
+    describe(digitized, known, result)
     if truth is not None:
         result.ratio, result.lead_ratios = score_leads(truth, digitized)
-    result.outcome = DOUBTFUL if result.warnings else DONE
     if outputs.leads:
         result.leads = digitized.leads
+    drawn = None
     if outputs.entry or outputs.overlay:
         image, drawn = reading.show()
         if outputs.entry:
             result.entry = draw_entry(image, drawn, digitized, result, truth)
-        if outputs.overlay:
-            with atomic_write(overlay_path(page, outputs)) as partial:
-                partial.write_bytes(encode_jpeg(drawn, OVERLAY_QUALITY))
+    write_files(page, outputs, result, digitized, drawn)
+
+
+def describe(digitized: Digitized | VectorRecord, known: Known, result: PageResult) -> None:
+    """Fill in all of a page's result that follows from its reading; `known` is what was known of the page."""
+    if isinstance(digitized, VectorRecord):
+        describe_record(digitized, result)
+    else:
+        found = digitized.page
+        result.page_score, result.orientation = found.page_score, found.orientation
+        result.aspect, result.slip = found.aspect, found.slip
+        result.layout = describe_layout(known, found)
+    result.confidence, result.gaps = digitized.confidence, digitized.gaps
+    result.imputed_seconds = digitized.imputed_seconds
+    result.limb_residual = digitized.limb_residual
+    result.warnings += digitized.doubts
+    result.outcome = DOUBTFUL if result.warnings else DONE
+
+
+def write_files(
+    page: Page,
+    outputs: OutputOptions,
+    result: PageResult,
+    digitized: Digitized | VectorRecord,
+    drawn: np.ndarray | None,
+) -> None:
+    """Write what `outputs` names of a page, each file atomically; `drawn` (H, W, 3) uint8 is its overlay."""
+    if outputs.overlay and drawn is not None:
+        with atomic_write(overlay_path(page, outputs)) as partial:
+            partial.write_bytes(encode_jpeg(drawn, OVERLAY_QUALITY))
     if outputs.wfdb:
-        write_wfdb(
-            wfdb_path(page, outputs), digitized.leads, fs, list_comments(result, digitized), digitized.imputed
-        )
+        comments = list_comments(result, digitized)
+        write_wfdb(wfdb_path(page, outputs), digitized.leads, digitized.fs, comments, digitized.imputed)
     if outputs.signals:  # last: who finds it finds the rest
-        write_record(signals_path(page, outputs), digitized.leads, fs, digitized.layout.duration_s)
+        write_record(signals_path(page, outputs), digitized.leads, digitized.fs, digitized.layout.duration_s)
 
 
 def list_comments(result: PageResult, digitized: Digitized | VectorRecord) -> list[str]:
@@ -190,23 +213,15 @@ def list_comments(result: PageResult, digitized: Digitized | VectorRecord) -> li
     return comments + [f"doubt: {warning}" for warning in result.warnings]
 
 
-def describe_page(digitized: Digitized | VectorRecord, known: Known, result: PageResult) -> None:
-    """Fill in what is known of a page as a whole."""
-    if isinstance(digitized, VectorRecord):
-        first = digitized.pages[0]
-        result.page_score, result.orientation = digitized.page_score, first.turns
-        result.native_hz = digitized.native_hz
-        if digitized.left_out:
-            result.notes.append(f"left out: {', '.join(digitized.left_out)}, none of the twelve leads")
-        layout, speed, gain = digitized.layout, first.scales.speed, first.scales.gain
-        result.layout = LayoutFacts(
-            layout.name, None, TEXT, speed.value, speed.source, gain.value, gain.source
-        )
-        return
-    found = digitized.page
-    result.page_score, result.orientation = found.page_score, found.orientation
-    result.aspect, result.slip = found.aspect, found.slip
-    result.layout = describe_layout(known, found)
+def describe_record(record: VectorRecord, result: PageResult) -> None:
+    """Fill in what is known of a page, or several, that was read by its curves."""
+    first, layout = record.pages[0], record.layout
+    result.page_score, result.orientation = record.page_score, first.turns
+    result.native_hz = record.native_hz
+    if record.left_out:
+        result.notes.append(f"left out: {', '.join(record.left_out)}, none of the twelve leads")
+    speed, gain = first.scales.speed, first.scales.gain
+    result.layout = LayoutFacts(layout.name, None, TEXT, speed.value, speed.source, gain.value, gain.source)
 
 
 def describe_layout(known: Known, page: RectifiedPage | LayoutPage) -> LayoutFacts:

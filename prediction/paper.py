@@ -60,7 +60,7 @@ def draw_paper(
     height = round((top + (layout.row_count - 1) * ROW_PITCH_MM + below) * UNIT)
 
     def start(segment: Segment) -> tuple[float, float]:
-        x = MARGIN_MM + segment.column * layout.duration_s / segment.columns * MM_PER_SECOND
+        x = MARGIN_MM + segment.bounds(leads.shape[1])[0] / fs * MM_PER_SECOND
         return x * UNIT, (top + segment.row * ROW_PITCH_MM) * UNIT
 
     def describe_lead(lead: str) -> dict:

@@ -92,6 +92,7 @@ class PageResult:
     grid_p95: float | None = None
     leads: np.ndarray | None = None
     entry: ReportEntry | None = None
+    reviewed: str = ""  # what a person made of the page, one of review.store's marks
 
     @property
     def gap_seconds(self) -> float:

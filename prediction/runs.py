@@ -88,7 +88,9 @@ def is_done(page: Page, row: Mapping | None, outputs: OutputOptions, networks: s
         return False
     if row["source"] == "" and page.path.suffix.lower() == PDF_SUFFIX:  # by one that read no curves
         return False
-    if (row["image"], row["fs"], row["networks"]) != (str(page.path), str(page.fs), networks):
+    if (row["image"], row["fs"]) != (str(page.path), str(page.fs)):
+        return False
+    if row["networks"] != networks and not row["reviewed"]:  # a person's corrections outlive the networks
         return False
     return not any(is_newer(page.path, path) for path in output_files(page, outputs))
 

@@ -19,7 +19,7 @@ COLUMNS = (
     *("unseen_s", "imputed_s", "limb_residual_mv", "score_db", "grid_median_px", "grid_p95_px", "seconds"),
     *(f"confidence_{lead}" for lead in LEADS),
     *(f"snr_db_{lead}" for lead in LEADS),
-    *("slip", "networks", "source", "native_hz", "pdf_pages", "warnings"),
+    *("slip", "networks", "source", "native_hz", "pdf_pages", "reviewed", "warnings"),
 )
 
 NEWER_COLUMNS = (
@@ -29,6 +29,7 @@ NEWER_COLUMNS = (
     "source",
     "native_hz",
     "pdf_pages",
+    "reviewed",
     *LAYOUT_COLUMNS,
 )  # which version 0.2.0 did not write
 
@@ -73,6 +74,7 @@ def as_row(result: PageResult) -> dict[str, object]:
         "source": result.source or "",
         "native_hz": number(result.native_hz, 1),
         "pdf_pages": result.pdf_pages,
+        "reviewed": result.reviewed,
         "warnings": "; ".join(result.warnings),
     }
     for index, lead in enumerate(LEADS):

@@ -14,12 +14,13 @@ LAYERS = (
     "digitization",
     "synthesis",
     "datasets",
+    "prediction",
+    "review",
     "data_preparation",
     "training",
-    "prediction",
 )
 PRODUCT = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))
-SCRIPTS = [ROOT / name for name in ("train.py", "predict.py", "evaluate.py")]
+SCRIPTS = [ROOT / name for name in ("train.py", "predict.py", "evaluate.py", "review.py")]
 MAX_LINES = 300  # of a file, beyond which it usually holds two nouns
 MAX_SHARE = 0.2  # of the code that one folder holds
 

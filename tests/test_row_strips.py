@@ -6,7 +6,7 @@ import pytest
 from configs.layouts import find_layout
 from configs.page import LEADS, RECTIFIED
 from digitization.geometry.row_strips import lay_out_rows, row_groups
-from digitization.layout.reading import reaches_edge, take_row
+from digitization.layout.reading import reaches_edge, with_row
 from digitization.signal.decode import RowTraces
 from synthesis.layouts.page import draw_layout_page
 from tests.test_layout_pages import darkest_rows, drawn_dark, stepped_record
@@ -63,10 +63,10 @@ def test_a_row_that_runs_along_the_edge_of_its_strip_is_read_again_by_itself():
     assert reaches_edge(y).tolist() == [False, True, False, False]
     traces = RowTraces(y, np.full(y.shape, 0.9), np.zeros(y.shape, bool))
     alone = RowTraces(np.full((1, 900), zero_lines[0] - 5 * square), np.full((1, 900), 0.85), y[:1] < 0)
-    take_row(traces, 1, alone)
+    traces = with_row(traces, 1, alone)
     assert np.allclose(traces.y[1], zero_lines[1] - 5 * square, atol=1e-3)
     unclear = alone._replace(y=alone.y + 9, confidence=alone.confidence / 2)
-    take_row(traces, 1, unclear)
+    traces = with_row(traces, 1, unclear)
     assert np.allclose(traces.y[1], zero_lines[1] - 5 * square, atol=1e-3)
 
 

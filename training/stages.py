@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from configs.layouts import leads_from_rows
-from configs.page import DURATION_S, FLAT_TYPES
+from configs.page import DURATION_S, FLAT_TYPES, LEADS
 from configs.stage2 import CROP_TOP
 from datasets.competition import read_record as read_signals
 from datasets.pages import MixedPages, PageSource, Samples, SyntheticPages, training_records
@@ -101,8 +101,9 @@ class TrainStage2(Stage[Stage2Net, torch.Tensor]):
         training, held = prepared_images(data, outputs, fold)
         pages = []
         for image in spread_over_types(held, count).itertuples():
-            leads = read_signals(image.signals)
             page = read_prepared(image.rect, image.signals)
+            # Pages of from_reviews.py are scored by their rows.
+            leads = np.zeros((len(LEADS), 0)) if "group" in page else read_signals(image.signals)
             pages.append(ValidationPage(image.type, page, leads, leads.shape[1] // int(DURATION_S), ()))
         return PreparedPages(training), pages
 

@@ -72,7 +72,22 @@ class LayoutFinder:
         match = match_layout(landmarks, known.layout)
         if match is not None and known.layout is None and match.score < SECOND_LOOK_SCORE:
             landmarks = self.look_again(upright, grid.gridpoint_xy, landmarks)
-            match = match_layout(landmarks)
+        refined = replace(grid, gridpoint_xy=refine_lattice(upright, grid.gridpoint_xy))
+        return upright, self.place(upright, orientation, refined, landmarks, known)
+
+    def place(
+        self,
+        upright: np.ndarray,
+        orientation: int,
+        grid: PaperGrid,
+        landmarks: Landmarks,
+        known: Known = NOTHING_KNOWN,
+    ) -> LayoutPage:
+        """The page on an upright image (H, W, 3) uint8, given its grid and its landmarks.
+
+        Raises PageNotFound where these say nothing of its layout.
+        """
+        match = match_layout(landmarks, known.layout)
         if match is None:
             what = "no rows of traces are seen on the paper"
             if known.layout is not None and landmarks.rows:
@@ -82,17 +97,16 @@ class LayoutFinder:
             raise PageNotFound(what)
         if known.layout is None and match.score < LEAST_LAYOUT_SCORE:
             raise PageNotFound("hardly any lead labels are seen that say what the rows show")
-        refined = replace(grid, gridpoint_xy=refine_lattice(upright, grid.gridpoint_xy))
-        scales = read_scales(upright, refined.gridpoint_xy, landmarks.texts)
+        scales = read_scales(upright, grid.gridpoint_xy, landmarks.texts)
         if scales is not None:
             landmarks = replace(landmarks, scales=scales)
-        page = place_layout(orientation, refined, landmarks, match, known)
+        page = place_layout(orientation, grid, landmarks, match, known)
         if ASSUMED in (page.speed.source, page.gain.source):
             for part in parts_beside_rows(upright, page):
-                found = search_scales(part, refined.px_per_square)
+                found = search_scales(part, grid.px_per_square)
                 landmarks = replace(landmarks, scales=(*landmarks.scales, *found))
-            page = place_layout(orientation, refined, landmarks, match, known)
-        return upright, self.place_rows(upright, page, known)
+            page = place_layout(orientation, grid, landmarks, match, known)
+        return self.place_rows(upright, page, known)
 
     def look_again(self, upright: np.ndarray, gridpoint_xy: np.ndarray, landmarks: Landmarks) -> Landmarks:
         """The landmarks with labels that are seen on larger paper too: each scale misreads other ones."""

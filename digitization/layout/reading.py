@@ -1,20 +1,22 @@
 """The traces of a page of any layout: its rows, four at a time, read by stage 2 as the competition's."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
 from configs.layouts import Layout, RowGroup
 from configs.page import DURATION_S, MM_PER_MV, RECTIFIED, SQUARES_PER_SECOND
-from digitization.geometry.row_strips import lattice_points, lay_out_rows, row_groups
+from digitization.geometry.row_strips import lattice_points, row_groups
 from digitization.geometry.straight_paper import is_inside
 from digitization.layout.page import LayoutPage
 from digitization.layout.slant import find_slant
 from digitization.layout.strips import name_strips
 from digitization.signal.decode import RowTraces, rows_from_traces, signal_columns
 from digitization.signal.limb_leads import reconcile_limbs
-from digitization.signal.quality import confidence_at
+from digitization.signal.quality import confidence_at, sample_columns
 from digitization.signal.tracer import Tracer, TraceResult
 
 MIN_STRIP_LABEL = 0.8  # probability from which the label of a rhythm strip is believed, whatever its trace
@@ -29,22 +31,31 @@ MAX_CUT_SHARE = 0.04  # share of the rows (0.4 s of ten) that may lie beyond the
 MIN_STRIP_CONFIDENCE = 0.4  # mean confidence of its trace below which a strip without a label is none
 MIN_CONTRADICTION = 0.05  # contradiction of the limb leads, as a share of their rms, that is of no concern
 MAX_FREE_SHARE = 0.5  # share of it that other factors leave, below which the leads have scales of their own
+# Changes the traces of some rows of a page, given these rows and the strips (H, W, 3) uint8 that show them.
+TraceEdit = Callable[[LayoutPage, list[int], np.ndarray, RowTraces], RowTraces]
+
+
+def unchanged(page: LayoutPage, rows: list[int], strips: np.ndarray, traces: RowTraces) -> RowTraces:
+    """The edit of traces that changes nothing."""
+    return traces
 
 
 def read_page(
-    tracer: Tracer, upright: np.ndarray, page: LayoutPage, fs: int
+    tracer: Tracer, upright: np.ndarray, page: LayoutPage, fs: int, edit: TraceEdit = unchanged
 ) -> tuple[LayoutPage, TraceResult]:
     """The traces of a page on the upright (H, W, 3) uint8 RGB image, its rows at `fs` Hz.
 
-    Also returns the page, its rhythm strips named by their traces unless the layout was given. Raises
-    ValueError when the output of a network is not finite.
+    `edit` changes the traces as stage 2 reads them, before they become millivolts; where it leaves NaN the
+    rows are NaN too, and nothing is compared. Also returns the page, its
+    rhythm strips named by their traces unless the layout was given. Raises ValueError when the output of a
+    network is not finite.
     """
-    traces, read = read_rows(tracer, upright, page, fs)
+    traces, read = read_rows(tracer, upright, page, fs, edit)
     layout = name_strips_of(page, read).layout
     slant = find_slant(read, layout, page.zero_lines, page.squares_per_second)
     if abs(slant) * np.ptp(page.zero_lines) >= MIN_SLANT_SQUARES:
         page = replace(page, slant=page.slant + slant)
-        traces, read = read_rows(tracer, upright, page, fs)
+        traces, read = read_rows(tracer, upright, page, fs, edit)
     page, kept = without_empty_strips(page, traces)
     traces, read = RowTraces(*(part[kept] for part in traces)), read[kept]
     page = name_strips_of(page, read)
@@ -54,11 +65,35 @@ def read_page(
     if outside.mean() > MAX_CUT_SHARE:
         cut = f"{outside.mean():.0%} of the rows lie beyond the edge of the image"
         page = replace(page, doubts=(*page.doubts, cut))
-    compared = np.where(outside.any(axis=0), 0, read)  # where a lead is not shown nothing contradicts it
+    unread = unread_samples(traces.y, read.shape[1], layout)
+    hidden = outside | unread
+    compared = np.where(hidden.any(axis=0), 0, read)  # where a lead is not shown nothing contradicts it
     reconciled, residuals = reconcile_limbs(compared, seen, layout)
     if outside.any() or not relations_hold(compared, layout):
         reconciled = read
-    return page, TraceResult(np.where(outside, np.nan, reconciled), *traces, residuals)
+    reconciled = np.where(unread.any(axis=0), read, reconciled)
+    return page, TraceResult(np.where(hidden, np.nan, reconciled), *traces, residuals)
+
+
+def unread_samples(y: np.ndarray, length: int, layout: Layout) -> np.ndarray:
+    """Which of `length` samples of each row lie where its trace (R, W) px is NaN: (R, length) bool."""
+    columns = sample_columns(round(length * DURATION_S / layout.duration_s))[:length]
+    inside = signal_columns(RowGroup(layout, tuple(range(layout.row_count))))
+    places = np.round(columns).astype(int).clip(inside.start, inside.stop - 1)
+    return np.isnan(y[:, places])
+
+
+def fill_unread(y: np.ndarray) -> np.ndarray:
+    """Traces (R, W) px with straight lines over the NaN between known columns, for what has to be finite."""
+    filled, columns = y.copy(), np.flatnonzero(np.isfinite(y).any(axis=0))
+    if not len(columns):
+        return filled
+    inside = np.arange(columns[0], columns[-1] + 1)
+    for row in filled:
+        known = np.flatnonzero(np.isfinite(row))
+        if len(known):
+            row[inside] = np.interp(inside, known, row[known])
+    return filled
 
 
 def beyond_image(page: LayoutPage, row: int, shape: tuple[int, ...], length: int) -> np.ndarray:
@@ -76,28 +111,31 @@ def beyond_image(page: LayoutPage, row: int, shape: tuple[int, ...], length: int
     return beyond
 
 
-def read_rows(tracer: Tracer, upright: np.ndarray, page: LayoutPage, fs: int) -> tuple[RowTraces, np.ndarray]:
-    """The traces of a page's rows, and these as (R, L) mV at `fs` Hz."""
+def read_rows(
+    tracer: Tracer, upright: np.ndarray, page: LayoutPage, fs: int, edit: TraceEdit = unchanged
+) -> tuple[RowTraces, np.ndarray]:
+    """The traces of a page's rows, edited, and these as (R, L) mV at `fs` Hz."""
     layout, length = page.layout, int(DURATION_S * fs)
     squares_per_column = page.squares_per_second / SQUARES_PER_SECOND
     rows, readings = [], []
 
-    def lay_out(numbers: list[int], below_squares: float | None = None) -> np.ndarray:
+    def lay_out(numbers: list[int], *how: Any) -> np.ndarray:
         places = page.zero_lines[numbers], page.starts[numbers]
-        return lay_out_rows(
-            upright, page.gridpoint_xy, *places, squares_per_column, below_squares=below_squares
-        )
+        return tracer.lay_out(upright, page.gridpoint_xy, *places, squares_per_column, *how)
 
     for numbers in row_groups(layout.row_count):
         group = RowGroup(layout, tuple(numbers))
-        traces = tracer.read_all(lay_out(numbers), group)
+        strips = lay_out(numbers)
+        traces = tracer.read_all(strips, group)
         for index in np.flatnonzero(reaches_edge(traces.y)):
             alone = tracer.read_all(
-                lay_out([numbers[index]], TALL_SQUARES), RowGroup(layout, (numbers[index],))
+                lay_out([numbers[index]], RECTIFIED, TALL_SQUARES), RowGroup(layout, (numbers[index],))
             )
-            take_row(traces, int(index), alone)
-        readings.append(traces)
-        rows.append(rows_from_traces(traces.y, length, group) * (MM_PER_MV / layout.mm_per_mv))
+            traces = with_row(traces, int(index), alone)
+        readings.append(edit(page, numbers, strips, traces))
+        rows.append(
+            rows_from_traces(fill_unread(readings[-1].y), length, group) * (MM_PER_MV / layout.mm_per_mv)
+        )
     traces = RowTraces(*(np.concatenate(parts) for parts in zip(*readings, strict=True)))
     return traces, np.concatenate(rows)
 
@@ -109,12 +147,15 @@ def reaches_edge(y: np.ndarray) -> np.ndarray:
     return (along > 1 - 0.5 / COLUMNS_ALONG_EDGE).any(axis=1)
 
 
-def take_row(traces: RowTraces, index: int, alone: RowTraces) -> None:
-    """Put a row that was read by itself, at the top of its page, among traces, unless it is seen worse."""
+def with_row(traces: RowTraces, index: int, alone: RowTraces) -> RowTraces:
+    """Traces with a row as it was read by itself, at the top of its page, unless it is seen worse so."""
     seen, seen_alone = (float(np.nanmean(each)) for each in (traces.confidence[index], alone.confidence[0]))
-    if seen_alone >= MIN_CONFIDENCE_KEPT * seen:
-        traces.y[index] = alone.y[0] + RECTIFIED.zero_lines[index] - RECTIFIED.zero_lines[0]
-        traces.confidence[index], traces.imputed[index] = alone.confidence[0], alone.imputed[0]
+    if seen_alone < MIN_CONFIDENCE_KEPT * seen:
+        return traces
+    y, confidence, imputed = (part.copy() for part in traces)
+    y[index] = alone.y[0] + RECTIFIED.zero_lines[index] - RECTIFIED.zero_lines[0]
+    confidence[index], imputed[index] = alone.confidence[0], alone.imputed[0]
+    return RowTraces(y, confidence, imputed)
 
 
 def without_empty_strips(page: LayoutPage, traces: RowTraces) -> tuple[LayoutPage, list[int]]:
@@ -166,8 +207,8 @@ def relations_hold(rows: np.ndarray, layout: Layout) -> bool:
     other factors than those of Einthoven and Goldberger explain each lead by the others much better.
     """
     bound, free, power = 0.0, 0.0, 0.0
-    for (column, columns), segments, relation in layout.limb_groups():
-        inside = slice(column * rows.shape[1] // columns, (column + 1) * rows.shape[1] // columns)
+    for part, segments, relation in layout.limb_groups():
+        inside = part.span(rows.shape[1])
         readings = rows[[segment.row for segment in segments], inside].astype(np.float64)
         readings -= readings.mean(axis=1, keepdims=True)
         for index in range(len(readings)):

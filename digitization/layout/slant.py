@@ -46,8 +46,8 @@ def contradiction(rows: np.ndarray, layout: Layout, shifts: np.ndarray) -> float
     ends = round(END_S * rows.shape[1] / layout.duration_s)
     total = 0.0
     compared = False
-    for (column, columns), segments, relation in layout.limb_groups():
-        start, stop = column * rows.shape[1] // columns, (column + 1) * rows.shape[1] // columns
+    for part, segments, relation in layout.limb_groups():
+        start, stop = part.bounds(rows.shape[1])
         readings = moved[[segment.row for segment in segments], start + ends : stop - ends]
         readings = readings - readings.mean(axis=1, keepdims=True)
         total += float(((readings - relation @ (np.linalg.pinv(relation) @ readings)) ** 2).sum())

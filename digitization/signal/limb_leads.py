@@ -36,8 +36,8 @@ def reconcile_limbs(
     reconciled = np.array(rows, np.float64)
     residuals = np.full((layout.row_count, len(groups)), np.nan)
     window = np.hanning(max(round(WINDOW_S * rows.shape[1] / layout.duration_s), 1) + 2)[1:-1]
-    for index, ((column, columns), segments, relation) in enumerate(groups):
-        inside = slice(column * rows.shape[1] // columns, (column + 1) * rows.shape[1] // columns)
+    for index, (part, segments, relation) in enumerate(groups):
+        inside = part.span(rows.shape[1])
         lines = [segment.row for segment in segments]
         readings = reconciled[lines, inside].copy()
         if not readings.size:

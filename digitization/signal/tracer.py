@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 from configs.layouts import COMPETITION_ROWS, RowGroup
 from configs.page import MASK_WIDTH
 from configs.stage2 import CROP_TOP, INPUT_HEIGHT, Stage2Config
+from digitization.geometry.row_strips import lay_out_rows
 from digitization.signal.decode import (
     MERGES,
     RowTraces,
@@ -89,6 +91,10 @@ class Tracer:
         self.nets, self.device, self.merge, self.impute = nets, torch.device(device), merge, impute
         self.run = run
         self.views = [PLAIN, *(VIEWS[name] for name in dict.fromkeys(tta))]
+
+    def lay_out(self, image: np.ndarray, *places: Any) -> np.ndarray:
+        """Some rows of an image as a rectified page, see row_strips.lay_out_rows."""
+        return lay_out_rows(image, *places)
 
     def trace(self, rect: np.ndarray, length: int) -> TraceResult:
         """A rectified page (1700, 4400, 3) uint8 RGB to rows of `length` samples.

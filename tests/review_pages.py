@@ -1,0 +1,113 @@
+"""Runs of pages to review without networks: drawn pages whose place is known, read by their ink alone."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+
+from configs.layouts import Layout, find_layout, leads_from_rows
+from configs.page import RECTIFIED, SQUARE_MM
+from configs.stage2 import CROP_TOP, Stage2Config
+from digitization import Digitized
+from digitization.geometry.locate import PageNotFound
+from digitization.layout.page import NOTHING_KNOWN, LayoutPage
+from digitization.layout.reading import read_page
+from digitization.layout.scales import Scale
+from digitization.signal.tracer import Tracer
+from prediction.results import OutputOptions, Page
+from prediction.runs import predict_images
+from review.session import Desk
+from review.store import Store
+from synthesis.layouts.page import LayoutPage as DrawnPage
+from synthesis.layouts.page import draw_layout_page
+from synthesis.signals import Record
+from tests.test_any_page import beating_leads
+from utils.images import write_png
+
+ROW_STRIDE = 4  # px per bin of the ink network's maps
+NATS = 60.0  # of a black bin over a white one
+BAND_PX = 105  # px (1.3 mV) about a zero line in which its trace is looked for
+SEED = 1  # of a page of blue lines with black traces
+
+
+class InkNet(torch.nn.Module):
+    """Stands in for stage 2: the darker a pixel within a row's band, the likelier its trace."""
+
+    config = Stage2Config(backbone="none")
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        dark = 1 - image.amax(dim=1)  # (B, H, W)
+        bins = torch.nn.functional.avg_pool2d(dark[:, None], (ROW_STRIDE, 1))
+        y = (torch.arange(bins.shape[2]) + 0.5) * ROW_STRIDE + CROP_TOP
+        lines = torch.tensor(RECTIFIED.zero_lines)
+        own = (y[None] - lines[:, None]).abs() < BAND_PX
+        return torch.where(own[None, :, :, None], NATS * bins, -NATS)
+
+
+def draw(name: str = "6x2") -> DrawnPage:
+    record = Record("beating", beating_leads(), 500)
+    return draw_layout_page(record, find_layout(name), np.random.default_rng(SEED))
+
+
+def place(page: DrawnPage, layout: Layout) -> LayoutPage:
+    """A drawn page found without error."""
+    width = layout.duration_s * layout.mm_per_second / SQUARE_MM
+    seen = np.ones(page.gridpoint_xy.shape[:2], bool)
+    return LayoutPage(
+        0, page.gridpoint_xy, seen, 0.95, layout, page.zero_lines, page.start, 0.0, width, 0.99, 0.5, (),
+        Scale(layout.mm_per_second, "text"), Scale(layout.mm_per_mv, "assumed"),
+        (f"gain not seen, {layout.mm_per_mv:g} mm/mV is assumed",),
+    )  # fmt: skip
+
+
+class InkDigitizer:
+    """Digitizes drawn pages of one layout, whose place it knows; finds nothing on white images."""
+
+    def __init__(self, page: DrawnPage):
+        self.drawn = page
+        self.tracer = self.layout_tracer = Tracer([InkNet()])
+        self.finder = SimpleNamespace(
+            find_grid=self.find_nothing, device=torch.device("cpu"), stage1_net=None
+        )
+        self.known = NOTHING_KNOWN
+
+    def find_nothing(self, image: np.ndarray):
+        raise PageNotFound("no grid is seen")
+
+    def __call__(self, image: np.ndarray, fs: int = 500, known=None) -> Digitized:
+        if image.min() > 200:
+            raise PageNotFound("no page is seen")
+        found, result = read_page(self.layout_tracer, image, place(self.drawn, self.drawn.layout), fs)
+        return Digitized(leads_from_rows(result.rows, found.layout), fs, found, result)
+
+
+class InkEngine:
+    """As prediction.engine.Engine, of an InkDigitizer."""
+
+    networks = "0123abcd"
+
+    def __init__(self, digitizer: InkDigitizer):
+        self.digitizer = digitizer
+
+    def digitize(self, pages, outputs):
+        from prediction.pages import process_page
+
+        for page in pages:
+            yield process_page(self.digitizer, page, outputs)
+
+
+def write_run(folder: Path, names: tuple[str, ...] = ("six", "other"), blank: bool = False) -> Desk:
+    """A run of predict.py over copies of one drawn page of 6x2, and a desk to review it at."""
+    page = draw()
+    digitizer = InkDigitizer(page)
+    images = folder.parent / "images"
+    for name in names:
+        write_png(images / f"{name}.png", page.image)
+    if blank:
+        write_png(images / "blank.png", np.full((300, 400, 3), 255, np.uint8))
+        names = (*names, "blank")
+    folder.mkdir(parents=True, exist_ok=True)
+    pages = [Page(name, images / f"{name}.png") for name in names]
+    predict_images(InkEngine(digitizer), pages, OutputOptions(folder, signals=True))
+    return Desk(Store(folder), digitizer, InkEngine.networks)
