@@ -70,7 +70,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class PdfPage:
-    """A page of a PDF; width and height in mm, number from 0."""
+    """A page of a PDF; width and height in mm, number from 0; whether most of its characters are mirrored."""
 
     number: int
     width: float
@@ -78,6 +78,7 @@ class PdfPage:
     lines: tuple[Line, ...]
     texts: tuple[Text, ...]
     pictures: tuple[Picture, ...]
+    is_mirrored: bool = False
 
     def turned_back(self, turns: int) -> "PdfPage":
         """The page turned counter-clockwise by quarter turns."""
@@ -100,7 +101,7 @@ class PdfPage:
             x, y = place(np.array([[text.x, text.y]]))[0].tolist()
             texts.append(replace(text, x=x, y=y, turns=(text.turns - turns) % 4))
         pictures = tuple(replace(picture, box=bounds(picture)) for picture in self.pictures)
-        return PdfPage(self.number, width, height, lines, tuple(texts), pictures)
+        return PdfPage(self.number, width, height, lines, tuple(texts), pictures, self.is_mirrored)
 
 
 def run_child(path: Path, seconds: float, *arguments: object) -> tuple[dict, bytes]:
@@ -164,7 +165,8 @@ def make_page(number: int, raw: dict, points: np.ndarray, characters: np.ndarray
         bounds = (*inside.min(axis=0).tolist(), *inside.max(axis=0).tolist())
         pictures.append(Picture(bounds, tuple(item["pixels"])))
     texts = tuple(join_characters(characters, box, rotation))
-    return PdfPage(number, float(width), float(height), lines, texts, tuple(pictures))
+    is_mirrored = 2 * raw["mirrored"] > len(characters)
+    return PdfPage(number, float(width), float(height), lines, texts, tuple(pictures), is_mirrored)
 
 
 def place_points(points: np.ndarray, box: tuple, rotation: int) -> np.ndarray:

@@ -62,7 +62,7 @@ class PageObjects:
         self.points, self.characters = array("d"), array("d")
         self.paths: list[dict] = []
         self.images: list[dict] = []
-        self.objects = 0
+        self.objects = self.mirrored = 0
 
     def collect(self) -> None:
         """Raises Refused for a page that holds more than any device prints."""
@@ -155,7 +155,7 @@ class PageObjects:
         total = pdfium.FPDFText_CountChars(text.raw)
         if total > MAX_CHARACTERS:
             raise Refused(f"{total} characters on a page, above the limit of {MAX_CHARACTERS}")
-        x, y, box = ctypes.c_double(), ctypes.c_double(), pdfium.FS_RECTF()
+        x, y, box, matrix = ctypes.c_double(), ctypes.c_double(), pdfium.FS_RECTF(), pdfium.FS_MATRIX()
         for index in range(total):
             if pdfium.FPDFText_IsGenerated(text.raw, index) == 1:
                 continue
@@ -163,6 +163,8 @@ class PageObjects:
             pdfium.FPDFText_GetLooseCharBox(text.raw, index, box)
             code = pdfium.FPDFText_GetUnicode(text.raw, index)
             angle = pdfium.FPDFText_GetCharAngle(text.raw, index)
+            if pdfium.FPDFText_GetMatrix(text.raw, index, matrix):
+                self.mirrored += matrix.a * matrix.d < matrix.b * matrix.c
             self.characters.extend((code, x.value, y.value, box.left, box.bottom, box.right, box.top, angle))
         text.close()
 
@@ -210,6 +212,7 @@ def list_objects(path: str, max_pages: int) -> None:
                 "images": objects.images,
                 "points": len(objects.points),
                 "characters": len(objects.characters),
+                "mirrored": objects.mirrored,
             }
         )
         arrays += [objects.points, objects.characters]

@@ -132,6 +132,10 @@ def arrange(
     pieces = [*(piece for column in columns for piece in column), *strips]
     begin, end = min(p.begin for p in pieces), max(float(p.points[-1, 0]) for p in pieces)
     seconds = nominal_seconds((end - begin) / mm_per_second)
+    own = nominal_seconds(float(np.median([p.width for column in columns for p in column])) / mm_per_second)
+    is_apart = seconds not in NOMINAL_SECONDS and own * len(columns) in NOMINAL_SECONDS  # with gaps between
+    if is_apart:
+        seconds = own * len(columns)
     rows = tuple(
         tuple(("-" if piece.sign < 0 else "") + piece.lead for piece in row)
         for row in zip(*columns, strict=True)
@@ -141,7 +145,7 @@ def arrange(
         start = min(piece.begin for piece in column)
         first = number * seconds / len(columns)
         late = (start - begin) / mm_per_second - first
-        if abs(late) > MAX_LATE_S:
+        if abs(late) > MAX_LATE_S and not is_apart:
             raise CurvesUnread(f"the leads of column {number + 1} begin {late:+.2f} s beside their place")
         placed += [
             PlacedPiece(piece, row, number, first + (piece.begin - start) / mm_per_second)

@@ -12,6 +12,7 @@ from utils.pdf import PDF_DPI, PdfPage, Picture, read_pdf_pages
 MIN_PICTURE_SHARE = 0.1  # share of the page that a picture covers which may be an ECG's; logos are smaller
 MIN_DRAWN_POINTS = 400  # points of all lines of a page that may draw an ECG without holding it as curves
 DPI_RANGE = (100.0, 600.0)  # resolutions at which pictures are rendered, whatever theirs
+MIN_LEADS_ON_SCAN = 6  # leads as curves on a picture of the page, its grid; fewer are lines on a scan
 WHOLE_PICTURE_SHARE = 0.5  # share of the page from which a picture is the page itself
 
 
@@ -38,6 +39,8 @@ def split_pdf(path: Path, fs: int = 500, known: Known = NOTHING_KNOWN) -> list[P
         dpi = picture_dpi(page)
         try:
             found = read_vector_page(page, known)
+            if shows_scan(page) and len(found.layout.longest) < MIN_LEADS_ON_SCAN:
+                raise CurvesUnread("lines on a scan")
         except OtherLeads as error:
             if last:
                 parts[-1] = with_page(parts[-1], page.number, other_leads=error.leads)

@@ -12,6 +12,7 @@ from utils.pdf import Text
 
 NAMES = {lead.lower(): lead for lead in LEADS}
 OTHER_LEAD = re.compile(r"V([7-9]|[1-9]R)|X|Y|Z", re.IGNORECASE)  # which a record of twelve leads cannot hold
+FRANK_LEADS = ("X", "Y", "Z")  # which are printed together
 MINUS = "-\u2010\u2011\u2012\u2013\u2212"  # hyphens, dashes and the minus sign before Cabrera's aVR
 BEFORE_MM = 25.0  # how far left of its trace a name may stand: beside the calibration pulse
 MAX_INTO = 0.75  # share of a trace up to which a name above or below it may stand
@@ -49,7 +50,9 @@ def find_labels(texts: Sequence[Text]) -> list[Label]:
             lead = name
         if lead is not None and text.turns == 0:
             labels.append(Label(lead, sign, text.x, text.y - 0.35 * text.height))
-    return labels
+    if {label.lead for label in labels} >= set(FRANK_LEADS):
+        return labels
+    return [label for label in labels if label.lead.upper() not in FRANK_LEADS]  # a letter of another text
 
 
 def match_labels(labels: Sequence[Label], traces: Sequence[Trace]) -> list[list[Label]]:

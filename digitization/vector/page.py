@@ -11,6 +11,7 @@ from configs.page import LEADS
 from digitization.layout.page import Known
 from digitization.signal.limb_leads import solve, zero_lines
 from digitization.vector.arrangement import (
+    NOMINAL_SECONDS,
     Arrangement,
     CurvesUnread,
     Piece,
@@ -31,6 +32,7 @@ MAX_FOOT_MV = 0.5  # from the middle of its row to the foot of a pulse that give
 LIMB_HZ = 500  # rate at which the limb leads are compared
 STRIP_SHIFTS_S = np.arange(-6, 7) * 0.004  # ecgtizer's fourth column is 0.024 s beside its strip
 MAX_TRACES, MAX_LABELS = 100, 200  # of a page, beyond which it is no ECG's; names stand in tables too
+MIN_ROW_S = 2.0  # of a whole row: shorter ones are averaged beats
 MAX_PIECES = 40  # leads on a page with their copies
 MAX_BESIDE_MM = 15.0  # beyond the curves' bounds, within which a name without a curve is noticed
 
@@ -144,6 +146,8 @@ def read_vector_page(page: PdfPage, known: Known) -> VectorPage:
         raise NoCurves("no curves")
     if len(traces) > MAX_TRACES or len(labels) > MAX_LABELS:
         raise CurvesUnread(f"{len(traces)} curves and {len(labels)} names of leads are too many for an ECG")
+    if page.is_mirrored:
+        raise CurvesUnread("the page is mirrored")
     if not labels:
         raise CurvesUnread("no names of leads are found beside the curves")
     matched = match_labels(labels, traces)
@@ -171,7 +175,7 @@ def read_vector_page(page: PdfPage, known: Known) -> VectorPage:
     strips, strip_doubts = name_strips(columns, strips)
     arrangement = arrange(columns, strips, scales.mm_per_second, scales.speed.value, scales.gain.value)
     doubts = [*scales.doubts, *strip_doubts, *unmatched_names(labels, matched, traces)]
-    doubts += doubts_of_known(arrangement.layout, known)
+    doubts += doubts_of_known(arrangement.layout, known) + doubts_of_duration(arrangement.layout, scales)
     leads = print_leads(arrangement, pulses, scales)
     return VectorPage(page, arrangement.layout, leads, scales, left_out, turns, tuple(doubts))
 
@@ -224,6 +228,19 @@ def doubts_of_known(layout: Layout, known: Known) -> list[str]:
     if given is None or (given.rows, given.rhythm) == (layout.rows, layout.rhythm):
         return []
     return [f"layout {layout.name} by the names on the page, but {given.name} is given"]
+
+
+def doubts_of_duration(layout: Layout, scales: PrintScales) -> list[str]:
+    """Doubts for durations that no device prints: the page is printed smaller or larger than it says.
+
+    Or what it shows are averaged beats.
+    """
+    seconds = layout.duration_s
+    if layout.columns == 1 and seconds < MIN_ROW_S:
+        return [f"rows of {seconds:.2f} s, which may be averaged beats"]
+    if scales.source or seconds in NOMINAL_SECONDS:
+        return []
+    return [f"rows of {seconds:.2f} s, and neither grid nor pulses say how large the page is printed"]
 
 
 def print_leads(

@@ -17,6 +17,8 @@ SPEED_TEXT = re.compile(NUMBER + r"\s*mm\s*/\s*s(?:e[ck])?\b", re.IGNORECASE)
 GAIN_TEXT = re.compile(
     NUMBER + r"(?:\s*[/:-]\s*" + NUMBER + r")?\s*mm\s*/\s*mV\b", re.IGNORECASE
 )  # "10/5 mm/mV" has other gains for limb and chest leads
+GAIN_EXCEPTION = re.compile(r"[x×*]\s*[\d½¼]|[½¼]|\bV[1-6]\b")  # "10 mm/mV (V1-V6 x0.5)"
+USUAL_GAINS = (2.5, *GAINS, 40.0)  # mm/mV
 EXACT = 0.02  # share by which two sources may differ in a file that holds the curve itself
 PULSE_WIDTH = 0.06  # share by which a pulse may be wider: at 125 Hz its slanted edges add 0.2 mm
 SHORT_PULSE_SECONDS = PULSE_SECONDS / 2  # some devices print such pulses
@@ -96,7 +98,11 @@ def find_print_scales(
             across = up = by_height
             source = PULSE
     across, up = across or up or 1.0, up or across or 1.0
-    doubts = []
+    doubts = [
+        f"the gain is printed with an exception: {text.text}"
+        for text in texts
+        if (found := GAIN_TEXT.search(text.text)) and GAIN_EXCEPTION.search(text.text[found.end() :])
+    ]
     if height and any(not near(pulse.height, height) for pulse in pulses):
         doubts.append("the calibration pulses differ in height: the leads may have different gains")
     found_gain = choose(GIVEN, gain) or agree(
@@ -114,6 +120,8 @@ def find_print_scales(
         "mm/s",
     )
     for scale, what, unit in ((found_speed, "paper speed", "mm/s"), (found_gain, "gain", "mm/mV")):
+        if scale.source == PULSE and what == "gain" and scale.value not in USUAL_GAINS:
+            doubts.append(f"gain {scale.value:g} mm/mV by its pulses, which is unusual")
         if scale.source == ASSUMED:
             doubts.append(f"{what} not found, {scale.value:g} {unit} is assumed")
         elif scale.contradiction:

@@ -16,7 +16,7 @@ from utils.pdf import PdfPage
 
 LIMB_RESIDUAL_MV = 0.03  # mV rms, half of what pictures are allowed; the shared files have 0.005 at most
 SLOPE_HZ = 100  # rate at which the beats of two pages are compared: QRS complexes last 0.1 s
-MIN_TOGETHER = 0.5  # correlation of their slopes; 0.88 to 0.93 on pages of CardioSoft and Schiller
+MIN_TOGETHER = 0.75  # correlation of their slopes; 0.88 to 0.93 on pages of CardioSoft and Schiller
 SAME_DURATION = 0.02  # share by which pages of one record may differ in duration
 
 

@@ -18,7 +18,8 @@ SHORT_SHARE = 0.5  # share of the steps that are single ones where they alone te
 MIN_RUN = 10  # single steps in a row, whose mean is not biased by what is left out
 LONG_STEP = 1.5  # single steps from which on points are left out
 END_SLACK_S = 1e-4  # s by which a sample may lie beyond the ends of a curve, whose places are rounded
-MAX_FILLED = 2_000_000  # points of a curve after filling
+MAX_NATIVE_HZ = 20_000  # of recorders of pacing spikes
+MAX_FILLED = 400_000  # points of a curve after filling
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ def make_curve(times: np.ndarray, values: np.ndarray) -> Curve:
     Of points at the same time the mean counts. Where points are left out, as they lie on a straight line, the
     curve is that line: points in steps of its own are put between.
     """
+    times = np.maximum.accumulate(times)  # printed dots may lie a little back
     steps = np.diff(times)
     positive = steps[steps > 0]
     same = SAME_TIME * (np.median(positive) if len(positive) else 1.0)
@@ -81,6 +83,8 @@ def make_curve(times: np.ndarray, values: np.ndarray) -> Curve:
     if len(times) < 2:
         raise ValueError("a curve without length")
     step, is_regular = single_step(np.diff(times))
+    if step * MAX_NATIVE_HZ < 1:
+        raise ValueError(f"points at {1 / step:.0f} Hz, more than any device records")
     filled_times, filled_values = fill(times, values, step)
     return Curve(filled_times, filled_values, 1 / step if is_regular else None)
 
