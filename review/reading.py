@@ -7,6 +7,7 @@ maps of every strip that is the same.
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -124,6 +125,9 @@ class PageReader:
             self.reason = str(error)
         self.is_inverted = self.looks_inverted()
         self.alone = Kept(1)  # the grid of an image in which no page was found
+        if self.first is None:
+            with suppress(PageNotFound):
+                self.landmarks(self.paper(Corrections()))
 
     def looks_inverted(self) -> bool:
         """Whether the ink is lighter than its paper, by the first row's trace or else by the image."""
