@@ -211,9 +211,9 @@ class PageReader:
     def find_rows(self, paper: Paper, known: Known) -> LayoutPage:
         """The rows of a page by the landmarks on its paper."""
         landmarks = self.landmarks(paper)
-        return place_rows(
-            self.digitizer.finder, paper.upright, paper.orientation, paper.grid, landmarks, known
-        )
+        finder = self.digitizer.finder
+        first_time = self.first is None  # the first reading searched for print in vain, or found it
+        return place_rows(finder, paper.upright, paper.orientation, paper.grid, landmarks, known, first_time)
 
     def landmarks(self, paper: Paper) -> Landmarks:
         key = (paper.orientation, checksum(paper.grid.gridpoint_xy))
