@@ -24,6 +24,7 @@ from benchmarks.layouts import add_network_arguments, build_digitizer
 from configs.layouts import parse_layout
 from configs.page import LEADS
 from digitization.digitizer import Digitized, Digitizer
+from review.actions import TURNS, orientation_after
 from review.corrections import UNREADABLE, Corrections
 from review.picture import describe_page
 from review.reading import PageReader
@@ -35,7 +36,14 @@ from utils.command import run_main
 from utils.images import read_rgb
 
 FS = 500  # Hz
-TOOLS = {"layout": "", "speed": "", "gain": "", "redraw": "redraw", "crossing": "grid"}  # of the others: rows
+TOOLS = {
+    "layout": "",
+    "speed": "",
+    "gain": "",
+    "turn": "grid",
+    "redraw": "redraw",
+    "crossing": "grid",
+}  # of the others: rows
 
 
 def unreadable(row: int, first: float, last: float, y: float) -> dict:
@@ -77,18 +85,19 @@ class Case:
     truth: np.ndarray | None = None
 
 
-HIDDEN: tuple[tuple[str, str, dict], ...] = (  # layouts drawn, what is painted over, what a person does
-    ("6x2", "labels", {"do": "layout", "layout": "6x2"}),
-    ("12x1", "labels", {"do": "layout", "layout": "12x1"}),
-    ("6x2:25:5", "pulses", {"do": "gain", "value": 5}),
-    ("6x2:50", "scales", {"do": "speed", "value": 50}),
-    ("3x4+V1", "labels", {"do": "layout", "layout": "3x4+V1"}),
+# Layouts drawn, what is painted over, and what a person does.
+HIDDEN: tuple[tuple[str, str, list[dict]], ...] = (
+    ("6x2", "labels", [{"do": "layout", "layout": "6x2"}]),
+    ("12x1", "labels", [{"do": "layout", "layout": "12x1"}]),
+    ("6x2:25:5", "pulses", [{"do": "gain", "value": 5}]),
+    ("6x2:50", "scales", [{"do": "speed", "value": 50}]),
+    ("3x4+V1", "labels", [{"do": "layout", "layout": "3x4+V1"}]),
 )
 
 
 def draw_cases() -> Iterator[Case]:
     """Drawn pages on which something is painted over, and what a person sees all the same."""
-    for seed, (text, hidden, action) in enumerate(HIDDEN, start=1):
+    for seed, (text, hidden, actions) in enumerate(HIDDEN, start=1):
         layout = parse_layout(text)
         record = deepfake_record(np.random.default_rng(seed))  # of FS
         page = draw_layout_page(record, layout, np.random.default_rng(seed))
@@ -99,7 +108,7 @@ def draw_cases() -> Iterator[Case]:
         for x, y in places:
             paint_over(image, round(x), round(y))
         shown = round(layout.duration_s * FS)
-        yield Case(f"{text} without {hidden}", image, [action], record.leads[:, :shown])
+        yield Case(f"{text} without {hidden}", image, actions, record.leads[:, :shown])
 
 
 def paint_over(image: np.ndarray, x: int, y: int, reach: int = 40) -> None:
@@ -150,12 +159,22 @@ def count_clicks(actions: list[dict]) -> int:
     return clicks
 
 
+def turns_upright(page: OpenPage) -> list[dict]:
+    """The turn that a person makes where a drawn page, which is upright, is shown turned."""
+    shown = page.reader.paper(Corrections()).orientation
+    upright = (how for how, change in TURNS.items() if shown and orientation_after(shown, change) == 0)
+    return [{"do": "turn", "how": how} for how in upright]
+
+
 def repair(digitizer: Digitizer, case: Case) -> str:
     """A row of the table."""
     reader = PageReader(digitizer, case.image, FS)
     page = OpenPage(Entry(case.name, {}), case.image, reader, Corrections(), reader.first, reader.reason)
     before, seconds = measure(page.shown, case.truth), []
-    for action in case.actions:
+    actions = list(case.actions)
+    if case.truth is not None and page.reader.first is None:
+        actions += turns_upright(page)
+    for action in actions:
         started = time.process_time()
         page.act(action, page.revision)
         describe_page(page)
@@ -163,7 +182,7 @@ def repair(digitizer: Digitizer, case: Case) -> str:
     after = measure(page.shown, case.truth)
     return (
         f"| {case.name} | {before} | {after} | {max(seconds):.1f} ({np.mean(seconds):.1f}) | "
-        f"{count_clicks(case.actions)} | {'; '.join(page.corrections.describe())} |"
+        f"{count_clicks(actions)} | {'; '.join(page.corrections.describe())} |"
     )
 
 

@@ -7,6 +7,7 @@ maps of every strip that is the same.
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -124,6 +125,9 @@ class PageReader:
             self.reason = str(error)
         self.is_inverted = self.looks_inverted()
         self.alone = Kept(1)  # the grid of an image in which no page was found
+        if self.first is None:
+            with suppress(PageNotFound):
+                self.landmarks(self.paper(Corrections()))
 
     def looks_inverted(self) -> bool:
         """Whether the ink is lighter than its paper, by the first row's trace or else by the image."""
@@ -207,9 +211,9 @@ class PageReader:
     def find_rows(self, paper: Paper, known: Known) -> LayoutPage:
         """The rows of a page by the landmarks on its paper."""
         landmarks = self.landmarks(paper)
-        return place_rows(
-            self.digitizer.finder, paper.upright, paper.orientation, paper.grid, landmarks, known
-        )
+        finder = self.digitizer.finder
+        first_time = self.first is None  # the first reading searched for print in vain, or found it
+        return place_rows(finder, paper.upright, paper.orientation, paper.grid, landmarks, known, first_time)
 
     def landmarks(self, paper: Paper) -> Landmarks:
         key = (paper.orientation, checksum(paper.grid.gridpoint_xy))

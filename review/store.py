@@ -25,7 +25,7 @@ from prediction.pages import describe, write_files
 from prediction.results import DONE, DOUBTFUL, FAILED, OutputOptions, Page, PageResult
 from prediction.table import as_row, page_journal
 from review.corrections import Corrections
-from utils.files import atomic_write, folder_lock, open_text
+from utils.files import atomic_write, folder_lock, open_text, remove_partial_files
 from utils.pdf import PDF_SUFFIX
 
 VERSION = 1  # of the JSON
@@ -152,6 +152,7 @@ class Store:
         """
         path = self.path(entry.name)
         with folder_lock(self.folder):
+            remove_partial_files(self.folder)  # of a server that was killed
             journal = page_journal(self.folder / "pages.csv")
             if entry.name not in journal.rows:
                 raise ValueError("the page is no longer in pages.csv")

@@ -82,10 +82,12 @@ class LayoutFinder:
         grid: PaperGrid,
         landmarks: Landmarks,
         known: Known = NOTHING_KNOWN,
+        searches_scales: bool = True,
     ) -> LayoutPage:
         """The page on an upright image (H, W, 3) uint8, given its grid and its landmarks.
 
-        Raises PageNotFound where these say nothing of its layout.
+        With `searches_scales` print above and below the rows is searched for a speed or gain not seen.
+        Raises PageNotFound where the landmarks say nothing of its layout.
         """
         match = match_layout(landmarks, known.layout)
         if match is None:
@@ -101,7 +103,7 @@ class LayoutFinder:
         if scales is not None:
             landmarks = replace(landmarks, scales=scales)
         page = place_layout(orientation, grid, landmarks, match, known)
-        if ASSUMED in (page.speed.source, page.gain.source):
+        if searches_scales and ASSUMED in (page.speed.source, page.gain.source):
             for part in parts_beside_rows(upright, page):
                 found = search_scales(part, grid.px_per_square)
                 landmarks = replace(landmarks, scales=(*landmarks.scales, *found))
