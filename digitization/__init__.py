@@ -19,6 +19,7 @@ layout/: pages of any layout, in the order of their steps
   match, columns            the layout that agrees with them, in its place
   boundaries                where rows begin and leads meet, to a few ms, by close-ups
   printed_scales, scales    speed and gain
+  zero_lines                where 0 mV of each row is
   page, finder              the page as it was found; all of these steps
   reading                   the rows read by stage 2
   slant, strips             prints that are not square to their paper; which leads rhythm strips repeat
