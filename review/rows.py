@@ -20,7 +20,14 @@ from digitization.geometry.paper import PaperGrid
 from digitization.geometry.straighten import RectifiedPage
 from digitization.layout.finder import LayoutFinder
 from digitization.layout.landmarks import Landmarks
-from digitization.layout.page import DURATION_TOLERANCE, MAX_DURATION_S, NOMINAL_SECONDS, Known, LayoutPage
+from digitization.layout.page import (
+    DURATION_TOLERANCE,
+    MAX_DURATION_S,
+    NOTHING_KNOWN,
+    Known,
+    LayoutPage,
+    usual_duration,
+)
 from digitization.layout.scales import ASSUMED, GIVEN, Scale
 from review.corrections import Corrections
 from review.places import Places
@@ -33,6 +40,7 @@ SETTLED_BY = {
     "strip ": ("layout", "names"),
     "paper speed ": ("speed",),
     "gain ": ("gain",),
+    "0 mV of a row": ("zero_lines",),
     "rows of ": ("layout", "speed", "start", "end"),
     "where the leads begin": ("start", "end"),
 }
@@ -123,7 +131,7 @@ def set_scales(page: LayoutPage, speed: Scale, gain: Scale, nominal: bool) -> La
     rows that are too short or too long to be read.
     """
     seconds = page.width * SQUARE_MM / speed.value
-    usual = min(NOMINAL_SECONDS, key=lambda each: abs(np.log(seconds / each)))
+    usual = usual_duration(seconds, NOTHING_KNOWN)
     if nominal and abs(seconds / usual - 1) <= DURATION_TOLERANCE:
         seconds = usual
     if not MIN_SECONDS <= seconds <= MAX_DURATION_S * (1 + DURATION_TOLERANCE):

@@ -46,9 +46,8 @@ def read_page(
     """The traces of a page on the upright (H, W, 3) uint8 RGB image, its rows at `fs` Hz.
 
     `edit` changes the traces as stage 2 reads them, before they become millivolts; where it leaves NaN the
-    rows are NaN too, and nothing is compared. Also returns the page, its
-    rhythm strips named by their traces unless the layout was given. Raises ValueError when the output of a
-    network is not finite.
+    rows are NaN too, and nothing is compared. Also returns the page, its rhythm strips named by their traces
+    unless the layout was given. Raises ValueError when the output of a network is not finite.
     """
     traces, read = read_rows(tracer, upright, page, fs, edit)
     layout = name_strips_of(page, read).layout

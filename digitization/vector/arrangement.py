@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from configs.layouts import Layout, find_layout
+from digitization.layout import page as layout_page
 from digitization.vector.curves import Trace
 from digitization.vector.lead_names import Label
 
-NOMINAL_SECONDS = (2.5, 5.0, 10.0, 20.0, 30.0, 60.0)  # durations of rows that are met
+NOMINAL_SECONDS = (*layout_page.NOMINAL_SECONDS, 30.0, 60.0)  # durations of rows that are met in files
 DURATION_TOLERANCE = 0.02  # share by which the rows may be shorter or longer than one of these
 STRIP_SHARE = 1.5  # widths of a lead of a column from which on a trace is a strip over several
 COLUMN_SHARE = 0.3  # share of a column's width within which its leads begin
