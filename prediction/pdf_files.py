@@ -1,14 +1,17 @@
 """PDF files: pages read by the curves that they hold, or as pictures by the networks; and all other files."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from digitization.digitizer import Digitizer
+from digitization.layout.page import NOTHING_KNOWN, Known
 from digitization.vector.document import PdfPart, split_pdf
 from digitization.vector.record import VectorRecord, stack
 from prediction.pages import Reading, finish_page, process_page
 from prediction.results import VECTOR, OutputOptions, Page, PageResult
+from utils.images import read_rgb
 from utils.pdf import PDF_DPI, PDF_SUFFIX, render_pdf_page
 
 SHOWN_DPI = 150.0  # resolution of the pages in overlays and reports
@@ -33,6 +36,7 @@ def process_file(digitizer: Digitizer, page: Page, outputs: OutputOptions) -> li
         named = [(page, parts[0])]
     else:
         named = [(name_part(page, part), part) for part in parts]
+        named = [(own, part) for own, part in named if own.name not in page.kept]
     return [process_part(digitizer, own, part, outputs, several) for own, part in reversed(named)]
 
 
@@ -65,6 +69,20 @@ def process_part(
         return read_part(digitizer, page, part, fs)
 
     return finish_page(page, outputs, digitizer.known, read, show)
+
+
+def read_page_image(path: Path, number: int = 0, known: Known = NOTHING_KNOWN) -> np.ndarray:
+    """What the networks see of a page: an image, or a page of a PDF, numbered from 0; (H, W, 3) uint8 RGB.
+
+    `known` is what was known when the PDF was split. Raises ValueError for a file that cannot be read, or a
+    page that is no picture.
+    """
+    if path.suffix.lower() != PDF_SUFFIX:
+        return read_rgb(path)
+    part = next((part for part in split_pdf(path, known=known) if part.numbers[0] == number), None)
+    if part is None or part.dpi is None:
+        raise ValueError("holds no picture of an ECG" if part is None or not part.reason else part.reason)
+    return render_pdf_page(path, number, part.dpi)
 
 
 def read_part(digitizer: Digitizer, page: Page, part: PdfPart, fs: int) -> Reading:

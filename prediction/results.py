@@ -23,7 +23,8 @@ class ReportEntry:
 class Page:
     """An image to digitize; its results are called `name`. `truth` is a record's CSV, to score it by.
 
-    `labels` is the .npz of synthesize.py, which says where the grid is; `type` the competition's image type.
+    `labels` is the .npz of synthesize.py, which says where the grid is; `type` the competition's image type;
+    `kept` names results of the file, a PDF, that are left as they are.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Page:
     truth: Path | None = None
     labels: Path | None = None
     type: str = ""
+    kept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,11 @@ def digitize_pages(
 
 
 def stale_names(journal: Journal, pages: list[Page]) -> list[str]:
-    """The names of pages and of all that an earlier run read from the same files."""
+    """The names of pages and of all that an earlier run read from the same files.
+
+    Where some of a file's are kept, the others stay until each has a new row.
+    """
+    pages = [page for page in pages if not page.kept]
     paths = {str(page.path) for page in pages}
     names = [page.name for page in pages]
     return names + [name for name, row in journal.rows.items() if row["image"] in paths]
@@ -67,18 +71,33 @@ def predict_images(
     if resume:
         known = len(pages)
         pages = [page for page in pages if not is_file_done(page, journal, outputs, engine.networks)]
+        pages = [replace(page, kept=reviewed_names(page, journal, outputs)) for page in pages]
         log.info(f"{known - len(pages)} of {known} pages are there already")
     return summarize(digitize_pages(engine, pages, outputs, journal, report), started)
 
 
 def is_file_done(page: Page, journal: Journal, outputs: OutputOptions, networks: str) -> bool:
     """Whether all pages of a file are done, of which that of its own name comes last in the journal."""
+    return all(
+        is_done(own, journal.rows.get(own.name), outputs, networks) for own in pages_of_file(page, journal)
+    )
+
+
+def pages_of_file(page: Page, journal: Journal) -> list[Page]:
+    """The page and all others of its file, a PDF, that the journal has."""
     further = [
         replace(page, name=name)
         for name, row in journal.rows.items()
         if row["image"] == str(page.path) and name.startswith(f"{page.name}-p")
     ]
-    return all(is_done(own, journal.rows.get(own.name), outputs, networks) for own in (page, *further))
+    return [page, *further]
+
+
+def reviewed_names(page: Page, journal: Journal, outputs: OutputOptions) -> tuple[str, ...]:
+    """The names of a PDF's pages that a person reviewed; another page of it may have to be read again."""
+    rows = [(own, journal.rows.get(own.name)) for own in pages_of_file(page, journal)]
+    reviewed = [(own, row) for own, row in rows if row is not None and row["reviewed"]]
+    return tuple(own.name for own, row in reviewed if is_done(own, row, outputs, row["networks"]))
 
 
 def is_done(page: Page, row: Mapping | None, outputs: OutputOptions, networks: str) -> bool:

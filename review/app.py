@@ -26,8 +26,9 @@ from digitization.digitizer import UNSURE_LEAD
 from prediction.templates import FOLDER as REPORT_TEMPLATES
 from prediction.templates import environment as report_environment
 from review.picture import describe_page, draw_photo, list_grid, sheet_of
+from review.record import SAVED
 from review.session import Desk, OpenPage
-from review.store import SAVED, Entry, Stale
+from review.store import Entry, Stale, is_accepted, page_id
 from utils.command import describe_error, log
 
 HERE = Path(__file__).parent
@@ -51,6 +52,7 @@ LAYOUTS = (  # offered by name; any other that configs.layouts.find_layout knows
     *("6x1-limb", "6x1-chest", "3x2-limb", "3x2-chest", "II", "V1+II", "II+V1+V5"),
     *("cabrera-3x4", "cabrera-3x4+II", "cabrera-6x2", "cabrera-12x1"),
 )
+MAX_LISTED = 1000  # pages in the list; others follow once these are accepted
 SPEEDS, GAINS = (12.5, 25, 50), (5, 10, 20)  # mm/s and mm/mV that are offered
 
 
@@ -189,7 +191,7 @@ class ReviewPages:
 
     def __init__(self, desk: Desk, who: str):
         self.desk, self.who = desk, who
-        self.order: list[str] = []  # of the pages in the list as it was shown last
+        self.order: list[str] = []  # names of the pages in the list as it was shown last
 
     async def in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await run_in_threadpool(lambda: self.desk.thread.submit(function, *arguments).result())
@@ -206,26 +208,31 @@ class ReviewPages:
         return await run_in_threadpool(future.result)
 
     async def list_pages(self, request: Request) -> Response:
-        entries = await run_in_threadpool(self.desk.store.entries)
-        self.order = [entry.id for entry in entries]
-        text = (
-            templates()
-            .get_template("list.html")
-            .render(folder=str(self.desk.store.folder), entries=entries, saved=SAVED)
-        )
+        store = self.desk.store
+        self.order = await run_in_threadpool(store.order)
+        entries = await run_in_threadpool(store.entries, MAX_LISTED)
+        reviewed = sum(is_accepted(row) for row in store.journal.rows.values())
+        text = templates().get_template("list.html").render(
+            folder=str(store.folder), entries=entries, saved=SAVED, total=len(self.order), reviewed=reviewed
+        )  # fmt: skip
         return HTMLResponse(text)
 
     async def show(self, request: Request) -> Response:
         entry = self.entry(request)
-        if entry.id not in self.order:
-            self.order = [entry.id for entry in await run_in_threadpool(self.desk.store.entries)]
-        place = self.order.index(entry.id)
+        if entry.name not in self.order:
+            self.order = await run_in_threadpool(self.desk.store.order)
+        place = self.order.index(entry.name)
         around = {"previous": place - 1, "next": place + 1}
         links = {
-            name: self.order[index] if 0 <= index < len(self.order) else "" for name, index in around.items()
+            name: page_id(self.order[index]) if 0 <= index < len(self.order) else ""
+            for name, index in around.items()
         }
+        rows = self.desk.store.read_table().rows
+        after = rows.get(self.order[place + 1]) if place + 1 < len(self.order) else None
+        ahead = after is not None and not is_accepted(after)
         text = templates().get_template("page.html").render(
-            entry=entry, number=place + 1, total=len(self.order), links=links, layouts=LAYOUTS,
+            entry=entry, ahead=links["next"] if ahead else "", number=place + 1, total=len(self.order),
+            links=links, layouts=LAYOUTS,
             speeds=SPEEDS, gains=GAINS, leads=LEADS, min_confidence=UNSURE_LEAD,
         )  # fmt: skip
         return HTMLResponse(text)
@@ -259,7 +266,7 @@ class ReviewPages:
         values = await read_json(request)
         page = await self.opened(request)
         try:
-            await self.in_thread(page.act, values.get("action"), values["revision"])
+            await self.in_thread(self.desk.act, page, values.get("action"), values["revision"])
         except Stale as error:
             state = await self.in_thread(describe_page, page)
             return JSONResponse(state | {"status": "stale", "problem": str(error)}, 409)

@@ -82,6 +82,7 @@ def describe_page(page: OpenPage) -> dict[str, Any]:
         "moved": [list(crossing.true) for crossing in page.corrections.crossings],
         "undo": bool(page.undone),
         "saved": page.is_saved,
+        "kept": page.is_kept,
         "accepted": record.accepted and page.is_saved,
         "history": [dict(note) for note in record.history[-5:]],
     }

@@ -3,7 +3,7 @@
 import time
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
 
@@ -13,12 +13,13 @@ from digitization.digitizer import Digitized
 from digitization.geometry.locate import PageNotFound
 from digitization.options import DigitizerOptions
 from prediction.pages import explain
+from prediction.pdf_files import read_page_image
 from review.actions import PAPER_ACTIONS, act
 from review.corrections import Corrections
 from review.reading import Kept, PageReader
-from review.store import SAVED, Entry, Stale, Store
+from review.record import SAVED
+from review.store import Entry, Stale, Store
 from utils.device import choose_device, choose_precision, limit_threads
-from utils.images import read_rgb
 from utils.workers import call_here
 
 MAX_OPEN = 3  # pages kept in memory, up to 0.5 GB each; those with unsaved changes are kept beyond that
@@ -32,6 +33,7 @@ class OpenPage:
     revision: changes with every change of the draft; a browser says which one it shows.
     shown: the page as corrected; None, with a reason, where it cannot be read so.
     before: the page before the last change. seconds: how long that change took.
+    is_kept: whether the draft is in the folder too, where it outlives the server.
     """
 
     entry: Entry
@@ -44,6 +46,7 @@ class OpenPage:
     seconds: float = 0.0
     revision: int = 1
     undone: list[Corrections] = field(default_factory=list)
+    is_kept: bool = True
     pictures: Kept = field(default_factory=lambda: Kept(KEPT_PICTURES))
 
     @property
@@ -155,18 +158,31 @@ class Desk:
             raise ValueError(entry.problem)
         page = entry.page
         try:
-            image = read_rgb(page.path)
+            image = read_page_image(page.path, entry.number, entry.known)
         except ValueError as error:
             raise ValueError(f"{explain(error, page.path)} ({page.path})") from error
         reader = PageReader(self.digitizer, image, page.fs, entry.known)
-        opened = OpenPage(entry, image, reader, entry.record.corrections, reader.first, reader.reason)
-        if entry.record.corrections != Corrections():
+        saved, draft = entry.record.corrections, entry.record.draft
+        corrections = saved if draft is None else draft
+        opened = OpenPage(entry, image, reader, corrections, reader.first, reader.reason)
+        if draft is not None:
+            opened.undone.append(saved)
+        if corrections != Corrections():
             try:
-                opened.shown, opened.reason = reader.read(entry.record.corrections), ""
+                opened.shown, opened.reason = reader.read(corrections), ""
             except ValueError as error:
                 opened.shown, opened.reason = None, f"the corrections saved do not fit: {error}"
         opened.before = reader.first
         return opened
+
+    def act(self, page: OpenPage, action: Any, revision: int) -> None:
+        """Change an open page, see OpenPage.act, and keep its draft in the folder where that is possible."""
+        page.act(action, revision)
+        try:
+            page.entry = self.store.keep_draft(page.entry, page.corrections)
+            page.is_kept = True
+        except (ValueError, OSError):  # while predict.py writes there, or where the disk is full
+            page.is_kept = False
 
     def save(self, page: OpenPage, revision: int, who: str, accepted: bool) -> None:
         """Save an open page. Raises Stale, ValueError and OSError, see Store.save; the draft stays."""
@@ -176,5 +192,5 @@ class Desk:
         entry = self.store.save(
             page.entry, page.corrections, page.shown, page.image, who, accepted, self.networks
         )
-        page.entry = replace(entry)
+        page.entry = entry
         page.revision += 1

@@ -1,18 +1,18 @@
 """The folder of a run: its pages, what was corrected on each, and the files that follow from it.
 
-Beside a page lies `<name>.review.json`: who changed what and when, and the corrections as they are now. It is
-written first and the page's row of pages.csv last, each file atomically. So what a person did is never lost,
-and a page whose saving was interrupted is known by its JSON, which still says so.
+Beside a page lies `<name>.review.json`: who changed what and when, and the corrections as they are now, those
+not saved yet among them. It is written first and the page's row of pages.csv last, each file atomically. So
+what a person did is never lost, and a page whose saving was interrupted is known by its JSON, which still
+says so.
 """
 
 import hashlib
-import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,32 +22,24 @@ from digitization.layout.page import Known
 from digitization.layout.scales import GIVEN
 from digitization.overlay import draw_on_photo
 from prediction.pages import describe, write_files
-from prediction.results import DONE, DOUBTFUL, FAILED, OutputOptions, Page, PageResult
+from prediction.results import DONE, DOUBTFUL, FAILED, VECTOR, OutputOptions, Page, PageResult
 from prediction.table import as_row, page_journal
 from review.corrections import Corrections
-from utils.files import atomic_write, folder_lock, open_text, remove_partial_files
-from utils.pdf import PDF_SUFFIX
+from review.record import SAVED, SAVING, Record, changes, read_record, write_record
+from utils.files import folder_lock, remove_partial_files
+from utils.journal import Journal
 
-VERSION = 1  # of the JSON
 ACCEPTED, CORRECTED = "accepted", "corrected"  # marks of a page in the column `reviewed` of pages.csv
-SAVED, SAVING = "saved", "saving"  # states of the JSON: all files follow it, or not yet
-MAX_JSON = 10_000_000  # bytes of the largest file of corrections that is read
+KEPT_COLUMNS = ("type", "seconds", "source", "pdf_pages")  # of pages.csv, that corrections do not change
+CURVES = (
+    "read by the curves in its file, with nothing to correct on a picture; predict.py takes --layout, "
+    "--speed and --gain for them"
+)
 ORDER = {DOUBTFUL: 0, FAILED: 1, DONE: 2}  # in which pages are listed
 
 
 class Stale(ValueError):
     """Somebody else saved the page meanwhile."""
-
-
-@dataclass(frozen=True)
-class Record:
-    """What is known of a page's review. `revision` counts how often it was saved; `history` says by whom."""
-
-    revision: int = 0
-    state: str = SAVED
-    accepted: bool = False
-    corrections: Corrections = field(default_factory=Corrections)
-    history: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,8 +53,7 @@ class Entry:
 
     @property
     def id(self) -> str:
-        """A name for addresses, which tells nothing of the page's own."""
-        return hashlib.sha256(self.name.encode(errors="surrogateescape")).hexdigest()[:16]
+        return page_id(self.name)
 
     @property
     def outcome(self) -> str:
@@ -74,16 +65,30 @@ class Entry:
 
     @property
     def is_reviewed(self) -> bool:
-        return self.record.accepted and self.record.state == SAVED
+        """Whether its files are as a person accepted them; not any more once predict.py wrote them anew."""
+        return is_accepted(self.row)
+
+    @property
+    def is_renewed(self) -> bool:
+        """Whether predict.py wrote it anew since a person corrected it: its corrections are in no file."""
+        return bool(self.record.revision) and self.record.state == SAVED and not self.row["reviewed"]
 
     @property
     def page(self) -> Page:
         return Page(self.name, Path(self.row["image"]), int(self.row["fs"]), type=str(self.row["type"]))
 
     @property
+    def number(self) -> int:
+        """Which page of its file it is, from 0."""
+        first = str(self.row["pdf_pages"]).split("-")[0]
+        return int(first) - 1 if first else 0
+
+    @property
     def known(self) -> Known:
         """What predict.py was told of the page."""
         row = self.row
+        if row["reviewed"]:  # the row says what a person corrected
+            return self.record.known
         if row["layout_source"] == GIVEN and not row["layout_score"]:
             return Known(competition=True)
         layout = find_layout(row["layout"]) if row["layout_source"] == GIVEN else None
@@ -97,26 +102,42 @@ class Entry:
 class Store:
     """The folder that predict.py wrote to. Raises ValueError for any other folder."""
 
+    journal: Journal  # pages.csv as it was read last
+    version: tuple[int, int, int] | None = None  # of the file then: when it was written, its size and inode
+    names: Mapping[str, str]  # of its pages, by their ids
+
     def __init__(self, folder: Path):
         self.folder = Path(folder)
-        if not (self.folder / "pages.csv").is_file():
+        self.table = self.folder / "pages.csv"
+        if not self.table.is_file():
             raise ValueError(f"{self.folder}: no pages.csv; review.py takes a folder that predict.py wrote")
-        page_journal(self.folder / "pages.csv")
+        self.read_table()
 
-    def entries(self) -> list[Entry]:
-        """The pages as pages.csv has them now, the doubtful ones first, of these the least sure.
-
-        Raises ValueError where it is gone or no longer predict.py's.
-        """
-        if not (self.folder / "pages.csv").is_file():
+    def read_table(self) -> Journal:
+        """pages.csv as it is now. Raises ValueError where it is gone or no longer predict.py's."""
+        if not self.table.is_file():
             raise ValueError(f"{self.folder}: pages.csv is gone")
-        found = [self.entry(name, row) for name, row in page_journal(self.folder / "pages.csv").rows.items()]
-        return sorted(found, key=urgency)
+        state = self.table.stat()
+        version = (state.st_mtime_ns, state.st_size, state.st_ino)
+        if version != self.version:
+            self.journal, self.version = page_journal(self.table), version
+            self.names = {page_id(name): name for name in self.journal.rows}
+        return self.journal
+
+    def order(self) -> list[str]:
+        """The names of the pages, the doubtful ones first, of these the least sure. Raises ValueError."""
+        rows = self.read_table().rows
+        return sorted(rows, key=lambda name: urgency(name, rows[name]))
+
+    def entries(self, most: int | None = None) -> list[Entry]:
+        """The pages in this order, `most` of them. Raises ValueError."""
+        rows = self.read_table().rows
+        return [self.entry(name, rows[name]) for name in self.order()[:most]]
 
     def entry(self, name: str, row: Mapping[str, str]) -> Entry:
         """A page with its review, if there is one that can be read."""
-        if row["image"].lower().endswith(PDF_SUFFIX):
-            return Entry(name, row, problem="pages of PDF files cannot be corrected yet")
+        if row["source"] == VECTOR:
+            return Entry(name, row, problem=CURVES)
         try:
             return Entry(name, row, read_record(self.path(name)))
         except OSError as error:
@@ -125,7 +146,9 @@ class Store:
             return Entry(name, row, problem=str(error))
 
     def find(self, page_id: str) -> Entry | None:
-        return next((entry for entry in self.entries() if entry.id == page_id), None)
+        rows = self.read_table().rows
+        name = self.names.get(page_id)
+        return None if name is None else self.entry(name, rows[name])
 
     def path(self, name: str) -> Path:
         """Where a page's review is kept. Raises ValueError for a name that leads out of the folder."""
@@ -150,22 +173,16 @@ class Store:
         image (H, W, 3) uint8 RGB. Raises Stale when the page was saved by somebody else since, and ValueError
         while predict.py writes to the folder, or when the page is no longer in its table.
         """
-        path = self.path(entry.name)
-        with folder_lock(self.folder):
+        with self.locked(entry) as (path, journal, record):
             remove_partial_files(self.folder)  # of a server that was killed
-            journal = page_journal(self.folder / "pages.csv")
-            if entry.name not in journal.rows:
-                raise ValueError("the page is no longer in pages.csv")
-            record = read_record(path)
-            if record.revision != entry.record.revision:
-                raise Stale("this page was saved from another window meanwhile; open it again to see how")
             note = {
                 "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
                 "who": who,
                 "what": changes(record.corrections, corrections) or ["looked at"],
                 "accepted": accepted,
             }
-            saved = Record(record.revision + 1, SAVED, accepted, corrections, (*record.history, note))
+            history = (*record.history, note)
+            saved = Record(record.revision + 1, SAVED, accepted, corrections, history, entry.known)
             write_record(path, entry.page, saved, SAVING)
             result = PageResult(entry.page, DOUBTFUL)
             describe(digitized, known_then(entry.known, corrections), result)
@@ -176,11 +193,34 @@ class Store:
             drawn = draw_on_photo(image, digitized.page, digitized.trace_result)
             write_files(entry.page, outputs, result, digitized, drawn)
             row = journal.rows[entry.name]
-            kept = {"type": row["type"], "seconds": row["seconds"], "networks": networks}
-            journal.rows[entry.name] = {**row, **as_row(result), **kept}
+            kept = {name: row[name] for name in KEPT_COLUMNS}
+            renewed = {**row, **as_row(result), **kept, "networks": networks}
+            journal.rows[entry.name] = renewed
+            self.version = None  # should the file not be written
             journal.write()
             write_record(path, entry.page, saved, SAVED)
-        return Entry(entry.name, journal.rows[entry.name], saved)
+        return Entry(entry.name, renewed, saved)
+
+    def keep_draft(self, entry: Entry, corrections: Corrections) -> Entry:
+        """Keep corrections of a page that are not saved yet. Raises as `save` does, and OSError."""
+        with self.locked(entry) as (path, _, record):
+            draft = None if corrections == record.corrections else corrections
+            record = replace(record, draft=draft, known=entry.known)
+            write_record(path, entry.page, record, record.state)
+        return replace(entry, record=record)
+
+    @contextmanager
+    def locked(self, entry: Entry) -> Iterator[tuple[Path, Journal, Record]]:
+        """A context in which nobody else writes: where a page's review is kept, the table, and the review."""
+        path = self.path(entry.name)
+        with folder_lock(self.folder):
+            journal = self.read_table()
+            if entry.name not in journal.rows:
+                raise ValueError("the page is no longer in pages.csv")
+            record = read_record(path)
+            if record.revision != entry.record.revision:
+                raise Stale("this page was saved from another window meanwhile; open it again to see how")
+            yield path, journal, record
 
 
 def known_then(known: Known, corrections: Corrections) -> Known:
@@ -190,64 +230,24 @@ def known_then(known: Known, corrections: Corrections) -> Known:
     return Known(find_layout(corrections.layout))
 
 
-def urgency(entry: Entry) -> tuple[bool, int, float, str]:
-    """By which pages are sorted: those not reviewed first, of these the doubtful, of these the least sure."""
+def page_id(name: str) -> str:
+    """A page's name for addresses, which tells nothing of its own."""
+    return hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:16]
+
+
+def is_accepted(row: Mapping[str, str]) -> bool:
+    return row["reviewed"] == ACCEPTED
+
+
+def urgency(name: str, row: Mapping[str, str]) -> tuple[bool, bool, int, float, str]:
+    """By which pages are sorted: those not reviewed first, of these the doubtful, of these the least sure.
+
+    Those read by their curves follow the others that are not reviewed.
+    """
     scores = []
     for column in ("page_score", "confidence"):
         try:
-            scores.append(float(entry.row[column]))
+            scores.append(float(row[column]))
         except ValueError:
             scores.append(0.0)
-    return entry.is_reviewed, ORDER.get(entry.outcome, 0), min(scores), entry.name
-
-
-def changes(before: Corrections, after: Corrections) -> list[str]:
-    """What was done since, as lines; those taken back begin with "not any more"."""
-    old, new = before.describe(), after.describe()
-    added = list(new)
-    gone = []
-    for line in old:
-        if line in added:
-            added.remove(line)
-        else:
-            gone.append(f"not any more: {line}")
-    return added + gone
-
-
-def read_record(path: Path) -> Record:
-    """The review in a file, an empty one where there is none. Raises ValueError for another file."""
-    if not path.exists():
-        return Record()
-    if path.stat().st_size > MAX_JSON:
-        raise ValueError(f"{path.name}: too large for a page's corrections")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if values["version"] != VERSION:
-            raise ValueError(f"{path.name}: version {values['version']!r}, not {VERSION}")
-        return Record(
-            int(values["revision"]),
-            str(values["state"]),
-            bool(values["accepted"]),
-            Corrections.of_json(values["corrections"]),
-            tuple(values["history"]),
-        )
-    except (KeyError, TypeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path.name}: not a page's corrections ({type(error).__name__})") from None
-
-
-def write_record(path: Path, page: Page, record: Record, state: str) -> None:
-    values = {
-        "version": VERSION,
-        "page": page.name,
-        "image": str(page.path),
-        "revision": record.revision,
-        "state": state,
-        "accepted": record.accepted,
-        "corrections": record.corrections.to_json(),
-        "history": list(record.history),
-    }
-    with atomic_write(path) as partial, open_text(partial) as file:
-        json.dump(values, file, ensure_ascii=False, indent=1)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
+    return is_accepted(row), row["source"] == VECTOR, ORDER.get(row["outcome"], 0), min(scores), name

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from review.app import build_app
-from review.store import read_record
+from review.record import read_record
 from tests.review_pages import write_run
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")

@@ -16,7 +16,8 @@ from prediction.results import OutputOptions, Page
 from prediction.runs import is_done
 from review.app import MAX_BODY, build_app, cookie_name
 from review.corrections import Corrections
-from review.store import SAVED, SAVING, Stale, Store, read_record
+from review.record import SAVED, SAVING, read_record
+from review.store import Stale, Store
 from tests.review_pages import write_run
 from utils.files import folder_lock
 

@@ -6,6 +6,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const CLICK_PX = 4; // px that a pointer may move during a click
 const REACH_PX = 14; // px on the screen about a crossing in which it can be taken
 const POLL_MS = 600; // ms between two questions whether a page is digitized
+const AHEAD_MS = 2000; // ms for which a page is looked at before the next one is digitized meanwhile
 const HINTS = {
   look: "wheel to zoom, drag to move",
   rows: "drag a zero line, the beginning, the end or a boundary; click a lead's name to change it",
@@ -62,12 +63,18 @@ function startPage() {
       const answer = await ask("/state").catch((error) => ({ status: "failed", reason: String(error) }));
       if (answer.status !== "loading") {
         busy("");
+        setTimeout(readAhead, AHEAD_MS);
         if (answer.status === "ready") return show(answer);
         return problem(answer.reason);
       }
       busy(`being digitized … ${Math.round((Date.now() - began) / 1000)} s`);
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }
+  }
+
+  // Have the next page digitized, unless this one is being changed: what is asked for first is done first.
+  function readAhead() {
+    if (body.dataset.ahead && !working) fetch(`/page/${body.dataset.ahead}/state`).catch(() => null);
   }
 
   async function send(path, values, message) {
@@ -530,7 +537,7 @@ function startPage() {
     done();
   });
   addEventListener("beforeunload", (event) => {
-    if (state && !state.saved) event.preventDefault();
+    if (state && !state.saved && !state.kept) event.preventDefault(); // kept ones are there when it is opened again
   });
   addEventListener("resize", () => {
     view.sheet = view.photo = null;
