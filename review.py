@@ -64,10 +64,13 @@ def apply_again(desk: Desk, who: str) -> int:
     for entry in progress(entries, len(entries), "page"):
         try:
             page = desk.load(entry)
-            if page.shown is None:
+            note = f"{who} (--apply)"
+            if page.shown is None and entry.record.was_set_aside:
+                desk.set_aside(page, page.revision, note)
+            elif page.shown is None:
                 raise ValueError(page.reason)
-            accepted = entry.record.accepted
-            desk.save(page, page.revision, f"{who} (--apply)", accepted)
+            elif not entry.record.was_set_aside:  # else it is read now, and for a person to look at
+                desk.save(page, page.revision, note, entry.record.accepted)
         except (ValueError, OSError) as error:
             failed += 1
             log.warning(f"warning: {entry.name}: {error}")

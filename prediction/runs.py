@@ -101,9 +101,11 @@ def reviewed_names(page: Page, journal: Journal, outputs: OutputOptions) -> tupl
 
 
 def is_done(page: Page, row: Mapping | None, outputs: OutputOptions, networks: str) -> bool:
-    if row is None or row["outcome"] == FAILED:
+    if row is None:
         return False
-    if row["imputed_s"] == "":  # by a version that did not tell what it completed
+    if row["outcome"] == FAILED:  # a person may have set it aside
+        outputs = replace(outputs, wfdb=False, overlay=False)
+    if row["imputed_s"] == "" and not row["reviewed"]:  # failed, or by a version that completed nothing
         return False
     if row["source"] == "" and page.path.suffix.lower() == PDF_SUFFIX:  # by one that read no curves
         return False

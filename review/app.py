@@ -28,7 +28,7 @@ from prediction.templates import environment as report_environment
 from review.picture import describe_page, draw_photo, list_grid, sheet_of
 from review.record import SAVED
 from review.session import Desk, OpenPage
-from review.store import Entry, Stale, is_accepted, page_id
+from review.store import Entry, Stale, is_finished, page_id
 from utils.command import describe_error, log
 
 HERE = Path(__file__).parent
@@ -211,9 +211,10 @@ class ReviewPages:
         store = self.desk.store
         self.order = await run_in_threadpool(store.order)
         entries = await run_in_threadpool(store.entries, MAX_LISTED)
-        reviewed = sum(is_accepted(row) for row in store.journal.rows.values())
+        reviewed = sum(is_finished(row) for row in store.journal.rows.values())
         text = templates().get_template("list.html").render(
-            folder=str(store.folder), entries=entries, saved=SAVED, total=len(self.order), reviewed=reviewed
+            folder=str(store.folder), entries=entries, saved=SAVED, finished=is_finished, reviewed=reviewed,
+            total=len(self.order),
         )  # fmt: skip
         return HTMLResponse(text)
 
@@ -229,7 +230,7 @@ class ReviewPages:
         }
         rows = self.desk.store.read_table().rows
         after = rows.get(self.order[place + 1]) if place + 1 < len(self.order) else None
-        ahead = after is not None and not is_accepted(after)
+        ahead = after is not None and not is_finished(after)
         text = templates().get_template("page.html").render(
             entry=entry, ahead=links["next"] if ahead else "", number=place + 1, total=len(self.order),
             links=links, layouts=LAYOUTS,
@@ -273,9 +274,13 @@ class ReviewPages:
         return JSONResponse(await self.in_thread(describe_page, page))
 
     async def save(self, request: Request) -> Response:
+        """Save a page, accept it or not; of one that cannot be read, accept that."""
         values = await read_json(request)
         if not isinstance(values.get("accept"), bool):
             raise HTTPException(400, "not a request of these pages")
         page = await self.opened(request)
-        await self.in_thread(self.desk.save, page, values["revision"], self.who, values["accept"])
+        if page.shown is None and values["accept"]:
+            await self.in_thread(self.desk.set_aside, page, values["revision"], self.who)
+        else:
+            await self.in_thread(self.desk.save, page, values["revision"], self.who, values["accept"])
         return JSONResponse(await self.in_thread(describe_page, page))

@@ -22,6 +22,7 @@ from review.places import FoundPage
 from review.reading import PageReader
 from review.rows import as_layout_page
 from review.session import OpenPage
+from review.store import is_finished
 from review.traces import paper_places
 from utils.images import encode_jpeg
 
@@ -83,7 +84,7 @@ def describe_page(page: OpenPage) -> dict[str, Any]:
         "undo": bool(page.undone),
         "saved": page.is_saved,
         "kept": page.is_kept,
-        "accepted": record.accepted and page.is_saved,
+        "accepted": is_finished(page.entry.row) and page.is_saved,
         "history": [dict(note) for note in record.history[-5:]],
     }
     if page.shown is None:

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from utils.files import atomic_write, open_text
 
 VERSION = 1  # of the JSON
 SAVED, SAVING = "saved", "saving"  # states of the JSON: all files follow it, or not yet
+SET_ASIDE = "set aside"  # what is noted of a page in which there is nothing to be read
 MAX_JSON = 10_000_000  # bytes of the largest file of corrections that is read
 
 
@@ -34,6 +36,19 @@ class Record:
     history: tuple[Mapping[str, Any], ...] = ()
     known: Known = NOTHING_KNOWN
     draft: Corrections | None = None
+
+    @property
+    def was_set_aside(self) -> bool:
+        """Whether a person said last that there is nothing to be read."""
+        return bool(self.history) and list(self.history[-1]["what"]) == [SET_ASIDE]
+
+    def noted(
+        self, who: str, what: list[str], corrections: Corrections, known: Known, accepted: bool
+    ) -> "Record":
+        """The review once somebody saved the page, with a note of what was done."""
+        when = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        note = {"when": when, "who": who, "what": what, "accepted": accepted}
+        return Record(self.revision + 1, SAVED, accepted, corrections, (*self.history, note), known)
 
 
 def changes(before: Corrections, after: Corrections) -> list[str]:

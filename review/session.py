@@ -188,9 +188,17 @@ class Desk:
         """Save an open page. Raises Stale, ValueError and OSError, see Store.save; the draft stays."""
         page.check(revision)
         if page.shown is None:
-            raise ValueError("a page that cannot be read cannot be saved")
-        entry = self.store.save(
+            raise ValueError("a page that cannot be read cannot be saved, only be set aside")
+        page.entry = self.store.save(
             page.entry, page.corrections, page.shown, page.image, who, accepted, self.networks
         )
-        page.entry = entry
+        page.revision += 1
+
+    def set_aside(self, page: OpenPage, revision: int, who: str) -> None:
+        """Mark an open page as one in which there is nothing to be read. Raises as `save`."""
+        page.check(revision)
+        if page.shown is not None:
+            raise ValueError("a page that is read is not set aside")
+        page.entry = self.store.set_aside(page.entry, page.reason, who, self.networks)
+        page.corrections = page.entry.record.corrections
         page.revision += 1

@@ -11,7 +11,6 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
@@ -21,15 +20,17 @@ from digitization.digitizer import Digitized
 from digitization.layout.page import Known
 from digitization.layout.scales import GIVEN
 from digitization.overlay import draw_on_photo
-from prediction.pages import describe, write_files
+from prediction.pages import describe, write_files, write_unknown
 from prediction.results import DONE, DOUBTFUL, FAILED, VECTOR, OutputOptions, Page, PageResult
 from prediction.table import as_row, page_journal
 from review.corrections import Corrections
-from review.record import SAVED, SAVING, Record, changes, read_record, write_record
+from review.record import SAVED, SAVING, SET_ASIDE, Record, changes, read_record, write_record
 from utils.files import folder_lock, remove_partial_files
 from utils.journal import Journal
 
-ACCEPTED, CORRECTED = "accepted", "corrected"  # marks of a page in the column `reviewed` of pages.csv
+# Marks of a page in the column `reviewed` of pages.csv: its files are as a person accepted them, or as one
+# saved them to go on later. SET_ASIDE is the third.
+ACCEPTED, CORRECTED = "accepted", "corrected"
 KEPT_COLUMNS = ("type", "seconds", "source", "pdf_pages")  # of pages.csv, that corrections do not change
 CURVES = (
     "read by the curves in its file, with nothing to correct on a picture; predict.py takes --layout, "
@@ -66,7 +67,7 @@ class Entry:
     @property
     def is_reviewed(self) -> bool:
         """Whether its files are as a person accepted them; not any more once predict.py wrote them anew."""
-        return is_accepted(self.row)
+        return self.row["reviewed"] == ACCEPTED
 
     @property
     def is_renewed(self) -> bool:
@@ -174,15 +175,8 @@ class Store:
         while predict.py writes to the folder, or when the page is no longer in its table.
         """
         with self.locked(entry) as (path, journal, record):
-            remove_partial_files(self.folder)  # of a server that was killed
-            note = {
-                "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-                "who": who,
-                "what": changes(record.corrections, corrections) or ["looked at"],
-                "accepted": accepted,
-            }
-            history = (*record.history, note)
-            saved = Record(record.revision + 1, SAVED, accepted, corrections, history, entry.known)
+            what = changes(record.corrections, corrections) or ["looked at"]
+            saved = record.noted(who, what, corrections, entry.known, accepted)
             write_record(path, entry.page, saved, SAVING)
             result = PageResult(entry.page, DOUBTFUL)
             describe(digitized, known_then(entry.known, corrections), result)
@@ -192,14 +186,30 @@ class Store:
             outputs = OutputOptions(self.folder, signals=True, wfdb=True, overlay=True)
             drawn = draw_on_photo(image, digitized.page, digitized.trace_result)
             write_files(entry.page, outputs, result, digitized, drawn)
-            row = journal.rows[entry.name]
-            kept = {name: row[name] for name in KEPT_COLUMNS}
-            renewed = {**row, **as_row(result), **kept, "networks": networks}
-            journal.rows[entry.name] = renewed
-            self.version = None  # should the file not be written
-            journal.write()
+            row = self.write_row(journal, result, networks)
             write_record(path, entry.page, saved, SAVED)
-        return Entry(entry.name, renewed, saved)
+        return Entry(entry.name, row, saved)
+
+    def set_aside(self, entry: Entry, reason: str, who: str, networks: str) -> Entry:
+        """Mark a page as one that cannot be read, and why; its signals become zeros. Raises as `save`."""
+        with self.locked(entry) as (path, journal, record):
+            saved = record.noted(who, [SET_ASIDE], record.corrections, entry.known, False)
+            write_record(path, entry.page, saved, SAVING)
+            result = PageResult(entry.page, FAILED, [reason], reviewed=SET_ASIDE)
+            write_unknown(entry.page, OutputOptions(self.folder, signals=True), result)
+            row = self.write_row(journal, result, networks)
+            write_record(path, entry.page, saved, SAVED)
+        return Entry(entry.name, row, saved)
+
+    def write_row(self, journal: Journal, result: PageResult, networks: str) -> Mapping[str, str]:
+        """Give a page its new row in the table."""
+        row = journal.rows[result.page.name]
+        kept = {name: row[name] for name in KEPT_COLUMNS}
+        renewed = {**row, **as_row(result), **kept, "networks": networks}
+        journal.rows[result.page.name] = renewed
+        self.version = None  # should the file not be written
+        journal.write()
+        return renewed
 
     def keep_draft(self, entry: Entry, corrections: Corrections) -> Entry:
         """Keep corrections of a page that are not saved yet. Raises as `save` does, and OSError."""
@@ -214,6 +224,7 @@ class Store:
         """A context in which nobody else writes: where a page's review is kept, the table, and the review."""
         path = self.path(entry.name)
         with folder_lock(self.folder):
+            remove_partial_files(self.folder)  # of a server that was killed
             journal = self.read_table()
             if entry.name not in journal.rows:
                 raise ValueError("the page is no longer in pages.csv")
@@ -235,8 +246,9 @@ def page_id(name: str) -> str:
     return hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
-def is_accepted(row: Mapping[str, str]) -> bool:
-    return row["reviewed"] == ACCEPTED
+def is_finished(row: Mapping[str, str]) -> bool:
+    """Whether a person has done with a page."""
+    return row["reviewed"] in (ACCEPTED, SET_ASIDE)
 
 
 def urgency(name: str, row: Mapping[str, str]) -> tuple[bool, bool, int, float, str]:
@@ -250,4 +262,4 @@ def urgency(name: str, row: Mapping[str, str]) -> tuple[bool, bool, int, float, 
             scores.append(float(row[column]))
         except ValueError:
             scores.append(0.0)
-    return is_accepted(row), row["source"] == VECTOR, ORDER.get(row["outcome"], 0), min(scores), name
+    return is_finished(row), row["source"] == VECTOR, ORDER.get(row["outcome"], 0), min(scores), name

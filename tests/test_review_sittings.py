@@ -10,14 +10,14 @@ from configs.layouts import find_layout
 from digitization.layout.page import NOTHING_KNOWN, Known
 from prediction.pdf_files import process_file, read_page_image
 from prediction.results import DONE, DOUBTFUL, FAILED, VECTOR, OutputOptions, Page
-from prediction.runs import is_file_done, predict_images, reviewed_names
+from prediction.runs import is_done, is_file_done, predict_images, reviewed_names
 from prediction.table import page_journal
 from review.corrections import Corrections
 from review.record import known_of_json, known_to_json, read_record
 from review.session import Desk
 from review.store import CURVES, Store
 from tests.review_pages import InkDigitizer, InkEngine, draw, write_run
-from tests.test_review_store import HOST, client_of, corrected, entry_of
+from tests.test_review_store import HOST, client_of, corrected, entry_of, load_script
 from utils.files import folder_lock
 from utils.images import write_png
 
@@ -93,7 +93,7 @@ def test_a_long_list_is_shown_in_parts(desk, monkeypatch):
     monkeypatch.setattr("review.app.MAX_LISTED", 4)
     text = client_of(desk).get("/", headers=HOST).text
     assert text.count("<tr>") == 5, "a head and four pages"
-    assert "0 of 6 pages accepted" in text
+    assert "0 of 6 pages done" in text
     assert "2 more pages follow" in text
 
 
@@ -155,3 +155,23 @@ def test_pages_read_by_their_curves_come_last_and_say_why_they_are_not_corrected
     assert CURVES.split(";")[0] in client_of(desk).get("/", headers=HOST).text
     with pytest.raises(ValueError, match="curves"):
         desk.load(other)
+
+
+def test_a_page_in_which_there_is_nothing_to_be_read_is_set_aside(tmp_path):
+    desk = write_run(tmp_path / "out", (), blank=True)
+    outputs = OutputOptions(desk.store.folder, signals=True, overlay=True)
+    page = desk.load(entry_of(desk, "blank"))
+    assert not is_done(page.entry.page, page.entry.row, outputs, desk.networks)
+    with pytest.raises(ValueError, match="only be set aside"):
+        desk.save(page, page.revision, "an expert", accepted=True)
+    desk.set_aside(page, page.revision, "an expert")
+    entry = entry_of(server_anew(desk), "blank")
+    assert (entry.outcome, entry.row["reviewed"], entry.is_reviewed) == (FAILED, "set aside", False)
+    assert is_done(entry.page, entry.row, outputs, "other networks"), "predict.py --resume leaves it alone"
+    assert (pd.read_csv(desk.store.folder / "blank.csv") == 0).all(axis=None)
+    text = client_of(desk).get("/", headers=HOST).text
+    assert "1 of 1 pages done" in text
+    renewed = write_run(tmp_path / "out", (), blank=True)
+    assert entry_of(renewed, "blank").row["reviewed"] == ""
+    assert load_script().apply_again(renewed, "night run") == 0
+    assert entry_of(renewed, "blank").row["reviewed"] == "set aside"

@@ -49,6 +49,14 @@ def client_of(desk, cookie=True) -> TestClient:
     return client
 
 
+def load_script():
+    """review.py, whose name is that of the package too."""
+    spec = importlib.util.spec_from_file_location("review_script", "review.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script
+
+
 def test_what_is_saved_is_what_predict_writes_and_a_second_sitting_goes_on(desk):
     folder = desk.store.folder
     before = pd.read_csv(folder / "six.csv")
@@ -84,15 +92,12 @@ def test_resume_keeps_what_was_corrected_whatever_the_networks(desk):
 
 
 def test_corrections_are_made_again_after_the_run_was_written_anew(desk, tmp_path):
-    spec = importlib.util.spec_from_file_location("review_script", "review.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
     page = corrected(desk)
     desk.save(page, page.revision, "an expert", accepted=True)
     corrected_leads = pd.read_csv(desk.store.folder / "six.csv")
     renewed = write_run(tmp_path / "out", ("six",))
     assert entry_of(renewed).row["reviewed"] == ""
-    assert script.apply_again(renewed, "night run") == 0
+    assert load_script().apply_again(renewed, "night run") == 0
     pd.testing.assert_frame_equal(pd.read_csv(desk.store.folder / "six.csv"), corrected_leads)
     assert entry_of(renewed).row["reviewed"] == "accepted"
 

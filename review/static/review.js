@@ -29,7 +29,7 @@ function element(name, attributes = {}, parent = null, text = "") {
 if (body.classList.contains("list")) {
   addEventListener("keydown", (event) => {
     const rows = [...document.querySelectorAll("tbody tr")];
-    const next = rows.find((row) => !row.lastElementChild.textContent.includes("accepted") && row.querySelector("a"));
+    const next = rows.find((row) => !row.dataset.finished && row.querySelector("a"));
     if (event.key === "Enter" && !editing() && document.activeElement.tagName !== "A") next?.querySelector("a").click();
   });
 } else if (body.classList.contains("page")) startPage();
@@ -129,9 +129,11 @@ function startPage() {
     }
     state = answer;
     body.dataset.revision = state.revision;
-    for (const id of ["save", "accept"]) $(id).disabled = !state.readable;
+    $("save").disabled = !state.readable;
+    $("accept").disabled = false;
+    $("accept").textContent = state.readable ? "Accept" : "Set aside";
     $("undo").disabled = !state.undo;
-    $("saved").textContent = state.accepted ? "accepted" : state.saved ? (state.history.length ? "saved" : "") : "not saved yet";
+    $("saved").textContent = state.accepted ? (state.readable ? "accepted" : "set aside") : state.saved ? (state.history.length ? "saved" : "") : "not saved yet";
     list($("corrections"), state.corrections);
     $("history").textContent = state.history.map((note) => `${note.when.slice(0, 16).replace("T", " ")} ${note.who}: ${note.what.join("; ")}`).join(" · ");
     $("doubts").replaceChildren();
