@@ -150,5 +150,5 @@ def draw_sheet(place: Print, rng: np.random.Generator) -> np.ndarray:
 
 
 def inked(ground: np.ndarray, colour: np.ndarray, coverage: np.ndarray) -> np.ndarray:
-    """A part (..., 3) float32 of the paper with ink of a colour (3,) that covers a share (...) of each pixel."""
+    """A part (..., 3) float32 of the paper with ink of a colour (3,) on a share (...) of each pixel."""
     return (ground + (colour - ground) * coverage[..., None]).astype(np.float32)
