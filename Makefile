@@ -12,9 +12,9 @@ demo: $(VENV)/.installed
 
 # The tests run in two halves side by side, one core each: the quick ones and the slow ones of whole pages, and all
 # other slow ones, which take as long. Their coverage is counted together. A shell's background processes do not
-# hear Ctrl-C.
-HALF = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --cov --cov-report= --cov-fail-under=0
-PAGES = tests/test_faults.py tests/test_real_pages.py
+# hear Ctrl-C. Compiled code is kept, as the tests start dozens of processes that would each compile it again.
+HALF = OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --cov --cov-report= --cov-fail-under=0
+PAGES = tests/test_faults.py tests/test_real_pages.py tests/test_layout_samples.py
 test: $(VENV)/.installed-dev
 	rm -f .coverage.*
 	COVERAGE_FILE=.coverage.slow $(HALF) -m slow $(addprefix --ignore=,$(PAGES)) > .slow-tests.log 2>&1 & slow=$$!; \

@@ -27,6 +27,7 @@ signal/: from the rectified page to signals
   tracer                    stage 2, by one network or several
   path, decode              from its maps to the y-coordinates of the traces
   row_ends, beats           ink that hides the ends of a row; stretches imputed from other beats
+  maxima                    the peaks of a curve
   traces                    y-coordinates to millivolts and back
   limb_leads                Einthoven's and Goldberger's relations
   quality                   confidence, gaps, and which samples are imputed

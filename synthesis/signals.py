@@ -7,9 +7,8 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import scipy  # scipy.signal is loaded at its first use, which takes seconds
 import torch
-import wfdb
-from scipy import signal
 
 from configs.page import DURATION_S, LEADS, ROWS
 
@@ -85,6 +84,8 @@ def read_record(path: Path) -> Record:
     unknown unit or a fractional sampling rate, is shorter than ten seconds or holds non-finite values.
     """
     path = Path(path)
+    import wfdb  # slow to import
+
     try:
         content = wfdb.rdrecord(str(path.with_suffix("")))
     except Exception as error:  # wfdb raises exceptions of many types
@@ -137,7 +138,7 @@ def deepfake_record(rng: np.random.Generator) -> Record:
     noise = rng.uniform(-1, 1, (1, len(INDEPENDENT_LEADS), DEEPFAKE_LENGTH)).astype(np.float32)
     independent = generator(torch.from_numpy(noise))[0].numpy() * DEEPFAKE_MV
     fs = round(DEEPFAKE_LENGTH / DURATION_S)
-    leads = LEAD_TRANSFORM @ signal.sosfiltfilt(_low_pass(100, fs), independent, axis=1)
+    leads = LEAD_TRANSFORM @ scipy.signal.sosfiltfilt(_low_pass(100, fs), independent, axis=1)
     return Record(f"deepfake_{rng.integers(10**9):09}", leads.astype(np.float32), fs)
 
 
@@ -148,7 +149,7 @@ def resample(leads: np.ndarray, fs: int, new_fs: int) -> np.ndarray:
         return leads.astype(np.float32)
     padding = fs  # one second, a whole number of samples at both rates
     padded = np.pad(leads.astype(np.float64), ((0, 0), (padding, padding)), "reflect", reflect_type="odd")
-    resampled = signal.resample(padded, round((DURATION_S + 2) * new_fs), axis=1)
+    resampled = scipy.signal.resample(padded, round((DURATION_S + 2) * new_fs), axis=1)
     return resampled[:, new_fs : new_fs + length].astype(np.float32)
 
 
@@ -194,10 +195,10 @@ def _add_disturbances(leads: np.ndarray, fs: int, rng: np.random.Generator) -> n
         disturbance += muscle * burst
     leads = leads + LEAD_TRANSFORM @ disturbance
     if rng.random() < 0.4:
-        leads = signal.sosfiltfilt(_low_pass(int(rng.choice([40, 100, 150])), fs), leads, axis=1)
+        leads = scipy.signal.sosfiltfilt(_low_pass(int(rng.choice([40, 100, 150])), fs), leads, axis=1)
     if rng.random() < 0.25:
-        high_pass = signal.butter(1, rng.uniform(0.05, 0.5), "high", fs=fs, output="sos")
-        leads = signal.sosfiltfilt(high_pass, leads, axis=1)
+        high_pass = scipy.signal.butter(1, rng.uniform(0.05, 0.5), "high", fs=fs, output="sos")
+        leads = scipy.signal.sosfiltfilt(high_pass, leads, axis=1)
     return leads
 
 
@@ -236,7 +237,7 @@ def find_qrs(leads: np.ndarray, fs: int) -> np.ndarray:
     window = np.hanning(max(round(QRS_SMOOTHING_S * fs), 1) + 2)
     activity = np.convolve(steepness, window, mode="same")
     distance = max(round(REFRACTORY_S * fs), 1)
-    return signal.find_peaks(activity, height=0.4 * activity.max(), distance=distance)[0]
+    return scipy.signal.find_peaks(activity, height=0.4 * activity.max(), distance=distance)[0]
 
 
 def pacing_spikes(leads: np.ndarray, fs: int, rng: np.random.Generator) -> np.ndarray:
@@ -277,7 +278,7 @@ def _spike_shape(fs: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _low_pass(cutoff: float, fs: int) -> np.ndarray:
-    return signal.butter(2, min(cutoff, 0.45 * fs), "low", fs=fs, output="sos")
+    return scipy.signal.butter(2, min(cutoff, 0.45 * fs), "low", fs=fs, output="sos")
 
 
 def _baseline_wander(seconds: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -1,11 +1,12 @@
 """What all tests share: an image that a network or the reader of prints has seen is not computed again.
 
-Most tests of whole pages read the same few images: a page takes 4 to 30 s of a core, nearly all of it in
-networks, which are functions of their weights and of their input alone. What they gave is kept by the
-contents of both, so a test that changes weights or an image has its own values computed.
+Most tests of whole pages read the same few images: a page takes 4 to 30 s of a core, most of it in networks,
+which are functions of their weights and of their input alone, and in the steps of PURE. What they gave is
+kept by the contents of both, so a test that changes weights or an image has its own values computed.
 """
 
 import hashlib
+import pickle
 from collections import OrderedDict
 from collections.abc import Callable
 from copy import deepcopy
@@ -19,10 +20,18 @@ import pytest
 import torch
 
 from digitization import networks
+from digitization.geometry import straighten
 from digitization.layout import finder
+from digitization.signal import tracer
 from models import checkpoint
 from models.unet import UNet
 
+PURE = (  # functions of their arguments alone that take long, where the Digitizer finds them
+    (tracer, "decode_arrays"),
+    (tracer, "lay_out_rows"),
+    (straighten, "rectify"),
+    (straighten, "rectify_grey"),
+)
 KEPT_BYTES = 2**30  # of maps, the latest used: those of stage 2 are 24 MB an image
 
 
@@ -50,10 +59,12 @@ class Results:
 
 
 def size_of(maps: Any) -> int:
-    """The bytes of a network's output."""
+    """The bytes of a network's output, or of arrays."""
     if isinstance(maps, dict):
         return sum(map(size_of, maps.values()))
-    return maps.nbytes if isinstance(maps, torch.Tensor) else 0
+    if isinstance(maps, tuple):
+        return sum(map(size_of, maps))
+    return maps.nbytes if isinstance(maps, (torch.Tensor, np.ndarray)) else 0
 
 
 def copy_of(maps: Any) -> Any:
@@ -75,6 +86,18 @@ def digest(*parts: Any) -> bytes:
         else:
             whole.update(repr(part).encode())
     return whole.digest()
+
+
+def remembered(function: Callable, results: Results) -> Callable:
+    """A function that has its results kept by the contents of its arguments, and gives copies of them."""
+
+    def call(*arguments: Any) -> Any:
+        buffers: list[pickle.PickleBuffer] = []
+        form = pickle.dumps(arguments, protocol=5, buffer_callback=buffers.append)
+        key = digest(function.__qualname__, form, *(np.frombuffer(each.raw(), np.uint8) for each in buffers))
+        return deepcopy(results.get(key, lambda: function(*arguments)))
+
+    return call
 
 
 class Weights:
@@ -122,4 +145,6 @@ def remember_what_was_seen():
         patch.setattr(UNet, "__call__", predict)
         patch.setattr(finder, "search_scales", search_scales)
         patch.setattr(networks, "load_network", load_network)
+        for module, name in PURE:
+            patch.setattr(module, name, remembered(getattr(module, name), results))
         yield

@@ -27,7 +27,7 @@ CASES = (
 
 
 class KnowsTheTargets(torch.nn.Module):
-    """A network that answers with the targets themselves."""
+    """A network that answers with the targets themselves; where the image is padded it sees no label."""
 
     def __init__(self, classes: np.ndarray, maps: np.ndarray):
         super().__init__()
@@ -39,7 +39,7 @@ class KnowsTheTargets(torch.nn.Module):
         below, right = (image.shape[2 + side] // STRIDE - self.maps.shape[2 + side] for side in (0, 1))
         pad = torch.nn.functional.pad
         return {
-            "keypoint": pad(self.keypoint, (0, right, 0, below)),
+            "keypoint": pad(self.keypoint, (0, right, 0, below), mode="replicate"),
             "maps": pad(self.maps, (0, right, 0, below), value=-9.0),
         }
 

@@ -9,7 +9,14 @@ import pytest
 from configs.layouts import find_layout
 from configs.stage1 import FRAME_PX_PER_SQUARE
 from digitization.geometry.locate import PageNotFound
-from digitization.geometry.paper import Crossings, find_paper, kept_lines, measure_pitch, number_crossings
+from digitization.geometry.paper import (
+    Crossings,
+    find_paper,
+    kept_lines,
+    measure_pitch,
+    number_crossings,
+    see_crossings,
+)
 from digitization.geometry.projective import map_points
 from models.checkpoint import checkpoint_path, load_network
 from synthesis.layouts.capture import capture_layout
@@ -95,9 +102,22 @@ def test_the_grid_of_a_drawn_page_is_found_whatever_its_layout(name, image_type,
     assert np.mean(distance < 0.15) > 0.95
 
 
+@pytest.mark.parametrize("colour", [(255, 255, 255), (0, 0, 0), (250, 180, 190)])
+def test_an_image_of_one_colour_is_refused_without_a_look_of_the_network(colour):
+    """So is it with one, see test_what_the_network_sees_of_one_colour_is_no_grid."""
+    with pytest.raises(PageNotFound, match="no grid lines are seen"):
+        find_paper(np.full((500, 700, 3), colour, np.uint8), None)
+
+
+@pytest.mark.parametrize("colour", [(255, 255, 255), (0, 0, 0), (250, 180, 190)])
+def test_what_the_network_sees_of_one_colour_is_no_grid(colour):
+    seen = see_crossings(np.full((320, 416, 3), colour, np.uint8), stage1(), "cpu")
+    assert seen.regular.sum() == 0
+
+
 @pytest.mark.slow
 def test_stripes_are_no_grid():
-    """Nor are noise, white or black, see tests/faults.py."""
+    """Nor is noise, see tests/faults.py."""
     image = np.full((500, 700, 3), 255, np.uint8)
     image[::23] = 0
     with pytest.raises(PageNotFound):

@@ -143,6 +143,8 @@ def find_paper(image: np.ndarray, net: torch.nn.Module, device: torch.device | s
     """
     if min(image.shape[:2]) < MIN_SIDE:
         raise PageNotFound(f"an image of {image.shape[1]} x {image.shape[0]} px shows no page")
+    if (image == image[0, 0]).all():  # the network is run up to 78 times before it has seen nothing anywhere
+        raise PageNotFound("no grid lines are seen in an image of one colour")
     try:
         return find_paper_at(image, net, device, *find_scale(image, net, device))
     except PageNotFound:

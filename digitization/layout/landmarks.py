@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter1d, maximum_filter
-from scipy.signal import find_peaks
 
 from configs.landmarks import KEYPOINTS, LABELS, MAPS, PULSE_CORNERS
 from digitization.geometry.straight_paper import StraightPaper
+from digitization.signal.maxima import find_maxima
 from models.tensors import to_tensor
 from utils.rescaling import rescale
 
@@ -198,7 +198,7 @@ def find_rows(zero_line: np.ndarray, place, step: float) -> tuple[Row, ...]:
     """The rows in the map (h, w) of the zero lines, from the top."""
     profile = gaussian_filter1d(zero_line.sum(axis=1) * step, ROW_BLUR / step)
     least = max(ROW_GAIN * MIN_ROW_SQUARES, MIN_ROW_SHARE * profile.max())
-    found, _ = find_peaks(np.pad(profile, 1), height=least, distance=max(ROW_DISTANCE / step, 1))
+    found = find_maxima(np.pad(profile, 1), least, max(ROW_DISTANCE / step, 1))
     rows = []
     for y in found - 1:
         reach = round(0.5 / step)

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
-from scipy.signal import find_peaks
 
 from configs.page import RECTIFIED
+from digitization.signal.maxima import find_maxima
 
 REFRACTORY_S = 0.28  # seconds, shortest interval between two beats
 STEEPNESS_LAG_S = 0.008  # seconds over which the steepness of a row is measured
@@ -57,8 +57,7 @@ def find_beats(y: np.ndarray) -> np.ndarray:
     activity = np.pad(activity, 1)  # so that a beat cut off by either end is a peak too
     least = MIN_PEAK_SHARE * top
     distance = columns(REFRACTORY_S)
-    found = find_peaks(activity, height=least, distance=distance, prominence=MIN_PEAK_SHARE / 2 * top)[0]
-    return found - 1
+    return find_maxima(activity, least, distance, prominence=MIN_PEAK_SHARE / 2 * top) - 1
 
 
 def columns(seconds: float) -> int:

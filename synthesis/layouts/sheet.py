@@ -109,30 +109,46 @@ def crossings(place: Print) -> np.ndarray:
 
 def draw_sheet(place: Print, rng: np.random.Generator) -> np.ndarray:
     """The paper with its grid alone: (1700, 2200, 3) uint8."""
-    image = np.empty((PAGE_HEIGHT, PAGE_WIDTH, 3), np.float32)
-    image[:] = rng.uniform(240, 255) - rng.uniform(0, 10, 3)
+    paper = (rng.uniform(240, 255) - rng.uniform(0, 10, 3)).astype(np.float32)
     colours = [(KIT_MAJOR, KIT_MINOR), *GRID_COLOURS, *GREY_GRIDS]
     major, minor = (np.array(colour, np.float32) for colour in colours[rng.integers(len(colours))])
     faint = rng.uniform(0, 0.6) if rng.random() < 0.4 else 0.0  # share by which the grid is nearer to white
     major, minor = major + faint * (255 - major), minor + faint * (255 - minor)
     kind = str(rng.choice(GRIDS))
+    image = np.empty((PAGE_HEIGHT, PAGE_WIDTH, 3), np.uint8)
+    image[:] = np.round(paper.clip(0, 255)).astype(np.uint8)
     left, top, right, bottom = (round(edge * place.px_per_mm) for edge in place.box)
-    boxed = image[max(top, 0) : bottom, max(left, 0) : right]
+    inside = image[max(top, 0) : bottom, max(left, 0) : right]
     widths = rng.uniform(0.5, 1.4), rng.uniform(0.35, 0.9)
 
     def coverage(step: float, width: float) -> tuple[np.ndarray, np.ndarray]:
         x = line_positions(place.box[0], place.box[2], place.origin[0], step) * place.px_per_mm - max(left, 0)
         y = line_positions(place.box[1], place.box[3], place.origin[1], step) * place.px_per_mm - max(top, 0)
         size = width * POINT_PX
-        return line_coverage(x, size, boxed.shape[1]), line_coverage(y, size, boxed.shape[0])
+        return line_coverage(x, size, inside.shape[1]), line_coverage(y, size, inside.shape[0])
 
-    if kind != "major":
+    if kind == "major":
+        boxed = np.tile(paper, (*inside.shape[:2], 1))
+    elif kind == "dots":
+        boxed = np.tile(paper, (*inside.shape[:2], 1))
         x, y = coverage(SMALL_MM, widths[1])
-        inked = np.outer(y, x) if kind == "dots" else np.maximum(y[:, None], x)
-        boxed += (minor - boxed) * inked[..., None]
+        dots = np.ix_(y > 0, x > 0)
+        boxed[dots] = inked(boxed[dots], minor, np.outer(y[y > 0], x[x > 0]))
+    else:  # on even paper a pixel has one of the colours of its column and its row
+        x, y = coverage(SMALL_MM, widths[1])
+        across, down = (inked(np.tile(paper, (len(lines), 1)), minor, lines) for lines in (x, y))
+        boxed = np.where((y[:, None] > x)[..., None], down[:, None], across)
     x, y = coverage(SQUARE_MM, widths[0])
-    boxed += (major - boxed) * np.maximum(y[:, None], x)[..., None]
+    boxed[y > 0] = inked(boxed[y > 0], major, np.maximum(y[y > 0, None], x))
+    beside = np.ix_(y <= 0, x > 0)  # the pixels of vertical lines that are on no horizontal one
+    boxed[beside] = inked(boxed[beside], major, x[x > 0])
     if place.box[0] > 0 and rng.random() < 0.5:
         boxed[[0, -1]] = major
         boxed[:, [0, -1]] = major
-    return np.round(image.clip(0, 255)).astype(np.uint8)
+    inside[:] = np.round(boxed.clip(0, 255, out=boxed), out=boxed)
+    return image
+
+
+def inked(ground: np.ndarray, colour: np.ndarray, coverage: np.ndarray) -> np.ndarray:
+    """A part (..., 3) float32 of the paper with ink of a colour (3,) on a share (...) of each pixel."""
+    return (ground + (colour - ground) * coverage[..., None]).astype(np.float32)
