@@ -220,11 +220,13 @@ def test_a_crossing_is_dragged_on_the_photo(page, tmp_path):
         page.mouse.move(*on_screen(page, found))
         for _ in range(4):
             page.mouse.wheel(0, -200)
+        zoomed = page.locator("#sheet").get_attribute("viewBox")
         drag(page, on_screen(page, found), on_screen(page, true))
         revision = ready(page, revision)
         marked = page.locator(f'circle.moved[data-node="{column},{row}"]')
         marked.wait_for(state="attached", timeout=SLOWLY)
         assert lattice.get_attribute("d") != bent
+        assert page.locator("#sheet").get_attribute("viewBox") == zoomed
         place = [float(marked.get_attribute(name)) for name in ("cx", "cy")]
         np.testing.assert_allclose(place, true, atol=2)
         page.keyboard.press("z")

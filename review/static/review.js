@@ -117,7 +117,8 @@ function startPage() {
 
   function show(answer) {
     if (answer.pictures !== state?.pictures) {
-      lattice = view.photo = null;
+      lattice = null;
+      if (String(answer.photo) !== String(state?.photo)) view.photo = null; // else the zoom stays where it was
       if (!sameBox(state?.sheet, answer.sheet)) view.sheet = null;
     }
     state = answer;
