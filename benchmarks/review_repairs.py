@@ -61,10 +61,10 @@ REPAIRS: dict[str, list[dict]] = {  # by eye, in squares of the straightened pag
         {"do": "end", "side": "start", "point": [-0.05, 9.0]},
         *(zero_line(row, y) for row, y in ((0, 1.95), (1, 9.15), (2, 16.35))),
     ],
-    "00036.jpg": [  # a curl of the paper hides the first beats; a pulse is seen half
+    "00036.jpg": [  # rolled-up paper at the left, where the grid lost two squares
         {"do": "gain", "value": 10},
-        unreadable(0, -0.1, 3.6, 4.7),
-        unreadable(1, -0.1, 4.0, 11.9),
+        {"do": "crossing", "found": [174.0, 141.0], "true": [189.6, 139.3]},  # in px of the photo
+        {"do": "crossing", "found": [59.0, 151.4], "true": [82.5, 148.7]},
     ],
     "00005.jpg": [  # feet of the pulses; the image ends after 7.5 s
         *(zero_line(row, y) for row, y in ((0, 6.0), (1, 13.0), (2, 20.0), (3, 27.0), (5, 41.0))),

@@ -20,6 +20,7 @@ from digitization.geometry.orientation import (
     undo_orientation,
 )
 from review.corrections import (
+    MAX_ITEMS,
     MAX_POINTS,
     MAX_ROWS,
     PARSERS,
@@ -35,7 +36,6 @@ from review.corrections import (
 )
 from review.places import FoundPage, Places
 
-SAME_PX = 1.5  # px within which two places are one crossing
 TURNS = {  # of the image as it is shown
     "left": lambda shown: np.rot90(shown, 1),
     "right": lambda shown: np.rot90(shown, -1),
@@ -114,16 +114,11 @@ def set_rectangle(
 def move_crossing(
     action: Mapping, corrections: Corrections, orientation: int, shape: tuple[int, ...]
 ) -> Corrections:
-    """One crossing dragged; one that was dragged before keeps the place where it was found."""
+    """One crossing dragged from where it is shown to where it is. One may be dragged again."""
     points = [as_point(action.get("found")), as_point(action.get("true"))]
-    found, true = to_file(points, orientation, shape)
-    others = []
-    for crossing in corrections.crossings:
-        if np.hypot(*np.subtract(crossing.true, found)) < SAME_PX:
-            found = crossing.found
-        else:
-            others.append(crossing)
-    return replace(corrections, crossings=(*others, Crossing(found, true)))
+    crossing = Crossing(*to_file(points, orientation, shape))
+    crossings = as_list((*corrections.crossings, crossing), 1, MAX_ITEMS, "crossings")
+    return replace(corrections, crossings=tuple(crossings))
 
 
 def set_layout(action: Mapping, corrections: Corrections) -> Corrections:

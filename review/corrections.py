@@ -37,7 +37,7 @@ class Rectangle:
 
 @dataclass(frozen=True)
 class Crossing:
-    """A crossing of the grid that was found at `found`, and is at `true`."""
+    """A crossing of the grid that is at `true`, and was found at `found` after those dragged before it."""
 
     found: Point
     true: Point

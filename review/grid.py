@@ -1,37 +1,46 @@
-"""The grid of a page by a few of its crossings: moved there smoothly, then refitted to what stage 1 sees."""
+"""The grid of a page by a few of its crossings: bent there smoothly, then numbered anew from them.
+
+Where a lattice is wrong it has mostly lost count of the squares. So the crossings that stage 1 sees are
+numbered again, neighbour by neighbour, from those given: one that is dragged mends all that hang together.
+"""
 
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
 import torch
+from scipy.spatial import cKDTree
 
 from configs.stage1 import FRAME_PX_PER_SQUARE
+from digitization.geometry.lattice import GROWTH_RADIUS, GROWTH_TOLERANCE, grow_labels
 from digitization.geometry.lines import refine_lattice
 from digitization.geometry.locate import PageNotFound
-from digitization.geometry.paper import MIN_POINTS, see_crossings
+from digitization.geometry.paper import MIN_POINTS, Crossings, see_crossings
 from digitization.geometry.projective import map_points
 from digitization.geometry.row_strips import lattice_points
 from digitization.geometry.straight_paper import is_inside, straighten_paper
 from digitization.geometry.surface import fit_smoothest_plate, fit_thin_plate, reject_outliers
 from review.corrections import MAX_SQUARES
 
-FOUND_WEIGHT = 0.002  # weight of a crossing as found against one given: a hundred of them give way to it
-GIVEN_WEIGHT = 30.0  # weight of a crossing given against one that stage 1 sees
-BEND_SMOOTHING = 0.5  # smoothing of the displacement: it reaches about ten squares about a crossing
-NEAR_SQUARES = 0.35  # squares from its place within which a crossing that stage 1 sees is that of the lattice
+GIVEN_WEIGHT = 1e4  # weight of a crossing given against one as it was found: it moves by less than 1 %
+BEND_SQUARES = 3.0  # squares about a crossing given in which the lattice follows it
+SNAP_SQUARES = 0.25  # squares, 1.2 mm, within which a crossing that stage 1 sees is the one that is meant
+SNAP_SHARE = 0.5  # share of the way that it was moved by within which it is: else it was seen wrongly before
+PINNED_WEIGHT = 30.0  # weight of a crossing given that is not seen against one that is
+PINNED_REACH = 1.5  # squares about it in which crossings seen do not count
 MIN_SQUARE_PX = 4.0  # px, side of a square below which no grid can be seen
-GIVEN_REACH = 1.5  # squares about a crossing given in which those seen elsewhere do not count
+MAX_ROUNDS = 3  # of numbering: on paper that is straightened better stage 1 sees more crossings
+MOVED_SQUARES = 0.2  # squares by which a lattice has to have moved for another round
 
 
 def move_crossings(gridpoint_xy: np.ndarray, nodes: np.ndarray, points: np.ndarray) -> np.ndarray:
     """A lattice (R, C, 2) px bent smoothly so that nodes (N, 2) int, (column, row), are at points (N, 2)."""
     offsets = np.zeros((*gridpoint_xy.shape[:2], 2))
-    weight = np.full(gridpoint_xy.shape[:2], FOUND_WEIGHT)
+    weight = np.ones(gridpoint_xy.shape[:2])
     for (column, row), point in zip(nodes, points, strict=True):
         offsets[row, column] = point - gridpoint_xy[row, column]
-        weight[row, column] = 1.0
-    bend, _ = fit_thin_plate(offsets, weight, BEND_SMOOTHING * FOUND_WEIGHT)
+        weight[row, column] = GIVEN_WEIGHT
+    bend, _ = fit_thin_plate(offsets, weight, BEND_SQUARES**4)
     return (gridpoint_xy + bend).astype(np.float32)
 
 
@@ -71,39 +80,83 @@ def refit_lattice(
     net: torch.nn.Module,
     device: torch.device | str = "cpu",
     given: np.ndarray | None = None,
+    moved_by: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A lattice (R, C, 2) px moved onto the crossings that stage 1 sees near it on an upright image.
+    """A lattice (R, C, 2) px moved onto the crossings that stage 1 sees on an upright image.
 
-    given: (N, 2) int, (column, row) of the nodes that stay where they are. Also returns which nodes are seen,
-    (R, C) bool. Where too few are seen the lattice stays as it is.
+    given: (N, 2) int, (column, row) of nodes that are in place; the crossings are numbered from them on.
+    moved_by: (N,) squares by which a person moved them; those that are not seen where they were moved to stay
+    there. None where they are only roughly in place.
+    Also returns which nodes are seen, (R, C) bool. Where too few are seen the lattice stays as it is.
     """
     rows, columns = gridpoint_xy.shape[:2]
-    paper = straighten_paper(upright, gridpoint_xy, FRAME_PX_PER_SQUARE)
-    crossings = see_crossings(paper.image, net, device)
-    squares = paper.to_squares(crossings.points)
-    nodes = np.round(squares).astype(int)
-    off = squares - nodes
-    near = (np.abs(off) < NEAR_SQUARES).all(axis=1)
-    near &= ((nodes >= 0) & (nodes < (columns, rows))).all(axis=1)
-    offsets, weight = np.zeros((rows, columns, 2)), np.zeros((rows, columns))
-    for index in np.flatnonzero(near):
-        column, row = nodes[index]
-        if crossings.probability[index] > weight[row, column]:
-            offsets[row, column] = off[index] * FRAME_PX_PER_SQUARE
-            weight[row, column] = crossings.probability[index]
-    if given is not None:
-        across, down = np.meshgrid(np.arange(columns), np.arange(rows))
-        for column, row in given:
-            weight[np.hypot(across - column, down - row) <= GIVEN_REACH] = 0
-    labelled = weight > 0
-    if labelled.sum() < MIN_POINTS:
-        return gridpoint_xy, labelled
-    confirmed, _ = reject_outliers(offsets, labelled)
-    weight = np.where(confirmed, weight, 0.0)
-    if given is not None:
-        offsets[given[:, 1], given[:, 0]], weight[given[:, 1], given[:, 0]] = 0, GIVEN_WEIGHT
-    surface = fit_smoothest_plate(offsets, weight) / FRAME_PX_PER_SQUARE
+    seen = np.zeros((rows, columns), bool)
     down, across = np.mgrid[:rows, :columns]
-    moved = lattice_points(gridpoint_xy, (down + surface[..., 1]).ravel(), (across + surface[..., 0]).ravel())
-    moved = moved.reshape(rows, columns, 2).astype(np.float32)
-    return refine_lattice(upright, moved), confirmed
+    nodes = np.stack([across, down], axis=-1).astype(np.float64)
+    for _ in range(MAX_ROUNDS):
+        paper = straighten_paper(upright, gridpoint_xy, FRAME_PX_PER_SQUARE)
+        crossings = see_crossings(paper.image, net, device)
+        squares = paper.to_squares(crossings.points)
+        pinned = np.zeros((0, 2), int)
+        if given is not None and moved_by is not None:
+            pinned = unseen_of(given, moved_by, squares)
+        offsets, weight = number_seen(squares, crossings, nodes, given, pinned)
+        if (weight > 0).sum() < MIN_POINTS:
+            break
+        # The surface is that of the paper as it lies in the image, not of a lattice that may be bent sharply.
+        even, _ = cv2.findHomography(nodes.reshape(-1, 2), gridpoint_xy.reshape(-1, 2).astype(np.float64))
+        right, below = (nodes + offsets).reshape(-1, 2).T
+        places = map_points(lattice_points(gridpoint_xy, below, right), np.linalg.inv(even))
+        offsets = (places.reshape(nodes.shape) - nodes) * FRAME_PX_PER_SQUARE
+        seen, _ = reject_outliers(offsets, weight > 0)
+        weight = np.where(seen, weight, 0.0)
+        weight[pinned[:, 1], pinned[:, 0]] = PINNED_WEIGHT
+        surface = fit_smoothest_plate(offsets, weight) / FRAME_PX_PER_SQUARE
+        before, gridpoint_xy = gridpoint_xy, map_points(nodes + surface, even).astype(np.float32)
+        square_px = np.linalg.norm(np.diff(before, axis=1), axis=-1).mean()
+        if np.linalg.norm(gridpoint_xy - before, axis=-1).max() < MOVED_SQUARES * square_px:
+            break
+    return (refine_lattice(upright, gridpoint_xy) if seen.any() else gridpoint_xy), seen
+
+
+def unseen_of(given: np.ndarray, moved_by: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """The nodes (N, 2) given, moved by so many squares, near which none of the crossings (M, 2) is seen."""
+    if not len(squares):
+        return given
+    distance, _ = cKDTree(squares).query(given)
+    return given[distance > np.minimum(SNAP_SQUARES, SNAP_SHARE * moved_by)]
+
+
+def number_seen(
+    squares: np.ndarray, crossings: Crossings, nodes: np.ndarray, given: np.ndarray | None, pinned: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The offsets (R, C, 2) in squares of crossings (N, 2) from their nodes, and weights (R, C), 0 if unseen.
+
+    They are numbered from the nodes given on; those that hang together with none of them by their place.
+    """
+    label = np.full(nodes.shape[:2], -1)
+    free = np.ones(len(squares), bool)
+    tree = cKDTree(squares) if len(squares) else None
+    for column, row in pinned:
+        free &= np.hypot(*(squares - (column, row)).T) > PINNED_REACH
+    if tree is not None and given is not None and len(given):
+        distance, nearest = tree.query(given)
+        for (column, row), index in zip(given, nearest, strict=True):
+            near = np.hypot(*(squares[index] - (column, row))) < GROWTH_TOLERANCE
+            if near and free[index]:
+                label[row, column] = index
+        if (label >= 0).any():
+            scale = FRAME_PX_PER_SQUARE
+            label = grow_labels(squares * scale, label, free, nodes * scale)
+    if tree is not None:
+        reach = np.ones(2 * (2 * GROWTH_RADIUS + 1,), np.uint8)
+        apart = cv2.dilate((label >= 0).astype(np.uint8), reach) == 0
+        distance, nearest = tree.query(nodes)
+        apart &= (distance < GROWTH_TOLERANCE) & free[nearest]
+        label[apart] = nearest[apart]
+    labelled = label >= 0
+    offsets = np.zeros(nodes.shape)
+    offsets[labelled] = squares[label[labelled]] - nodes[labelled]
+    weight = np.zeros(label.shape)
+    weight[labelled] = crossings.probability[label[labelled]]
+    return offsets, weight

@@ -80,7 +80,7 @@ def describe_page(page: OpenPage) -> dict[str, Any]:
         "reason": page.reason,
         "seconds": round(page.seconds, 2),
         "corrections": page.corrections.describe(),
-        "moved": [list(crossing.true) for crossing in page.corrections.crossings],
+        "moved": page.reader.papers.nodes_dragged(page.corrections),
         "undo": bool(page.undone),
         "saved": page.is_saved,
         "kept": page.is_kept,

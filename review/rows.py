@@ -72,14 +72,14 @@ def as_layout_page(page: RectifiedPage) -> LayoutPage:
 
 def place_rows(
     finder: LayoutFinder, upright: np.ndarray, orientation: int, grid: PaperGrid, landmarks: Landmarks,
-    known: Known, searches_scales: bool,
+    known: Known,
 ) -> LayoutPage:  # fmt: skip
     """The page with its rows where its landmarks have them for what is known of it.
 
     Where the layout is known and another number of rows is seen, its rows are spread evenly over those seen.
     """
     try:
-        return finder.place(upright, orientation, grid, landmarks, known, searches_scales)
+        return finder.place(upright, orientation, grid, landmarks, known, searches_scales=False)
     except PageNotFound:
         if known.layout is None:
             raise

@@ -16,7 +16,8 @@ from prediction.pages import explain
 from prediction.pdf_files import read_page_image
 from review.actions import PAPER_ACTIONS, act
 from review.corrections import Corrections
-from review.reading import Kept, PageReader
+from review.kept import Kept
+from review.reading import PageReader
 from review.record import SAVED
 from review.store import Entry, Stale, Store
 from utils.device import choose_device, choose_precision, limit_threads

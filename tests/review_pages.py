@@ -18,6 +18,7 @@ from digitization.layout.page import NOTHING_KNOWN, LayoutPage
 from digitization.layout.reading import read_page
 from digitization.layout.scales import Scale
 from digitization.signal.tracer import Tracer
+from models.checkpoint import checkpoint_path, load_network
 from prediction.results import OutputOptions, Page
 from prediction.runs import predict_images
 from review.session import Desk
@@ -32,6 +33,8 @@ ROW_STRIDE = 4  # px per bin of the ink network's maps
 NATS = 60.0  # of a black bin over a white one
 BAND_PX = 105  # px (1.3 mV) about a zero line in which its trace is looked for
 SEED = 1  # of a page of blue lines with black traces
+BENT_NODE, BENT_REACH = (8, 9), 8.0  # (column, row) and squares about it where a lattice is bent
+BENT_SQUARES = 0.8  # squares by which it is too far to the left there
 
 
 class InkNet(torch.nn.Module):
@@ -57,27 +60,42 @@ def draw(name: str = "6x2") -> DrawnPage:
     return page
 
 
-def place(page: DrawnPage, layout: Layout) -> LayoutPage:
-    """A drawn page found without error."""
+def bend(gridpoint_xy: np.ndarray) -> np.ndarray:
+    """A lattice (R, C, 2) px that has lost count of the squares of its page in one region."""
+    rows, columns = gridpoint_xy.shape[:2]
+    away = np.hypot(np.arange(columns) - BENT_NODE[0], np.arange(rows)[:, None] - BENT_NODE[1])
+    bump = np.cos(np.pi / 2 * (away / BENT_REACH).clip(max=1)) ** 2
+    bent = gridpoint_xy.copy()
+    bent[..., 0] -= BENT_SQUARES * bump * np.median(np.diff(gridpoint_xy[..., 0], axis=1))
+    return bent
+
+
+def place(page: DrawnPage, layout: Layout, bent: bool = False) -> LayoutPage:
+    """A drawn page found without error, or with a lattice that is bent."""
     width = layout.duration_s * layout.mm_per_second / SQUARE_MM
-    seen = np.ones(page.gridpoint_xy.shape[:2], bool)
+    lattice = bend(page.gridpoint_xy) if bent else page.gridpoint_xy
+    seen = np.ones(lattice.shape[:2], bool)
     return LayoutPage(
-        0, page.gridpoint_xy, seen, 0.95, layout, page.zero_lines, page.start, 0.0, width, 0.99, 0.5, (),
+        0, lattice, seen, 0.95, layout, page.zero_lines, page.start, 0.0, width, 0.99, 0.5, (),
         Scale(layout.mm_per_second, "text"), Scale(layout.mm_per_mv, "assumed"),
         (f"gain not seen, {layout.mm_per_mv:g} mm/mV is assumed",),
     )  # fmt: skip
 
 
 class InkDigitizer:
-    """Digitizes drawn pages of one layout, whose place it knows; finds nothing on white images."""
+    """Digitizes drawn pages of one layout, whose place it knows; finds nothing on white images.
+
+    With `bent` it has their grid wrong in one region, and stage 1 to see its crossings.
+    """
 
     read: ClassVar[dict[tuple, Digitized]] = {}  # what was read before, by the image and the layout
 
-    def __init__(self, page: DrawnPage):
-        self.drawn = page
+    def __init__(self, page: DrawnPage, bent: bool = False):
+        self.drawn, self.bent = page, bent
+        stage1_net = load_network(checkpoint_path(1), 1).eval() if bent else None
         self.tracer = self.layout_tracer = Tracer([InkNet()])
         self.finder = SimpleNamespace(
-            find_grid=self.find_nothing, device=torch.device("cpu"), stage1_net=None
+            find_grid=self.find_nothing, device=torch.device("cpu"), stage1_net=stage1_net
         )
         self.known = NOTHING_KNOWN
 
@@ -87,9 +105,10 @@ class InkDigitizer:
     def __call__(self, image: np.ndarray, fs: int = 500, known=None) -> Digitized:
         if image.min() > 200:
             raise PageNotFound("no page is seen")
-        key = zlib.crc32(np.ascontiguousarray(image).data), image.shape, self.drawn.layout, fs
+        key = zlib.crc32(np.ascontiguousarray(image).data), image.shape, self.drawn.layout, self.bent, fs
         if key not in self.read:
-            found, result = read_page(self.layout_tracer, image, place(self.drawn, self.drawn.layout), fs)
+            page = place(self.drawn, self.drawn.layout, self.bent)
+            found, result = read_page(self.layout_tracer, image, page, fs)
             self.read[key] = Digitized(leads_from_rows(result.rows, found.layout), fs, found, result)
         return self.read[key]
 
@@ -109,10 +128,12 @@ class InkEngine:
             yield process_page(self.digitizer, page, outputs)
 
 
-def write_run(folder: Path, names: tuple[str, ...] = ("six", "other"), blank: bool = False) -> Desk:
+def write_run(
+    folder: Path, names: tuple[str, ...] = ("six", "other"), blank: bool = False, bent: bool = False
+) -> Desk:
     """A run of predict.py over copies of one drawn page of 6x2, and a desk to review it at."""
     page = draw()
-    digitizer = InkDigitizer(page)
+    digitizer = InkDigitizer(page, bent)
     images = folder.parent / "images"
     for name in names:
         write_png(images / f"{name}.png", page.image)

@@ -1,5 +1,6 @@
 """The review in a real browser: a page of 6x2 is corrected, saved, and read back."""
 
+import contextlib
 import os
 import shutil
 import socket
@@ -11,9 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from configs.page import LEADS
 from review.app import build_app
 from review.record import read_record
-from tests.review_pages import write_run
+from tests.review_pages import BENT_NODE, draw, write_run
+from tests.test_any_page import beating_leads, likeness
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 uvicorn = pytest.importorskip("uvicorn", reason="uvicorn is not installed")
@@ -37,19 +40,25 @@ def browser():
         chromium.close()
 
 
-@pytest.fixture
-def served(tmp_path):
-    """A run that is served; its folder and its address."""
-    desk = write_run(tmp_path / "out", ("six",), blank=True)
+@contextlib.contextmanager
+def serve(desk):
+    """A desk that is served; its address."""
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     config = uvicorn.Config(build_app(desk, TOKEN, port, "an expert"), log_level="warning")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
-    yield tmp_path / "out", f"http://127.0.0.1:{port}/?token={TOKEN}"
+    yield f"http://127.0.0.1:{port}/?token={TOKEN}"
     server.should_exit = True
     thread.join(timeout=20)
+
+
+@pytest.fixture
+def served(tmp_path):
+    """A run that is served; its folder and its address."""
+    with serve(write_run(tmp_path / "out", ("six",), blank=True)) as address:
+        yield tmp_path / "out", address
 
 
 @pytest.fixture(params=[(1440, 900), (1024, 768)], ids=["1440", "1024"])
@@ -191,3 +200,56 @@ def test_keys_accept_and_go_on_and_a_second_window_is_told(page, browser, served
     page.get_by_text("no page is seen").first.wait_for(timeout=SLOWLY)
     assert pd.read_csv(folder / "pages.csv", index_col="name").loc["six", "reviewed"] == "accepted"
     other.close(run_before_unload=False)
+
+
+def test_a_crossing_is_dragged_on_the_photo(page, tmp_path):
+    """The lattice has lost count of the squares in one region; one crossing brings it back."""
+    column, row = BENT_NODE
+    true = draw().gridpoint_xy[row, column].tolist()
+    folder = tmp_path / "out"
+    desk = write_run(folder, ("six",), bent=True)
+    found = desk.load(desk.store.entries()[0]).shown.page.gridpoint_xy[row, column].tolist()
+    before = likeness_in(folder)
+    with serve(desk) as address:
+        open_page(page, address)
+        revision = ready(page)
+        page.keyboard.press("5")
+        lattice = page.locator("path.lattice")
+        lattice.wait_for(state="attached", timeout=SLOWLY)
+        bent = lattice.get_attribute("d")
+        page.mouse.move(*on_screen(page, found))
+        for _ in range(4):
+            page.mouse.wheel(0, -200)
+        zoomed = page.locator("#sheet").get_attribute("viewBox")
+        drag(page, on_screen(page, found), on_screen(page, true))
+        revision = ready(page, revision)
+        marked = page.locator(f'circle.moved[data-node="{column},{row}"]')
+        marked.wait_for(state="attached", timeout=SLOWLY)
+        assert lattice.get_attribute("d") != bent
+        assert page.locator("#sheet").get_attribute("viewBox") == zoomed
+        place = [float(marked.get_attribute(name)) for name in ("cx", "cy")]
+        np.testing.assert_allclose(place, true, atol=2)
+        page.keyboard.press("z")
+        revision = ready(page, revision)
+        marked.wait_for(state="detached", timeout=SLOWLY)
+        lattice.wait_for(state="attached", timeout=SLOWLY)
+        assert lattice.get_attribute("d") == bent
+        drag(page, on_screen(page, found), on_screen(page, true))
+        revision = ready(page, revision)
+        if shots := os.environ.get("SHOTS"):  # a folder for pictures to look at
+            marked.wait_for(state="attached", timeout=SLOWLY)
+            page.screenshot(path=Path(shots) / f"crossing-{page.viewport_size['width']}.png")
+        page.locator("#save").click()
+        ready(page, revision)
+        assert page.locator("#corrections li").all_inner_texts() == ["grid moved at 1 crossing"]
+    (crossing,) = read_record(folder / "six.review.json").corrections.crossings
+    np.testing.assert_allclose(crossing.found, found, atol=0.1)
+    np.testing.assert_allclose(crossing.true, true, atol=2)
+    assert before < 0.5
+    assert likeness_in(folder) > 0.8, "as well as it is read on the true lattice"
+
+
+def likeness_in(folder):
+    """How much lead II as it is written resembles what was printed."""
+    truth = beating_leads()[LEADS.index("II"), :2400]
+    return likeness(pd.read_csv(folder / "six.csv")["II"].to_numpy()[:2400], truth)

@@ -124,7 +124,8 @@ function startPage() {
 
   function show(answer) {
     if (answer.pictures !== state?.pictures) {
-      lattice = view.photo = null;
+      lattice = null;
+      if (String(answer.photo) !== String(state?.photo)) view.photo = null; // else the zoom stays where it was
       if (!sameBox(state?.sheet, answer.sheet)) view.sheet = null;
     }
     state = answer;
@@ -284,6 +285,10 @@ function startPage() {
     }
     const lines = [...lattice, ...(lattice[0] || []).map((_, column) => lattice.map((row) => row[column]))];
     element("path", { class: "lattice", d: lines.map(path).join("") }, sheet);
+    for (const [column, row] of state.moved) {
+      const [cx, cy] = lattice[row]?.[column] ?? [NaN, NaN]; // none while the page is not found
+      if (cx === cx) element("circle", { class: "moved", cx, cy, "data-px": 5, "data-node": `${column},${row}` }, sheet);
+    }
     drawDraft();
     place();
   }
