@@ -11,18 +11,17 @@ demo: $(VENV)/.installed
 	$(BIN)/python evaluate.py samples
 
 # The tests run in two halves side by side, one core each: the quick ones and the slow ones of whole pages, and all
-# other slow ones, which take as long. Their coverage is counted together. A shell's background processes do not
-# hear Ctrl-C. Compiled code is kept, as the tests start dozens of processes that would each compile it again.
-HALF = OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --cov --cov-report= --cov-fail-under=0
+# other slow ones, which take as long. Coverage is that of the quick ones, as counting takes a tenth of their time.
+# A shell's background processes do not hear Ctrl-C. Compiled code is kept, as the tests start dozens of processes
+# that would each compile it again.
+HALF = OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 PAGES = tests/test_faults.py tests/test_real_pages.py tests/test_layout_samples.py
 test: $(VENV)/.installed-dev
-	rm -f .coverage.*
-	COVERAGE_FILE=.coverage.slow $(HALF) -m slow $(addprefix --ignore=,$(PAGES)) > .slow-tests.log 2>&1 & slow=$$!; \
+	$(HALF) -m slow $(addprefix --ignore=,$(PAGES)) > .slow-tests.log 2>&1 & slow=$$!; \
 	trap "kill $$slow" INT TERM; \
-	COVERAGE_FILE=.coverage.quick $(HALF) -m "not slow"; quick=$$?; \
-	COVERAGE_FILE=.coverage.pages $(HALF) -m slow $(PAGES); pages=$$?; \
+	$(HALF) -m "not slow" --cov --cov-report= --cov-fail-under=0; quick=$$?; \
+	$(HALF) -m slow $(PAGES); pages=$$?; \
 	wait $$slow; slow=$$?; cat .slow-tests.log; rm .slow-tests.log; [ $$quick$$pages$$slow = 000 ]
-	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --skip-covered --ignore-errors
 
 lint: $(VENV)/.installed-dev
