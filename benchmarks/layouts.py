@@ -78,13 +78,18 @@ class Drawn:
     capture: LayoutCapture
 
     @property
-    def tells_scales(self) -> bool:
-        """Whether print or pulses on it, or the width of four leads, say its speed and its gain."""
-        page, seconds = self.capture.page, 0.0
+    def printed_scales(self) -> list[str]:
+        """The speeds and gains printed on it that lie within the image."""
+        page = self.capture.page
         middles = np.array([page.to_squares(np.array(xy)) for _, *xy in page.scales]).reshape(-1, 2)
         shown = lattice_points(self.capture.gridpoint_xy, middles[:, 1], middles[:, 0])
         inside = is_inside(shown, self.capture.image.shape)
-        names = [name for (name, *_), is_shown in zip(page.scales, inside, strict=True) if is_shown]
+        return [name for (name, *_), is_shown in zip(page.scales, inside, strict=True) if is_shown]
+
+    @property
+    def tells_scales(self) -> bool:
+        """Whether print or pulses on it, or the width of four leads, say its speed and its gain."""
+        page, seconds, names = self.capture.page, 0.0, self.printed_scales
         if len(page.pulses):
             corners = page.to_squares(page.pulses)[0]
             seconds = (corners[3, 0] - corners[0, 0]) * SQUARE_MM / self.layout.mm_per_second

@@ -23,6 +23,7 @@ from utils.command import log
 from utils.rescaling import Rescaling
 
 SEARCH_PX_PER_SQUARE = 26.0  # px per square of the page that is searched: the smallest letters are 10 px high
+DETECTOR_SIDE = 736  # px to which the detector enlarges the shorter side of what is searched
 LINE_SQUARES = (1.6, 8.0)  # squares (height, width) of what is read: letters are up to 4 mm high
 # A number with "mm/s", "mm/sec" or "mm/mV"; of the slash and one m nothing may be left in a poor print.
 SCALE = re.compile(r"(?<![\d.,])(\d{1,2}(?:[.,]\d)?)\s*(?:mm\s*[/|]?|m\s*[/|])\s*([sm])", re.IGNORECASE)
@@ -38,7 +39,7 @@ def engine() -> Any:
         log.warning(f"printed speeds and gains are hardly read without rapidocr and onnxruntime ({error})")
         return None
     threads = torch.get_num_threads()
-    params: dict[str, Any] = {"Global.log_level": "error"}
+    params: dict[str, Any] = {"Global.log_level": "error", "Det.limit_side_len": DETECTOR_SIDE}
     params |= {f"EngineConfig.onnxruntime.{kind}_op_num_threads": threads for kind in ("intra", "inter")}
     return RapidOCR(params=params)
 
