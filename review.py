@@ -24,7 +24,7 @@ from models.checkpoint import add_stage_arguments, checkpoint_path
 from prediction.arguments import add_digitizer_arguments, digitizer_options
 from review.corrections import Corrections
 from review.session import Desk
-from review.store import Store
+from review.store import CURVES, Store
 from utils.command import log, progress, run_main
 
 HOST = "127.0.0.1"
@@ -60,17 +60,18 @@ def login() -> str:
 def apply_again(desk: Desk, who: str) -> int:
     """Correct all pages again that were saved; returns how many could not be."""
     entries = [entry for entry in desk.store.entries() if entry.problem or entry.record.revision]
+    entries = [entry for entry in entries if entry.problem != CURVES]
     failed = 0
     for entry in progress(entries, len(entries), "page"):
         try:
-            page = desk.load(entry)
+            page = desk.load(entry, with_draft=False)
             note = f"{who} (--apply)"
             if page.shown is None and entry.record.was_set_aside:
                 desk.set_aside(page, page.revision, note)
             elif page.shown is None:
                 raise ValueError(page.reason)
             elif not entry.record.was_set_aside:  # else it is read now, and for a person to look at
-                desk.save(page, page.revision, note, entry.record.accepted)
+                desk.save(page, page.revision, note, entry.record.accepted, keeps_draft=True)
         except (ValueError, OSError) as error:
             failed += 1
             log.warning(f"warning: {entry.name}: {error}")

@@ -203,7 +203,7 @@ def find_layout(name: str, **changes: Any) -> Layout:
     Grids: 3x4, 6x2 and 12x1 of all leads; 6x1-limb, 6x1-chest, 3x2-limb and 3x2-chest of half of them. With
     "cabrera-" the limb leads come in Cabrera's order. "V1+II" is a strip of each lead. `changes` are fields
     of Layout: duration_s and so on. Any other name is that of a module configs/layout_<name>.py, which has
-    such a `layout`. Raises ValueError.
+    such a `layout`; so is the layout's name. Raises ValueError.
     """
     matched = NAME_PATTERN.fullmatch(name)
     if matched:
@@ -222,7 +222,7 @@ def find_layout(name: str, **changes: Any) -> Layout:
         else:
             if isinstance(layout := getattr(module, "layout", None), Layout):
                 values: dict[str, Any] = {**changes}
-                return replace(layout, **values)
+                return replace(layout, name=name, **values)
     raise ValueError(
         f"layout {name!r}: neither a grid such as 3x4+II, 6x2, 12x1, 6x1-limb or cabrera-6x2, nor a module "
         "configs/layout_<name>.py that defines `layout`"

@@ -102,7 +102,7 @@ def write_reviews(desk: Desk, data: Path) -> int:
     table, pages = [], []
     for number, entry in enumerate(progress(accepted, len(accepted), "page")):
         try:
-            page = desk.load(entry)
+            page = desk.load(entry, with_draft=False)
             if page.shown is None:
                 raise ValueError(page.reason)
             written = write_page(page, data)

@@ -51,6 +51,9 @@ class Engine:
         results = self.pool.map(partial(process_file, outputs=outputs), tasks)
         for task, done in progress(results, len(pages), "page"):
             page = by_name[task.name]
+            if isinstance(done, WorkerDied) and page.kept:
+                log.warning(f"warning: {page.path}: {done}; its pages are left as they were")
+                done = []
             if isinstance(done, WorkerDied):
                 result = PageResult(page, FAILED, [str(done)], ratio=None if page.truth is None else 0.0)
                 if outputs.signals:

@@ -11,6 +11,7 @@ from digitization.vector.document import PdfPart, split_pdf
 from digitization.vector.record import VectorRecord, stack
 from prediction.pages import Reading, finish_page, process_page
 from prediction.results import VECTOR, OutputOptions, Page, PageResult
+from utils.command import describe_error, log
 from utils.images import read_rgb
 from utils.pdf import PDF_DPI, PDF_SUFFIX, render_pdf_page
 
@@ -27,7 +28,10 @@ def process_file(digitizer: Digitizer, page: Page, outputs: OutputOptions) -> li
         return [process_page(digitizer, page, outputs)]
     try:
         parts = split_pdf(page.path, known=digitizer.known)
-    except Exception as error:  # of a file that cannot be read the whole fails
+    except Exception as error:  # of a file that cannot be read the whole fails, but for what is kept
+        if page.kept:
+            log.warning(f"warning: {page.path}: {describe_error(error)}; its pages are left as they were")
+            return []
         reason = error
         return [finish_page(page, outputs, digitizer.known, lambda *_: fail(reason), lambda: None)]
     several = parts[-1].numbers[-1] > 0

@@ -107,7 +107,8 @@ def is_done(page: Page, row: Mapping | None, outputs: OutputOptions, networks: s
         outputs = replace(outputs, wfdb=False, overlay=False)
     if row["imputed_s"] == "" and not row["reviewed"]:  # failed, or by a version that completed nothing
         return False
-    if row["source"] == "" and page.path.suffix.lower() == PDF_SUFFIX:  # by one that read no curves
+    is_pdf = page.path.suffix.lower() == PDF_SUFFIX
+    if row["source"] == "" and is_pdf and not row["reviewed"]:  # by a version that read no curves
         return False
     if (row["image"], row["fs"]) != (str(page.path), str(page.fs)):
         return False

@@ -52,6 +52,7 @@ LAYOUTS = (  # offered by name; any other that configs.layouts.find_layout knows
     *("6x1-limb", "6x1-chest", "3x2-limb", "3x2-chest", "II", "V1+II", "II+V1+V5"),
     *("cabrera-3x4", "cabrera-3x4+II", "cabrera-6x2", "cabrera-12x1"),
 )
+HTTP_PORT = 80  # which browsers leave out of addresses
 MAX_LISTED = 1000  # pages in the list; others follow once these are accepted
 SPEEDS, GAINS = (12.5, 25, 50), (5, 10, 20)  # mm/s and mm/mV that are offered
 
@@ -61,7 +62,8 @@ class Guard:
 
     def __init__(self, app: ASGIApp, token: str, port: int):
         self.app, self.token, self.cookie = app, token, cookie_name(port)
-        self.hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
+        suffix = "" if port == HTTP_PORT else f":{port}"
+        self.hosts = {f"127.0.0.1{suffix}", f"localhost{suffix}"}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -135,7 +137,6 @@ def build_app(desk: Desk, token: str, port: int, who: str) -> Starlette:
     ]
     handlers: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
         HTTPException: show_error,
-        Stale: show_stale,
         ValueError: show_error,
         OSError: show_error,
     }
@@ -162,10 +163,6 @@ async def show_error(request: Request, error: Exception) -> Response:
     if request.method == "POST" or "state" in request.url.path:
         return JSONResponse({"status": "refused", "reason": reason}, status)
     return HTMLResponse(templates().get_template("refused.html").render(reason=reason), status)
-
-
-async def show_stale(request: Request, error: Exception) -> Response:
-    return JSONResponse({"status": "stale", "reason": str(error)}, 409)
 
 
 async def read_json(request: Request) -> dict:
@@ -269,9 +266,13 @@ class ReviewPages:
         try:
             await self.in_thread(self.desk.act, page, values.get("action"), values["revision"])
         except Stale as error:
-            state = await self.in_thread(describe_page, page)
-            return JSONResponse(state | {"status": "stale", "problem": str(error)}, 409)
+            return await self.stale(request, error)
         return JSONResponse(await self.in_thread(describe_page, page))
+
+    async def stale(self, request: Request, error: Stale) -> Response:
+        """The page as it is now, opened again if it was changed by another server."""
+        state = await self.in_thread(describe_page, await self.opened(request))
+        return JSONResponse(state | {"status": "stale", "problem": str(error)}, 409)
 
     async def save(self, request: Request) -> Response:
         """Save a page, accept it or not; of one that cannot be read, accept that."""
@@ -279,8 +280,11 @@ class ReviewPages:
         if not isinstance(values.get("accept"), bool):
             raise HTTPException(400, "not a request of these pages")
         page = await self.opened(request)
-        if page.shown is None and values["accept"]:
-            await self.in_thread(self.desk.set_aside, page, values["revision"], self.who)
-        else:
-            await self.in_thread(self.desk.save, page, values["revision"], self.who, values["accept"])
+        try:
+            if page.shown is None and values["accept"]:
+                await self.in_thread(self.desk.set_aside, page, values["revision"], self.who)
+            else:
+                await self.in_thread(self.desk.save, page, values["revision"], self.who, values["accept"])
+        except Stale as error:
+            return await self.stale(request, error)
         return JSONResponse(await self.in_thread(describe_page, page))

@@ -4,7 +4,6 @@ All places are (x, y) in px of the image as it is in its file. So they stay righ
 page a little elsewhere. Rows are counted from the top of the page, columns of leads from the left.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -16,6 +15,7 @@ from configs.stage0 import ORIENTATIONS
 Point = tuple[float, float]
 INK, STRAIGHT, UNREADABLE = "ink", "straight", "unreadable"
 KINDS = (INK, STRAIGHT, UNREADABLE)  # of stretches
+LARGEST = 1e12  # beyond which a number is none of a page's
 MAX_PX = 1e5  # px, greatest coordinate: images have 32,766 px a side at most
 MAX_SQUARES = 120  # squares, longest side of a rectangle of the grid: the widest sheets have 100
 MAX_POINTS = 400  # points of one stretch
@@ -157,8 +157,8 @@ def count(number: int, noun: str) -> str:
 
 def as_number(value: Any, least: float, most: float, what: str) -> float:
     """A finite number in a range; ValueError for anything else."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError(f"{what}: {value!r} is not a number")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= LARGEST:
+        raise ValueError(f"{what}: not a number")
     if not least <= value <= most:
         raise ValueError(f"{what} {value:g}: must be from {least:g} to {most:g}")
     return float(value)

@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 
 from digitization.geometry.lines import refine_lattice
+from digitization.geometry.locate import PageNotFound
 from digitization.geometry.orientation import (
     apply_orientation,
     orient_points,
@@ -128,10 +129,13 @@ class PaperFinder:
         return Dragged(*self.refit(paper.upright, bent, nodes, distances), moved_by)
 
     def nodes_dragged(self, corrections: Corrections) -> list[list[int]]:
-        """The [column, row] of the nodes of the lattice that were dragged."""
+        """The [column, row] of the nodes of the lattice that were dragged; none where no grid is found."""
         if not corrections.crossings:
             return []
-        paper = self.paper(replace(corrections, crossings=()))
+        try:
+            paper = self.paper(replace(corrections, crossings=()))
+        except PageNotFound:
+            return []
         return [list(node) for node in self.drag(paper, corrections).moved_by]
 
     def grid_alone(self) -> tuple[int, np.ndarray, np.ndarray, float]:

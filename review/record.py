@@ -47,7 +47,7 @@ class Record:
     ) -> "Record":
         """The review once somebody saved the page, with a note of what was done."""
         when = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        note = {"when": when, "who": who, "what": what, "accepted": accepted}
+        note = {"when": when, "who": showable(who), "what": what, "accepted": accepted}
         return Record(self.revision + 1, SAVED, accepted, corrections, (*self.history, note), known)
 
 
@@ -79,12 +79,25 @@ def read_record(path: Path) -> Record:
             str(values["state"]),
             bool(values["accepted"]),
             Corrections.of_json(values["corrections"]),
-            tuple(values["history"]),
+            tuple(map(as_note, values["history"])),
             known_of_json(values.get("known", {})),
             None if values.get("draft") is None else Corrections.of_json(values["draft"]),
         )
-    except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError, OverflowError,
+            RecursionError) as error:  # fmt: skip
         raise ValueError(f"{path.name}: not a page's corrections ({type(error).__name__})") from None
+
+
+def as_note(values: Any) -> Mapping[str, Any]:
+    """What somebody did to a page and when, as texts that can be shown. Raises KeyError, TypeError."""
+    what = [showable(line) for line in values["what"]]
+    texts = {"when": showable(values["when"]), "who": showable(values["who"]), "what": what}
+    return texts | {"accepted": bool(values["accepted"])}
+
+
+def showable(text: Any) -> str:
+    """A text in which nothing is left that cannot be written in UTF-8."""
+    return str(text).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def write_record(path: Path, page: Page, record: Record, state: str) -> None:

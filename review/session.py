@@ -2,8 +2,11 @@
 
 import time
 from collections import OrderedDict
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from threading import Lock
 from typing import Any
 
@@ -11,6 +14,7 @@ import numpy as np
 
 from digitization.digitizer import Digitized
 from digitization.geometry.locate import PageNotFound
+from digitization.layout.page import NOTHING_KNOWN
 from digitization.options import DigitizerOptions
 from prediction.pages import explain
 from prediction.pdf_files import read_page_image
@@ -19,11 +23,12 @@ from review.corrections import Corrections
 from review.kept import Kept
 from review.reading import PageReader
 from review.record import SAVED
-from review.store import Entry, Stale, Store
+from review.store import Entry, Stale, Store, Unfinished
 from utils.device import choose_device, choose_precision, limit_threads
 from utils.workers import call_here
 
 MAX_OPEN = 3  # pages kept in memory, up to 0.5 GB each; those with unsaved changes are kept beyond that
+REVISIONS = count(1)
 KEPT_PICTURES = 2  # pictures kept of each page: as it is and as it was
 
 
@@ -31,10 +36,12 @@ KEPT_PICTURES = 2  # pictures kept of each page: as it is and as it was
 class OpenPage:
     """A page and its draft: the corrections as they are in the browser.
 
-    revision: changes with every change of the draft; a browser says which one it shows.
+    revision: another one with every change of the draft, of all pages ever opened; a browser says which one
+        it shows.
     shown: the page as corrected; None, with a reason, where it cannot be read so.
     before: the page before the last change. seconds: how long that change took.
     is_kept: whether the draft is in the folder too, where it outlives the server.
+    is_busy: whether it is being changed or saved. taken: when its image was written, in ns.
     """
 
     entry: Entry
@@ -45,9 +52,11 @@ class OpenPage:
     reason: str = ""
     before: Digitized | None = None
     seconds: float = 0.0
-    revision: int = 1
+    revision: int = field(default_factory=REVISIONS.__next__)
     undone: list[Corrections] = field(default_factory=list)
     is_kept: bool = True
+    is_busy: bool = False
+    taken: int = 0
     pictures: Kept = field(default_factory=lambda: Kept(KEPT_PICTURES))
 
     @property
@@ -79,7 +88,7 @@ class OpenPage:
         self.before = self.shown
         self.shown, self.reason, self.corrections = shown, reason, corrections
         self.seconds = time.monotonic() - started
-        self.revision += 1
+        self.revision = next(REVISIONS)
 
     def act(self, action: Any, revision: int) -> None:
         """Do what a browser that shows this revision asks for. Raises Stale for another, else as `change`."""
@@ -96,6 +105,7 @@ class OpenPage:
         else:
             page = None if self.shown is None else self.shown.page
             after = act(action, before, page, self.orientation, self.image.shape)
+            Corrections.of_json(after.to_json())  # what is kept has to be read again
             self.change(after, keep_unread=action["do"] in PAPER_ACTIONS)
         self.undone.append(before)
 
@@ -126,25 +136,31 @@ class Desk:
         with self.lock:
             future = self.pages.get(entry.id)
             if future is None or self.is_outdated(future, entry):
-                future = self.thread.submit(self.load, entry)
+                draft = self.draft_of(future)
+                future = self.thread.submit(self.load, entry, undone=draft)
                 self.pages[entry.id] = future
             self.pages.move_to_end(entry.id)
             self.close_others()
             return future
 
-    @staticmethod
-    def is_outdated(future: "Future[OpenPage]", entry: Entry) -> bool:
+    def is_outdated(self, future: "Future[OpenPage]", entry: Entry) -> bool:
         """Whether an open page is not the one in the folder any more, or could not be opened before."""
         if not future.done():
             return False
         if future.exception() is not None:
             return True
         page = future.result()
-        other = (
-            page.entry.record.revision != entry.record.revision
-            or page.entry.row["image"] != entry.row["image"]
-        )
-        return other and page.is_saved
+        if page.is_busy or not is_other(page, entry):
+            return False
+        now = self.store.find(entry.id)  # the entry may be from before the page was saved here
+        return now is not None and not now.problem and not page.is_busy and is_other(page, now)
+
+    @staticmethod
+    def draft_of(future: "Future[OpenPage] | None") -> Corrections | None:
+        """The corrections of an open page that were not saved, to which it may go back; None without any."""
+        if future is None or future.exception() is not None or future.result().is_saved:
+            return None
+        return future.result().corrections
 
     def close_others(self) -> None:
         """Forget the pages used longest ago, unless they are being read or have unsaved changes."""
@@ -153,21 +169,29 @@ class Desk:
             if future.done() and (future.exception() is not None or future.result().is_saved):
                 del self.pages[page_id]
 
-    def load(self, entry: Entry) -> OpenPage:
-        """Read a page's image, digitize it as predict.py does, and apply the corrections saved before."""
+    def load(self, entry: Entry, with_draft: bool = True, undone: Corrections | None = None) -> OpenPage:
+        """Read a page's image, digitize it as predict.py does, and apply the corrections saved before.
+
+        With `with_draft` those that are not saved yet are applied in their place. `undone`: corrections that
+        Undo goes to first. Raises ValueError and OSError.
+        """
         if entry.problem:
             raise ValueError(entry.problem)
         page = entry.page
+        known = self.digitizer.known if entry.known == NOTHING_KNOWN else entry.known
         try:
-            image = read_page_image(page.path, entry.number, entry.known)
-        except ValueError as error:
+            taken = page.path.stat().st_mtime_ns
+            image = read_page_image(page.path, entry.number, known)
+        except (ValueError, OSError) as error:
             raise ValueError(f"{explain(error, page.path)} ({page.path})") from error
-        reader = PageReader(self.digitizer, image, page.fs, entry.known)
-        saved, draft = entry.record.corrections, entry.record.draft
+        reader = PageReader(self.digitizer, image, page.fs, known)
+        saved, draft = entry.record.corrections, entry.record.draft if with_draft else None
         corrections = saved if draft is None else draft
-        opened = OpenPage(entry, image, reader, corrections, reader.first, reader.reason)
+        opened = OpenPage(entry, image, reader, corrections, reader.first, reader.reason, taken=taken)
         if draft is not None:
             opened.undone.append(saved)
+        if undone is not None and undone != corrections:
+            opened.undone.append(undone)
         if corrections != Corrections():
             try:
                 opened.shown, opened.reason = reader.read(corrections), ""
@@ -178,28 +202,65 @@ class Desk:
 
     def act(self, page: OpenPage, action: Any, revision: int) -> None:
         """Change an open page, see OpenPage.act, and keep its draft in the folder where that is possible."""
-        page.act(action, revision)
-        try:
-            page.entry = self.store.keep_draft(page.entry, page.corrections)
-            page.is_kept = True
-        except (ValueError, OSError):  # while predict.py writes there, or where the disk is full
-            page.is_kept = False
+        with busy(page):
+            page.act(action, revision)
+            try:
+                page.entry = self.store.keep_draft(page.entry, page.corrections)
+                page.is_kept = True
+            except Stale:
+                raise
+            except (ValueError, OSError):  # while predict.py writes there, or where the disk is full
+                page.is_kept = False
 
-    def save(self, page: OpenPage, revision: int, who: str, accepted: bool) -> None:
+    def save(
+        self, page: OpenPage, revision: int, who: str, accepted: bool, keeps_draft: bool = False
+    ) -> None:
         """Save an open page. Raises Stale, ValueError and OSError, see Store.save; the draft stays."""
         page.check(revision)
         if page.shown is None:
             raise ValueError("a page that cannot be read cannot be saved, only be set aside")
-        page.entry = self.store.save(
-            page.entry, page.corrections, page.shown, page.image, who, accepted, self.networks
-        )
-        page.revision += 1
+        with busy(page):
+            page.entry = self.store.save(
+                page.entry,
+                page.corrections,
+                page.shown,
+                page.image,
+                who,
+                accepted,
+                self.networks,
+                keeps_draft,
+            )
+            page.revision = next(REVISIONS)
 
     def set_aside(self, page: OpenPage, revision: int, who: str) -> None:
         """Mark an open page as one in which there is nothing to be read. Raises as `save`."""
         page.check(revision)
         if page.shown is not None:
             raise ValueError("a page that is read is not set aside")
-        page.entry = self.store.set_aside(page.entry, page.reason, who, self.networks)
-        page.corrections = page.entry.record.corrections
-        page.revision += 1
+        with busy(page):
+            page.entry = self.store.set_aside(page.entry, page.corrections, page.reason, who, self.networks)
+            page.revision = next(REVISIONS)
+
+
+@contextmanager
+def busy(page: OpenPage) -> Iterator[None]:
+    """A context in which a page is changed or saved: what is in the folder meanwhile is no other's work."""
+    page.is_busy = True
+    try:
+        yield
+    except Unfinished as error:
+        page.entry = error.entry
+        raise
+    finally:
+        page.is_busy = False
+
+
+def is_other(page: OpenPage, entry: Entry) -> bool:
+    """Whether an open page is not what is in the folder: saved or changed elsewhere, or digitized anew."""
+    mine, there = ((each.record.revision, each.record.draft, each.row) for each in (page.entry, entry))
+    if mine != there:
+        return True
+    try:
+        return page.taken != entry.page.path.stat().st_mtime_ns
+    except OSError:  # the image is gone, the page is still open
+        return False

@@ -31,7 +31,7 @@ from utils.journal import Journal
 # Marks of a page in the column `reviewed` of pages.csv: its files are as a person accepted them, or as one
 # saved them to go on later. SET_ASIDE is the third.
 ACCEPTED, CORRECTED = "accepted", "corrected"
-KEPT_COLUMNS = ("type", "seconds", "source", "pdf_pages")  # of pages.csv, that corrections do not change
+KEPT_COLUMNS = ("type", "seconds")  # of pages.csv, that corrections do not change
 CURVES = (
     "read by the curves in its file, with nothing to correct on a picture; predict.py takes --layout, "
     "--speed and --gain for them"
@@ -40,7 +40,15 @@ ORDER = {DOUBTFUL: 0, FAILED: 1, DONE: 2}  # in which pages are listed
 
 
 class Stale(ValueError):
-    """Somebody else saved the page meanwhile."""
+    """Somebody else changed or saved the page meanwhile."""
+
+
+class Unfinished(OSError):
+    """Some of a page's files could not be written; `entry` is the page as it is then, to be saved again."""
+
+    def __init__(self, entry: "Entry", reason: Exception):
+        super().__init__(str(reason))
+        self.entry = entry
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,7 @@ class Entry:
     @property
     def is_reviewed(self) -> bool:
         """Whether its files are as a person accepted them; not any more once predict.py wrote them anew."""
-        return self.row["reviewed"] == ACCEPTED
+        return self.row["reviewed"] == ACCEPTED and self.record.accepted and self.record.state == SAVED
 
     @property
     def is_renewed(self) -> bool:
@@ -168,44 +176,68 @@ class Store:
         who: str,
         accepted: bool,
         networks: str,
+        keeps_draft: bool = False,
     ) -> Entry:
         """Write the review of a page that was opened as `entry`, and all files that follow from it.
 
-        image (H, W, 3) uint8 RGB. Raises Stale when the page was saved by somebody else since, and ValueError
-        while predict.py writes to the folder, or when the page is no longer in its table.
+        image (H, W, 3) uint8 RGB. With `keeps_draft` corrections that are not saved yet stay so. Raises Stale
+        when the page was changed by somebody else since, ValueError while predict.py writes to the folder, or
+        when the page is no longer in its table, and Unfinished when not all files can be written.
         """
         with self.locked(entry) as (path, journal, record):
             what = changes(record.corrections, corrections) or ["looked at"]
             saved = record.noted(who, what, corrections, entry.known, accepted)
-            write_record(path, entry.page, saved, SAVING)
-            result = PageResult(entry.page, DOUBTFUL)
+            if keeps_draft:
+                saved = replace(saved, draft=record.draft)
+            row = journal.rows[entry.name]
+            result = PageResult(entry.page, DOUBTFUL, source=row["source"], pdf_pages=row["pdf_pages"])
             describe(digitized, known_then(entry.known, corrections), result)
             if accepted:
                 result.outcome = DONE
             result.reviewed = ACCEPTED if accepted else CORRECTED
             outputs = OutputOptions(self.folder, signals=True, wfdb=True, overlay=True)
             drawn = draw_on_photo(image, digitized.page, digitized.trace_result)
-            write_files(entry.page, outputs, result, digitized, drawn)
-            row = self.write_row(journal, result, networks)
-            write_record(path, entry.page, saved, SAVED)
-        return Entry(entry.name, row, saved)
+            with self.saving(entry, path, saved) as done:
+                write_files(entry.page, outputs, result, digitized, drawn)
+                done.append(self.write_row(journal, result, networks))
+        return Entry(entry.name, done[0], saved)
 
-    def set_aside(self, entry: Entry, reason: str, who: str, networks: str) -> Entry:
+    def set_aside(
+        self, entry: Entry, corrections: Corrections, reason: str, who: str, networks: str
+    ) -> Entry:
         """Mark a page as one that cannot be read, and why; its signals become zeros. Raises as `save`."""
         with self.locked(entry) as (path, journal, record):
-            saved = record.noted(who, [SET_ASIDE], record.corrections, entry.known, False)
-            write_record(path, entry.page, saved, SAVING)
-            result = PageResult(entry.page, FAILED, [reason], reviewed=SET_ASIDE)
-            write_unknown(entry.page, OutputOptions(self.folder, signals=True), result)
-            row = self.write_row(journal, result, networks)
+            saved = record.noted(who, [SET_ASIDE], corrections, entry.known, False)
+            row = journal.rows[entry.name]
+            result = PageResult(
+                entry.page, FAILED, [reason], source=row["source"], pdf_pages=row["pdf_pages"]
+            )
+            result.reviewed = SET_ASIDE
+            with self.saving(entry, path, saved) as done:
+                write_unknown(entry.page, OutputOptions(self.folder, signals=True), result)
+                done.append(self.write_row(journal, result, networks))
+        return Entry(entry.name, done[0], saved)
+
+    @contextmanager
+    def saving(self, entry: Entry, path: Path, saved: Record) -> Iterator[list[Mapping[str, str]]]:
+        """A context in which the files of a page are written, its review before and after; takes its row.
+
+        Raises Unfinished when some could not be.
+        """
+        write_record(path, entry.page, saved, SAVING)
+        rows: list[Mapping[str, str]] = []
+        try:
+            yield rows
             write_record(path, entry.page, saved, SAVED)
-        return Entry(entry.name, row, saved)
+        except (ValueError, OSError) as error:
+            raise Unfinished(replace(entry, record=replace(saved, state=SAVING)), error) from error
 
     def write_row(self, journal: Journal, result: PageResult, networks: str) -> Mapping[str, str]:
         """Give a page its new row in the table."""
         row = journal.rows[result.page.name]
         kept = {name: row[name] for name in KEPT_COLUMNS}
-        renewed = {**row, **as_row(result), **kept, "networks": networks}
+        renewed = {name: str(value) for name, value in {**row, **as_row(result), **kept}.items()}
+        renewed["networks"] = networks
         journal.rows[result.page.name] = renewed
         self.version = None  # should the file not be written
         journal.write()
@@ -229,8 +261,8 @@ class Store:
             if entry.name not in journal.rows:
                 raise ValueError("the page is no longer in pages.csv")
             record = read_record(path)
-            if record.revision != entry.record.revision:
-                raise Stale("this page was saved from another window meanwhile; open it again to see how")
+            if (record.revision, record.draft) != (entry.record.revision, entry.record.draft):
+                raise Stale("this page was changed by another review.py meanwhile; it is shown as it is now")
             yield path, journal, record
 
 

@@ -133,6 +133,9 @@ def test_a_scan_in_a_pdf_file_is_corrected_like_an_image(tmp_path):
     assert not is_file_done(pages[0], journal, outputs, engine.networks), "its first page failed"
     assert reviewed_names(pages[0], journal, outputs) == ("scan-p2",)
     predict_images(engine, pages, outputs, resume=True)
+    first = desk.load(entry_of(desk, "scan"))
+    desk.set_aside(first, first.revision, "an expert")
+    assert is_file_done(pages[0], page_journal(folder / "pages.csv"), outputs, "other networks")
     assert entry_of(desk, "scan-p2").row["reviewed"] == "accepted"
     pd.testing.assert_frame_equal(pd.read_csv(folder / "scan-p2.csv"), written)
 

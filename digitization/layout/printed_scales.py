@@ -23,7 +23,9 @@ from utils.command import log
 from utils.rescaling import Rescaling
 
 SEARCH_PX_PER_SQUARE = 26.0  # px per square of the page that is searched: the smallest letters are 10 px high
-DETECTOR_SIDE = 736  # px to which the detector enlarges the shorter side of what is searched
+# px to which the detector enlarges the shorter side of what is searched. Its default, 736, takes four times
+# as long and finds fewer: benchmarks/print_search.py.
+DETECTOR_SIDE = 256
 LINE_SQUARES = (1.6, 8.0)  # squares (height, width) of what is read: letters are up to 4 mm high
 # A number with "mm/s", "mm/sec" or "mm/mV"; of the slash and one m nothing may be left in a poor print.
 SCALE = re.compile(r"(?<![\d.,])(\d{1,2}(?:[.,]\d)?)\s*(?:mm\s*[/|]?|m\s*[/|])\s*([sm])", re.IGNORECASE)

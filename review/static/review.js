@@ -134,7 +134,7 @@ function startPage() {
     $("accept").disabled = false;
     $("accept").textContent = state.readable ? "Accept" : "Set aside";
     $("undo").disabled = !state.undo;
-    $("saved").textContent = state.accepted ? (state.readable ? "accepted" : "set aside") : state.saved ? (state.history.length ? "saved" : "") : "not saved yet";
+    $("saved").textContent = state.accepted ? (state.readable ? "accepted" : "set aside") : state.saved ? (state.history.length ? "saved" : "") : state.kept ? "not saved yet" : "not saved yet; not kept if the server ends";
     list($("corrections"), state.corrections);
     $("history").textContent = state.history.map((note) => `${note.when.slice(0, 16).replace("T", " ")} ${note.who}: ${note.what.join("; ")}`).join(" · ");
     $("doubts").replaceChildren();
