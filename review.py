@@ -105,6 +105,7 @@ def main() -> int:
     args = parse_arguments()
     store = Store(args.folder)
     options = digitizer_options(args, args.stage0, args.stage1, args.stage2 or [checkpoint_path(2)])
+    log.info("loading the networks")
     desk = Desk.of_options(store, options, args.threads)
     if args.apply:
         return int(apply_again(desk, args.who) > 0)

@@ -41,7 +41,7 @@ SETTLED_BY = {
     "paper speed ": ("speed",),
     "gain ": ("gain",),
     "0 mV of a row": ("zero_lines",),
-    "rows of ": ("layout", "speed", "start", "end"),
+    "rows of ": ("speed", "start", "end"),
     "where the leads begin": ("start", "end"),
 }
 CUT_ROWS = "of the rows lie beyond the edge"  # part of the doubt that every reading comes to anew

@@ -180,7 +180,7 @@ class Desk:
         page = entry.page
         known = self.digitizer.known if entry.known == NOTHING_KNOWN else entry.known
         try:
-            taken = page.path.stat().st_mtime_ns
+            taken = page.path.stat().st_mtime_ns if page.path.exists() else 0
             image = read_page_image(page.path, entry.number, known)
         except (ValueError, OSError) as error:
             raise ValueError(f"{explain(error, page.path)} ({page.path})") from error

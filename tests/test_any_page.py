@@ -3,6 +3,7 @@
 import argparse
 from dataclasses import replace
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from digitization.geometry.locate import PageNotFound
 from digitization.geometry.straighten import RectifiedPage
 from digitization.layout.finder import is_inverted
 from digitization.layout.page import Known, LayoutPage
-from digitization.layout.reading import beyond_image, relations_hold
+from digitization.layout.reading import beyond_image, beyond_paper, relations_hold
 from digitization.layout.scales import Scale
 from digitization.layout.slant import find_slant
 from digitization.signal.tracer import TraceResult
@@ -198,6 +199,16 @@ def test_what_lies_beyond_the_image_is_known():
     assert not outside[500]
     at_edge = beyond_image(replace(page, start=-0.05, width=47.5), 1, (600, 950, 3), 1000)
     assert not at_edge.any(), "what is within 0.1 squares of the edge is not lost"
+
+
+def test_what_runs_on_beyond_the_paper_is_known():
+    lattice = np.stack(np.meshgrid(20.0 * np.arange(50), 20.0 * np.arange(30)), axis=-1).astype(np.float32)
+    page = SimpleNamespace(gridpoint_xy=lattice, starts=np.array([-1.0]), width=52.0)
+    confidence = np.full(1040, 0.9)
+    assert not beyond_paper(page, 0, confidence).any(), "ink that is seen counts, wherever it is"
+    confidence[[10, 500, 1020]] = 0.01  # beyond the left edge, on the paper, beyond the right edge
+    hidden = beyond_paper(page, 0, confidence)
+    assert np.flatnonzero(hidden).tolist() == [*range(11), *range(1020, 1040)]
 
 
 def test_seconds_of_a_lead_that_are_not_seen_are_a_doubt_on_pages_of_other_layouts():

@@ -93,7 +93,7 @@ def test_a_long_list_is_shown_in_parts(desk, monkeypatch):
     monkeypatch.setattr("review.app.MAX_LISTED", 4)
     text = client_of(desk).get("/", headers=HOST).text
     assert text.count("<tr>") == 5, "a head and four pages"
-    assert "0 of 6 pages done" in text
+    assert "0 of 6 pages reviewed" in text
     assert "2 more pages follow" in text
 
 
@@ -173,7 +173,7 @@ def test_a_page_in_which_there_is_nothing_to_be_read_is_set_aside(tmp_path):
     assert is_done(entry.page, entry.row, outputs, "other networks"), "predict.py --resume leaves it alone"
     assert (pd.read_csv(desk.store.folder / "blank.csv") == 0).all(axis=None)
     text = client_of(desk).get("/", headers=HOST).text
-    assert "1 of 1 pages done" in text
+    assert "1 of 1 pages reviewed" in text
     renewed = write_run(tmp_path / "out", (), blank=True)
     assert entry_of(renewed, "blank").row["reviewed"] == ""
     assert load_script().apply_again(renewed, "night run") == 0

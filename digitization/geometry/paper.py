@@ -125,7 +125,7 @@ def find_scale(
         if seen.regular.sum() >= MIN_POINTS and (best is None or seen.score > best.score):
             best, best_squares = seen, float(squares)
     if best is None or (window_px is not None and best.share < MIN_WINDOW_SHARE):
-        raise PageNotFound(f"no {MIN_POINTS} crossings of grid lines are seen at any scale")
+        raise PageNotFound("no grid of an ECG is seen at any scale")
     return best_squares, best
 
 

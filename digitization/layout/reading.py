@@ -16,7 +16,7 @@ from digitization.layout.slant import find_slant
 from digitization.layout.strips import name_strips
 from digitization.signal.decode import RowTraces, rows_from_traces, signal_columns
 from digitization.signal.limb_leads import reconcile_limbs
-from digitization.signal.quality import confidence_at, sample_columns
+from digitization.signal.quality import MAX_CONFIDENCE_GAP, confidence_at, sample_columns
 from digitization.signal.tracer import Tracer, TraceResult
 
 MIN_STRIP_LABEL = 0.8  # probability from which the label of a rhythm strip is believed, whatever its trace
@@ -65,6 +65,7 @@ def read_page(
         cut = f"{outside.mean():.0%} of the rows lie beyond the edge of the image"
         page = replace(page, doubts=(*page.doubts, cut))
     unread = unread_samples(traces.y, read.shape[1], layout)
+    unread |= np.stack([beyond_paper(page, row, part) for row, part in enumerate(seen)])
     hidden = outside | unread
     compared = np.where(hidden.any(axis=0), 0, read)  # where a lead is not shown nothing contradicts it
     reconciled, residuals = reconcile_limbs(compared, seen, layout)
@@ -108,6 +109,15 @@ def beyond_image(page: LayoutPage, row: int, shape: tuple[int, ...], length: int
         if not side.all() and int(side.argmin()) <= near:
             side[: int(side.argmin())] = False
     return beyond
+
+
+def beyond_paper(page: LayoutPage, row: int, confidence: np.ndarray) -> np.ndarray:
+    """Which samples of a row with a confidence (L,) are beyond its grid, from the first one not seen on."""
+    x = page.starts[row] + page.width * np.arange(len(confidence)) / len(confidence)
+    unseen = confidence <= MAX_CONFIDENCE_GAP
+    before = unseen & (x < -EDGE_SQUARES)
+    after = unseen & (x > page.gridpoint_xy.shape[1] - 1 + EDGE_SQUARES)
+    return np.logical_or.accumulate(before[::-1])[::-1] | np.logical_or.accumulate(after)
 
 
 def read_rows(

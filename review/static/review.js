@@ -90,7 +90,7 @@ function startPage() {
       if (!answer.revision && state.readable) scales(); // what was typed and dragged goes back
       if (!answer.revision) draw();
     } catch (error) {
-      problem(`the server does not answer: ${error.message}`);
+      problem(`the server does not answer (${error.message}). What was changed before is kept: start review.py again and open its new address`);
     } finally {
       working = false;
       busy("");
@@ -128,7 +128,10 @@ function startPage() {
       if (String(answer.photo) !== String(state?.photo)) view.photo = null; // else the zoom stays where it was
       if (!sameBox(state?.sheet, answer.sheet)) view.sheet = null;
     }
+    const wasUnread = state && !state.readable;
     state = answer;
+    if (wasUnread && state.readable) setMode("look");
+    for (const button of document.querySelectorAll(".modes button")) button.disabled = !state.readable && button.dataset.mode !== "grid";
     body.dataset.revision = state.revision;
     $("save").disabled = !state.readable;
     $("accept").disabled = false;
