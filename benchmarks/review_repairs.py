@@ -169,7 +169,9 @@ def turns_upright(page: OpenPage) -> list[dict]:
 def repair(digitizer: Digitizer, case: Case) -> str:
     """A row of the table."""
     reader = PageReader(digitizer, case.image, FS)
-    page = OpenPage(Entry(case.name, {}), case.image, reader, Corrections(), reader.first, reader.reason)
+    page = OpenPage(
+        Entry(case.name, {"reviewed": ""}), case.image, reader, Corrections(), reader.first, reader.reason
+    )
     before, seconds = measure(page.shown, case.truth), []
     actions = list(case.actions)
     if case.truth is not None and page.reader.first is None:
